@@ -1,0 +1,12 @@
+//! The words everything else is said in: pure values, no I/O, no clock but the one that is passed in.
+
+pub mod caller;
+pub mod escape;
+pub mod ids;
+pub mod limits;
+pub mod method;
+pub mod outcome;
+pub mod refusal;
+pub mod target;
+pub mod time;
+pub mod truth;

@@ -1,0 +1,39 @@
+//! How an exchange that was allowed came to its end.
+
+use serde::{Deserialize, Serialize};
+
+use super::refusal::Refusal;
+
+/// The end of an exchange; its [`Outcome::code`] stands in the outcome record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The whole answer was handed to the caller's socket.
+    Completed,
+    /// A tunnel (101) ran and both sides ended it.
+    TunnelClosed,
+    /// The caller left before the answer was whole.
+    CallerGone,
+    /// It failed by name; the caller got that refusal's status where no answer had begun.
+    Failed(Refusal),
+    /// The gate itself went away; written by whoever sees it.
+    GateDied,
+    /// The daemon was stopped and the drain limit passed.
+    Stopped,
+    /// A reload took the grant away from a running stream.
+    RefusedByReload,
+}
+
+impl Outcome {
+    /// The stable name in records.
+    pub fn code(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::TunnelClosed => "tunnel-closed",
+            Outcome::CallerGone => "caller-gone",
+            Outcome::Failed(refusal) => refusal.code(),
+            Outcome::GateDied => "gate-died",
+            Outcome::Stopped => "stopped",
+            Outcome::RefusedByReload => "refused-by-reload",
+        }
+    }
+}
