@@ -69,6 +69,18 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// A listener's place in the policy in force; stable across reloads, since listeners only change by restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ListenerId(pub u16);
+
+/// A backend's place in one generation of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BackendId(pub u16);
+
+/// Counts the policies that were in force since the start, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Generation(pub u64);
+
 /// Text that is no id of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadId;

@@ -4,20 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::caller::Caller;
-use crate::model::ids::BootId;
+use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::refusal::Refusal;
-
-/// A listener's place in the policy in force; stable across reloads, since listeners only change by restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ListenerId(pub u16);
-
-/// A backend's place in one generation of the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct BackendId(pub u16);
-
-/// Counts the policies that were in force since the start, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Generation(pub u64);
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
