@@ -7,3 +7,4 @@
 pub mod encode;
 pub mod entry;
 pub mod log;
+pub mod secret;
