@@ -1,124 +1,104 @@
-//! Untrusted bytes for terminals and diagnostics: one reversible escaper to printable ASCII.
+//! Hostile text as printable ASCII: one spelling, reversible, the same in records, diagnostics and on a
+//! terminal.
 //!
-//! Bytes 0x20 to 0x7E stand for themselves, a backslash is doubled, and every other byte is `\xNN` in lower-case
-//! hex. So control bytes, ESC sequences, bidirectional overrides and broken UTF-8 can't draw on a terminal or
-//! begin a new line in a log (CVE-2023-28486, CVE-2025-6000), and what was sent can still be read back exactly.
+//! `"` and `\` get a backslash; every other character outside 0x20..=0x7E is `\uXXXX` (UTF-16, so two of them
+//! above U+FFFF), which also keeps bidirectional and invisible characters from drawing; a byte that belongs to
+//! no UTF-8 is `\xNN`.
 
 use std::fmt;
 
-/// Bytes, to be shown: `format!("{}", Visible(b"a\x1b\\"))` is `a\x1b\\`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Visible<'a>(pub &'a [u8]);
-
-impl fmt::Display for Visible<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.iter().position(|b| !is_plain(*b)) {
-            let (plain, odd) = rest.split_at(at);
-            write_plain(plain, f)?;
-            let Some((byte, after)) = odd.split_first() else { break };
-            if *byte == b'\\' {
-                f.write_str("\\\\")?
-            } else {
-                write!(f, "\\x{byte:02x}")?
-            }
-            rest = after;
-        }
-        write_plain(rest, f)
-    }
+/// How one character is spelt: 1 to 12 bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Spelling {
+    bytes: [u8; 12],
+    length: usize,
 }
 
-impl fmt::Debug for Visible<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{self}`")
-    }
-}
-
-/// The bytes that [`Visible`] printed as `text`; `None` where `text` is nothing that it prints.
-pub fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    loop {
-        rest = match rest {
-            [] => return Some(out),
-            [b'\\', b'\\', after @ ..] => {
-                out.push(b'\\');
-                after
-            }
-            [b'\\', b'x', high, low, after @ ..] => {
-                let byte = lower_hex(*high)? << 4 | lower_hex(*low)?;
-                if is_plain(byte) || byte == b'\\' {
-                    return None;
+impl Spelling {
+    /// Of this character.
+    pub fn of(c: char) -> Spelling {
+        let mut spelling = Spelling { bytes: [0; 12], length: 0 };
+        match c {
+            '"' => spelling.extend(b"\\\""),
+            '\\' => spelling.extend(b"\\\\"),
+            ' '..='~' => spelling.extend(&[c as u8]),
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let [high, low] = unit.to_be_bytes();
+                    spelling.extend(&[b'\\', b'u', hex(high >> 4), hex(high), hex(low >> 4), hex(low)]);
                 }
-                out.push(byte);
-                after
             }
-            [byte, after @ ..] if is_plain(*byte) => {
-                out.push(*byte);
-                after
-            }
-            _ => return None,
-        };
+        }
+        spelling
+    }
+
+    /// Of a byte that belongs to no character.
+    fn of_byte(byte: u8) -> Spelling {
+        let mut spelling = Spelling { bytes: [0; 12], length: 0 };
+        spelling.extend(&[b'\\', b'x', hex(byte >> 4), hex(byte)]);
+        spelling
+    }
+
+    /// The bytes, all printable ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    fn extend(&mut self, more: &[u8]) {
+        for (place, byte) in self.bytes.iter_mut().skip(self.length).zip(more) {
+            *place = *byte;
+            self.length += 1;
+        }
     }
 }
 
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'\\'
+/// The lowest four bits as a hex digit.
+fn hex(nibble: u8) -> u8 {
+    b"0123456789abcdef".get(usize::from(nibble & 15)).copied().unwrap_or(b'0')
 }
 
-fn lower_hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// A byte that stands for itself.
+#[inline]
+pub fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) & (byte != b'"') & (byte != b'\\')
+}
+
+/// Shows bytes escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                f.write_str(Spelling::of(c).as_str())?;
+            }
+            for byte in chunk.invalid() {
+                f.write_str(Spelling::of_byte(*byte).as_str())?;
+            }
+        }
+        Ok(())
     }
-}
-
-/// Writes bytes that are all printable ASCII.
-fn write_plain(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(std::str::from_utf8(bytes).map_err(|_| fmt::Error)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     #[test]
-    fn visible_hostile_text_draws_nothing() {
-        for (bytes, text) in [
-            (&b"plain text~"[..], "plain text~"),
-            (b"\x1b[2J", "\\x1b[2J"),
-            (b"a\r\nb\t\0", "a\\x0d\\x0ab\\x09\\x00"),
-            (b"C:\\x41", "C:\\\\x41"),
-            ("\u{202e}".as_bytes(), "\\xe2\\x80\\xae"),
-            (b"\xff\x7f", "\\xff\\x7f"),
-            (b"", ""),
+    fn escaped_hostile_text_is_printable_ascii() {
+        for (bytes, shown) in [
+            (&b"plain ~"[..], "plain ~"),
+            (b"\"\\", "\\\"\\\\"),
+            (b"a\n\x1b[2J\x7f", "a\\u000a\\u001b[2J\\u007f"),
+            ("\u{202e}\u{1f600}\u{e9}".as_bytes(), "\\u202e\\ud83d\\ude00\\u00e9"),
+            (b"\xff/\xc3", "\\xff/\\xc3"),
         ] {
-            assert_eq!(Visible(bytes).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn unescape_text_that_is_no_escape_is_none() {
-        for text in ["\\", "\\x", "\\xg0", "\\x1B", "\\x41", "\\x5c", "\\n", "\n", "ä"] {
-            assert_eq!(unescape(text), None, "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn visible_any_bytes_come_back(bytes: Vec<u8>) {
-            let text = Visible(&bytes).to_string();
-            prop_assert!(text.bytes().all(|b| matches!(b, b' '..=b'~')));
-            prop_assert_eq!(unescape(&text), Some(bytes));
-        }
-
-        #[test]
-        fn unescape_any_text_prints_as_itself_or_is_none(text in any::<String>()) {
-            if let Some(bytes) = unescape(&text) {
-                prop_assert_eq!(Visible(&bytes).to_string(), text);
-            }
+            assert_eq!(Escaped(bytes).to_string(), shown);
         }
     }
 }

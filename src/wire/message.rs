@@ -126,6 +126,8 @@ pub enum ToScribe {
         policy: String,
         /// What is missing from the posture.
         missing: Vec<String>,
+        /// Where its process writes the diagnostics of all roles: rolling files here, or stderr.
+        diagnostics: Option<String>,
     },
     /// A writer got a new segment. Descriptor: the same file, O_RDONLY.
     Follow {
