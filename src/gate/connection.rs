@@ -125,6 +125,7 @@ pub(super) struct Connection {
     deadlines: [Cell<Option<Instant>>; 6],
     expired: Cell<Option<Phase>>,
     ended: Cell<Option<End>>,
+    failure: Cell<Option<Refusal>>,
     draining: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -153,6 +154,7 @@ impl Connection {
             deadlines: Default::default(),
             expired: Cell::new(None),
             ended: Cell::new(None),
+            failure: Cell::new(None),
             draining: Cell::new(lane.draining()),
             waker: RefCell::default(),
             lane,
@@ -166,6 +168,18 @@ impl Connection {
             *subject = Rc::new((policy.generation, policy.decider.recognise(self.listener, &self.caller)));
         }
         Rc::clone(&subject)
+    }
+
+    /// Notes what made the connection fail; the first cause stays.
+    pub(super) fn fail(&self, refusal: Refusal) {
+        if self.failure.get().is_none() {
+            self.failure.set(Some(refusal));
+        }
+    }
+
+    /// What made the connection fail.
+    pub(super) fn failure(&self) -> Option<Refusal> {
+        self.failure.get()
     }
 
     /// Names the next request.
@@ -403,7 +417,8 @@ pub(super) async fn run(connection: Rc<Connection>, socket: UnixStream) {
         connection.remember(context.waker());
         match connection.ended.get() {
             Some(end) => Poll::Ready(Err(end)),
-            None => http.poll_without_shutdown(context).map(Ok),
+            // As a future, not by `poll_without_shutdown`: that one may be ready with bytes still to flush.
+            None => Pin::new(&mut http).poll(context).map(Ok),
         }
     })
     .await;
