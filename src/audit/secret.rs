@@ -76,15 +76,16 @@ impl Secrets {
         let mut start = query + 1;
         while start < target.len() {
             let rest = target.get(start..).unwrap_or_default();
-            // `;` and `#` end a pair for some readers: a secret must not hide from us behind one of them.
-            let length =
-                rest.iter().position(|byte| matches!(byte, b'&' | b';' | b'#' | b'?')).unwrap_or(rest.len());
+            // For some readers `;`, `?` and `#` end a pair too: a name may begin behind any of them.
+            let mut length = find(rest, b"&;#?");
             let pair = rest.get(..length).unwrap_or_default();
-            if let Some(equals) = pair.iter().position(|byte| *byte == b'=') {
-                let (name, value) = pair.split_at(equals);
-                let value = value.get(1..).unwrap_or_default();
-                if !value.is_empty() && says_secret(name, named) {
-                    cleaned.extend_from_slice(target.get(copied..start + equals + 1).unwrap_or_default());
+            let equals = find(pair, b"=");
+            if equals < length && says_secret(pair.get(..equals).unwrap_or_default(), named) {
+                // For others they do not: a secret lasts until `&`, so that no part of it stays readable.
+                length = find(rest, b"&");
+                let value = rest.get(equals + 1..length).unwrap_or_default();
+                if !value.is_empty() {
+                    cleaned.extend_from_slice(target.get(copied..=start + equals).unwrap_or_default());
                     cleaned.extend_from_slice(self.hash(&percent_decoded(value)).as_bytes());
                     copied = start + length;
                 }
@@ -97,6 +98,11 @@ impl Secrets {
         cleaned.extend_from_slice(target.get(copied..).unwrap_or_default());
         Cow::Owned(cleaned)
     }
+}
+
+/// Where the first of these bytes stands, or the end.
+fn find(text: &[u8], marks: &[u8]) -> usize {
+    text.iter().position(|byte| marks.contains(byte)).unwrap_or(text.len())
 }
 
 /// Whether a query name says that its value is a secret.
@@ -197,6 +203,14 @@ mod tests {
         }
         assert_eq!(cleaned("/x#token=v"), format!("/x#token={hash}"));
         assert_eq!(cleaned("/?token=a=b&key=v"), format!("/?token={}&key={hash}", secrets().hash(b"a=b")));
+    }
+
+    #[test]
+    fn cleaned_secret_holding_a_delimiter_is_hidden_whole() {
+        for secret in ["abc;def", "abc?def", "abc#def", ";abc"] {
+            let hash = secrets().hash(secret.as_bytes());
+            assert_eq!(cleaned(&format!("/x?token={secret}&a=1")), format!("/x?token={hash}&a=1"));
+        }
     }
 
     #[test]

@@ -85,6 +85,20 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Shows text for a person to read: as [`Escaped`], but `"` stands for itself. For where nothing is quoted.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut pieces = self.0.split(|byte| *byte == b'"');
+        if let Some(first) = pieces.next() {
+            Escaped(first).fmt(f)?;
+        }
+        pieces.try_for_each(|piece| write!(f, "\"{}", Escaped(piece)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +113,7 @@ mod tests {
             (b"\xff/\xc3", "\\xff/\\xc3"),
         ] {
             assert_eq!(Escaped(bytes).to_string(), shown);
+            assert_eq!(Shown(bytes).to_string(), shown.replace("\\\"", "\""));
         }
     }
 }
