@@ -17,6 +17,7 @@
 #![allow(unsafe_code, reason = "this is the one place that talks to the kernel where nix has no safe words")]
 
 pub mod datagram;
+pub mod inherited;
 pub mod limits;
 pub mod listen;
 pub mod memfd;
