@@ -5,27 +5,27 @@
 //!
 //! | step | where | what |
 //! |---|---|---|
-//! | connection | [`connection`] | a socket and its `Caller` arrive from the warden |
-//! | head | [`head`], [`guard`] | the strict reading; hyper sees only what it wrote |
-//! | lookup, permit | [`journey`] | the policy makes a `Permit`, or a denial |
-//! | record | [`record`] | the permit becomes a `Receipt<Permit>` once it is in the log |
-//! | refuse | [`answer`] | what may not pass is answered by name |
-//! | send | [`backend`] | the warden connects, the rebuilt request leaves |
-//! | settle | [`connection`] | what became of it is recorded |
+//! | connection | `connection` | a socket and its `Caller` arrive from the warden |
+//! | head | [`head`], `guard` | the strict reading; hyper sees only what it wrote |
+//! | lookup, permit | `journey` | the policy makes a `Permit`, or a denial |
+//! | record | `record` | the permit becomes a `Receipt<Permit>` once it is in the log |
+//! | refuse | `answer` | what may not pass is answered by name |
+//! | send | `backend` | the warden connects, the rebuilt request leaves |
+//! | settle | `connection` | what became of it is recorded |
 //!
 //! A gate is some lanes, each a thread with a channel to the warden, a log segment, and a runtime of its own;
 //! nothing is shared between lanes.
 
-pub mod answer;
-pub mod backend;
-pub mod budget;
-pub mod connection;
-pub mod guard;
+mod answer;
+mod backend;
+mod budget;
+mod connection;
+mod guard;
 pub mod head;
-pub mod journey;
-pub mod lane;
-pub mod record;
-pub mod tunnel;
+mod journey;
+mod lane;
+mod record;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -40,8 +40,10 @@ use crate::wire::channel::Channel;
 pub fn run(lanes: u16) -> ExitCode {
     let Ok(given) = sys::process::inherited(usize::from(lanes) + 1) else { return ExitCode::from(2) };
     let mut given = given.into_iter();
-    let channels: Vec<Channel> = given.by_ref().take(usize::from(lanes)).map(Channel::new).collect();
-    crate::diagnostics::start("gate", given.next(), "info", false);
+    let channels: Vec<Channel> = given.by_ref().take(usize::from(lanes)).map(Channel::from).collect();
+    if crate::diagnostics::start("gate", given.next(), "info", false).is_err() {
+        return ExitCode::from(2);
+    }
     if let Err(missing) = confine::enter_gate() {
         tracing::error!("{missing}");
         return ExitCode::FAILURE;

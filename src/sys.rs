@@ -17,12 +17,12 @@
 #![allow(unsafe_code, reason = "this is the one place that talks to the kernel where nix has no safe words")]
 
 pub mod datagram;
-pub mod inherited;
 pub mod limits;
 pub mod listen;
 pub mod memfd;
 pub mod peer;
 pub mod process;
+pub mod reactor;
 pub mod receive;
 pub mod trusted;
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::connection::{Connection, Phase};
-use super::head::{Event, Head, HeadLimits, RequestGuard};
+use super::head::{Event, Glimpse, Head, HeadLimits, RequestGuard};
 use crate::model::refusal::Refusal;
 use crate::sys::receive::{Received, receive};
 
@@ -74,18 +75,11 @@ pub(super) struct Guarded {
 
 impl Guarded {
     pub(super) fn new(socket: UnixStream, connection: Rc<Connection>) -> Guarded {
-        let policy = connection.lane.policy();
-        let policy = policy.decider.policy();
-        let limits = &policy.limits;
-        let browsers = policy.listeners.get(usize::from(connection.listener.0)).is_some_and(|l| l.browsers);
-        connection.expect(Phase::Idle, limits.idle_ms);
-        let guard = RequestGuard::new(HeadLimits {
-            head_bytes: limits.head_bytes,
-            headers: limits.headers,
-            target_bytes: limits.target_bytes,
-            browsers,
-            extra_methods: policy.methods.clone(),
-        });
+        let in_force = connection.lane.policy();
+        let policy = in_force.decider.policy();
+        let browsers = policy.listener(connection.listener).is_some_and(|listener| listener.browsers);
+        connection.expect(Phase::Idle, policy.limits.idle_ms);
+        let guard = RequestGuard::new(HeadLimits::new(&policy.limits, browsers, Arc::clone(&in_force.methods)));
         Guarded {
             socket,
             guard,
@@ -103,9 +97,12 @@ impl Guarded {
         self.connection.failure()
     }
 
-    /// What was read beyond the last request; the tunnel's first bytes.
+    /// What was read beyond the last request, once its backend has answered 101: the tunnel's first bytes.
     pub(super) fn take_rest(&mut self) -> Vec<u8> {
-        self.guard.take_rest()
+        match self.guard.tunnel().then(|| self.guard.step()) {
+            Some(Ok(Event::Body(_))) => self.guard.body().to_vec(),
+            _ => Vec::new(),
+        }
     }
 
     /// The socket, for a tunnel.
@@ -145,7 +142,7 @@ impl Guarded {
                 Reading::Held => self.next_message(),
                 Reading::Head | Reading::Body => {}
             }
-            if self.reading == Reading::Head && self.connection.is_draining() && !self.guard.has_begun() {
+            if self.reading == Reading::Head && self.connection.is_draining() && self.guard.is_idle() {
                 self.reading = Reading::Over;
                 return Poll::Ready(Ok(()));
             }
@@ -160,15 +157,12 @@ impl Guarded {
             match self.guard.step() {
                 Ok(Event::NeedMore) => ready!(self.poll_fill(cx))?,
                 Ok(Event::Head(head)) => self.begin(head),
-                Ok(Event::Body(range)) => {
-                    self.ready.clear();
-                    self.ready_at = 0;
-                    self.ready.extend_from_slice(self.guard.body(range));
-                }
+                Ok(Event::Body(_)) => return Poll::Ready(Ok(())),
                 Ok(Event::End) => {
                     self.connection.lift(Phase::Body);
                     self.reading = Reading::Held;
                 }
+                Ok(Event::Closed) => self.reading = Reading::Over,
                 Err(refusal) => self.refuse(refusal)?,
             }
         }
@@ -205,7 +199,7 @@ impl Guarded {
                 let (head_ms, body_idle_ms) = limits(&self.connection);
                 match self.reading {
                     Reading::Body => self.connection.expect_from_now(Phase::Body, body_idle_ms),
-                    _ if self.guard.has_begun() => {
+                    _ if !self.guard.is_idle() => {
                         self.connection.lift(Phase::Idle);
                         self.connection.expect_from_now(Phase::Head, head_ms);
                     }
@@ -217,11 +211,7 @@ impl Guarded {
             Poll::Ready(Ok(Err(refusal))) => self.refuse(refusal)?,
             Poll::Ready(Ok(Ok(0))) => {
                 self.half_closed = true;
-                if self.reading == Reading::Head && !self.guard.has_begun() {
-                    self.reading = Reading::Over;
-                } else {
-                    self.refuse(Refusal::Truncated)?;
-                }
+                self.guard.closed();
             }
             Poll::Ready(Ok(Ok(n))) => {
                 self.connection.lift(Phase::Body);
@@ -246,8 +236,9 @@ impl Guarded {
         self.ready.clear();
         self.ready_at = 0;
         self.ready.extend_from_slice(REFUSED_HEAD);
-        let (method, target) = self.guard.so_far();
-        *self.connection.judged.borrow_mut() = Some(Judged::Refused { refusal, method, target });
+        let Glimpse { method, target } = self.guard.glimpse();
+        let judged = Judged::Refused { refusal, method: method.to_vec(), target: target.to_vec() };
+        *self.connection.judged.borrow_mut() = Some(judged);
         Ok(())
     }
 
@@ -301,9 +292,14 @@ impl Read for Guarded {
         let this = &mut *self;
         ready!(this.poll_ready(cx))?;
         let rest = this.ready.get(this.ready_at..).unwrap_or_default();
-        let taken = rest.len().min(buf.remaining());
-        buf.put_slice(rest.get(..taken).unwrap_or_default());
-        this.ready_at += taken;
+        let source = if rest.is_empty() { this.guard.body() } else { rest };
+        let taken = source.len().min(buf.remaining());
+        buf.put_slice(source.get(..taken).unwrap_or_default());
+        if rest.is_empty() {
+            this.guard.consume(taken);
+        } else {
+            this.ready_at += taken;
+        }
         Poll::Ready(Ok(()))
     }
 }

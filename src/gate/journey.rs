@@ -43,7 +43,7 @@ enum Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        Stop::Denied(Denial::before_lookup(refusal))
+        Stop::Denied(Denial::plain(refusal))
     }
 }
 
@@ -70,8 +70,8 @@ pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Respons
     };
     match &judged {
         Some(Judged::Request(head)) => {
-            let traveller = traveller(head.method.as_str().as_bytes(), head.target.as_str().as_bytes());
-            let has_body = head.framing != Framing::None;
+            let traveller = traveller(head.method().as_str().as_bytes(), head.target().as_str().as_bytes());
+            let has_body = head.framing().has_body();
             match traveller.travel(head, body).await {
                 Ok(response) => traveller.keep_or_close(response),
                 Err(stop) => traveller.stop(stop, has_body).await,
@@ -95,18 +95,18 @@ impl Traveller<'_> {
                 let receipt = self.record(permit, Some(&withheld)).await?;
                 Ok(withheld.release(receipt))
             }
-            BackendKind::Proxy(backend) => {
+            BackendKind::Proxy { identity_headers, .. } => {
                 let payload = self.payload(&permit, head, body).await?;
                 let receipt = self.record(permit, None).await?;
                 self.begin(&receipt, head);
                 let link = self.reach(&receipt).await?;
-                let sent = proxy::send(self.connection, &receipt, link, head, payload, backend.identity_headers);
+                let sent = proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
                 match sent.await {
                     Ok(response) => Ok(response),
                     Err(proxy::Unsent::Stale(payload)) => {
                         // The kept connection was closed under us and nothing of an answer came: once more.
                         let link = self.connect(&receipt).await?;
-                        let again = proxy::send(self.connection, &receipt, link, head, payload, backend.identity_headers);
+                        let again = proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
                         again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
                     }
                     Err(unsent) => Err(Stop::Failed(unsent.refusal())),
@@ -134,11 +134,11 @@ impl Traveller<'_> {
     /// The policy decides.
     fn lookup(&self, head: &Head) -> Result<Permit, Stop> {
         let subject = self.connection.subject(&self.policy);
-        let asked = Asked { method: &head.method, target: &head.target, upgrade: head.upgrade.as_deref() };
+        let asked = Asked { method: head.method(), target: head.target(), upgrade: head.upgrade() };
         match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
-            Verdict::Allow(permit) => match head.framing {
+            Verdict::Allow(permit) => match head.framing() {
                 Framing::Length(length) if length > self.body_max(&permit) => {
-                    Err(Stop::Denied(permit.refuse(Refusal::BodyTooLarge)))
+                    Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)))
                 }
                 _ => Ok(permit),
             },
@@ -151,37 +151,36 @@ impl Traveller<'_> {
     }
 
     fn kind(&self, permit: &Permit) -> Result<&BackendKind, Stop> {
-        let backend = self.policy.decider.policy().backends.get(usize::from(permit.terms().backend.0));
-        backend.map(|backend| &backend.kind).ok_or(Stop::from(Refusal::Internal))
+        let backend = self.policy.decider.policy().backend(permit.terms().backend);
+        backend.map(|backend| &backend.kind).ok_or_else(|| Refusal::Internal.into())
     }
 
     async fn ask_builtin(&self, head: &Head) -> Withheld {
         let policy = &self.policy.decider;
         let subject = self.connection.subject(&self.policy);
-        let on = policy.policy().listeners.get(usize::from(self.connection.listener.0));
+        let on = policy.policy().listener(self.connection.listener);
         let asking = Asking {
             id: self.id,
             caller: Arc::clone(&self.connection.caller),
             on: Arc::from(on.map_or("", |listener| listener.name.as_str())),
             policy: Arc::clone(&self.policy.hash),
             recordable: self.connection.lane.recordable(),
-            allowances: Arc::new(policy.what_may(self.connection.listener, &subject.1)),
+            offers: Arc::new(policy.what_may(self.connection.listener, &subject.1)),
         };
-        self.connection.lane.builtin.prepare(head.method.as_str(), head.target.path(), asking).await
+        self.connection.lane.builtin.prepare(head.method().as_str(), head.target().path(), asking).await
     }
 
     /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.
     async fn payload(&self, permit: &Permit, head: &Head, body: Incoming) -> Result<Payload, Stop> {
         let max = self.body_max(permit);
-        match head.framing {
-            Framing::None => Ok(Payload::None),
-            Framing::Length(_) if head.upgrade.is_some() => {
+        match head.framing() {
+            // A request has no body that the connection's end delimits.
+            Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
+            Framing::Length(_) if head.upgrade().is_some() => {
                 let limited = Limited::new(body, usize::try_from(max.min(UPGRADE_BODY_MAX)).unwrap_or(0));
                 match limited.collect().await {
                     Ok(whole) => Ok(Payload::Whole(whole.to_bytes())),
-                    Err(_) => Err(Stop::Denied(
-                        permit.deny(self.connection.failure().unwrap_or(Refusal::BodyTooLarge)),
-                    )),
+                    Err(_) => Err(self.connection.failure().unwrap_or(Refusal::BodyTooLarge).into()),
                 }
             }
             Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max }),
@@ -200,10 +199,10 @@ impl Traveller<'_> {
     }
 
     fn begin(&self, receipt: &Receipt<Permit>, head: &Head) {
-        let (generation, upgrade) = (self.policy.generation, head.upgrade.clone());
-        let (method, target) = (head.method.clone(), head.target.clone());
+        let (generation, upgrade) = (self.policy.generation, head.upgrade().map(str::to_owned));
+        let (method, target) = (head.method().clone(), head.target().clone());
         self.connection.begin(self.id, self.began, generation, method, target, upgrade);
-        if !receipt.terms().stream && head.upgrade.is_none() {
+        if !receipt.terms().stream && head.upgrade().is_none() {
             self.connection.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
         }
     }

@@ -23,6 +23,7 @@ use super::record::Recorder;
 use crate::audit::log::Want;
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, ConnectionId, Generation, ListenerId, RequestId};
+use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
 use crate::policy::{Decider, Policy};
@@ -32,6 +33,8 @@ use crate::wire::message::{FromGate, ToGate};
 
 /// How often deadlines are looked at and counted denials are written.
 const SWEEP: Duration = Duration::from_millis(500);
+/// The largest encoded policy that is taken.
+const POLICY_MAX: usize = 64 << 20;
 
 /// A policy and the name under which the warden knows it.
 pub(super) struct InForce {
@@ -39,6 +42,8 @@ pub(super) struct InForce {
     pub decider: Decider,
     /// The first eight hex digits of its hash.
     pub hash: Arc<str>,
+    /// Methods besides the known ones that it names.
+    pub methods: Arc<[Method]>,
 }
 
 /// What the tasks of one lane share.
@@ -76,7 +81,7 @@ pub(super) fn run(channel: Channel) -> io::Result<()> {
 }
 
 async fn serve(channel: Channel) -> io::Result<()> {
-    let channel = AsyncFd::with_interest(channel, Interest::READABLE | Interest::WRITABLE)?;
+    let channel = Watched { ready: sys::reactor::watch(channel.duplicate()?)?, channel };
     let Some((first, descriptors)) = next(&channel).await? else { return Ok(()) };
     let lane = Rc::new(Lane::start(first, descriptors)?);
     tokio::task::spawn_local(lane.record.log.flusher());
@@ -103,19 +108,25 @@ async fn serve(channel: Channel) -> io::Result<()> {
     Ok(())
 }
 
+/// The channel to the warden, watched by the lane's event loop through a duplicate of its descriptor.
+struct Watched {
+    ready: AsyncFd<OwnedFd>,
+    channel: Channel,
+}
+
 /// The warden's next message; `None` once it closed the channel.
-async fn next(channel: &AsyncFd<Channel>) -> io::Result<Option<(ToGate, Vec<OwnedFd>)>> {
-    channel.async_io(Interest::READABLE, |channel| channel.receive()).await
+async fn next(channel: &Watched) -> io::Result<Option<(ToGate, Vec<OwnedFd>)>> {
+    channel.ready.async_io(Interest::READABLE, |_| channel.channel.receive()).await
 }
 
 /// Sends the oldest waiting message; never resolves while there is none.
-async fn send_next(lane: &Lane, channel: &AsyncFd<Channel>) -> io::Result<()> {
+async fn send_next(lane: &Lane, channel: &Watched) -> io::Result<()> {
     loop {
         let Some(message) = lane.outbox.borrow().front().cloned() else {
             lane.to_send.notified().await;
             continue;
         };
-        channel.async_io(Interest::WRITABLE, |channel| channel.send(&message, &[])).await?;
+        channel.ready.async_io(Interest::WRITABLE, |_| channel.channel.send(&message, &[])).await?;
         lane.outbox.borrow_mut().pop_front();
         return Ok(());
     }
@@ -167,10 +178,11 @@ fn broken_protocol(what: &'static str) -> io::Error {
 }
 
 fn in_force(descriptor: BorrowedFd<'_>, generation: Generation) -> io::Result<InForce> {
-    let bytes = sys::memfd::read(descriptor)?;
+    let bytes = sys::memfd::read_sealed(descriptor, POLICY_MAX)?;
     let policy = Policy::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let hash = Arc::from(policy.short_hash());
-    Ok(InForce { generation, decider: Decider::new(Arc::new(policy)), hash })
+    let methods = policy.methods.iter().filter_map(|name| Method::parse(name.as_bytes()).ok()).collect();
+    Ok(InForce { generation, decider: Decider::new(Arc::new(policy)), hash, methods })
 }
 
 impl Lane {
@@ -182,7 +194,7 @@ impl Lane {
             return Err(broken_protocol("`Start` comes with a segment and a policy"));
         };
         let policy = in_force(memfd.as_fd(), generation)?;
-        let record = Recorder::new(segment, reserved, boot, uid, missing, hash_key);
+        let record = Recorder::new(segment, reserved, boot, uid, missing, &hash_key);
         record.open(&policy.hash);
         Ok(Lane {
             boot,

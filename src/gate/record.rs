@@ -1,8 +1,6 @@
 //! What the gate writes down, and when a permission counts as recorded.
 
-use std::cell::RefCell;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 
 use super::budget::Repeated;
 use super::lane::InForce;
@@ -11,7 +9,6 @@ use crate::audit::log::{Log, Receipt, Unwritable};
 use crate::audit::secret::Secrets;
 use crate::model::caller::Peer;
 use crate::model::ids::{BootId, RequestId};
-use crate::model::refusal::Refusal;
 use crate::policy::{Denial, Permit};
 
 /// A lane's log, with what every record of it shares.
@@ -21,8 +18,6 @@ pub(super) struct Recorder {
     uid: Option<u32>,
     missing: Vec<String>,
     secrets: Secrets,
-    /// The target with its secrets replaced; kept for its capacity.
-    scratch: RefCell<Vec<u8>>,
 }
 
 /// A request as its records name it.
@@ -50,7 +45,7 @@ impl Recorder {
         boot: BootId,
         uid: Option<u32>,
         missing: Vec<String>,
-        hash_key: [u8; 32],
+        hash_key: &[u8; 32],
     ) -> Recorder {
         Recorder {
             log: Log::new(segment, reserved),
@@ -58,7 +53,6 @@ impl Recorder {
             uid,
             missing,
             secrets: Secrets::new(hash_key),
-            scratch: RefCell::default(),
         }
     }
 
@@ -89,10 +83,16 @@ impl Recorder {
         request: Named<'_>,
         immediate: Option<Immediate>,
     ) -> impl Future<Output = Result<Receipt<Permit>, Unwritable>> + use<> {
-        let mut scratch = self.scratch.borrow_mut();
-        let terms = RuleText::of_permit(&permit);
-        let entry = self.decision(&mut scratch, request, Decided::Allow, &terms, immediate);
-        let noted = self.log.note(permit, &entry);
+        let target = self.secrets.cleaned(request.target, &[]);
+        let noted = self.log.note_of(permit, |permit, put| {
+            put(&Entry::Decision(Decision {
+                route: Some(permit.route_id()),
+                by: Some(permit.by()),
+                at: Some(permit.at()),
+                shadow: permit.shadow(),
+                ..decision(request, &target, Decided::Allow, immediate)
+            }));
+        });
         let log = self.log.clone();
         async move { log.written(noted?).await }
     }
@@ -108,10 +108,14 @@ impl Recorder {
         request: Named<'_>,
         immediate: Immediate,
     ) -> impl Future<Output = Result<(), Unwritable>> + use<> {
-        let mut scratch = self.scratch.borrow_mut();
-        let rule = RuleText::of_denial(denial);
-        let entry =
-            self.decision(&mut scratch, request, Decided::Deny(denial.refusal), &rule, Some(immediate));
+        let target = self.secrets.cleaned(request.target, &[]);
+        let entry = Entry::Decision(Decision {
+            route: denial.route.as_deref(),
+            by: denial.by.as_deref(),
+            at: denial.at.as_deref(),
+            shadow: denial.shadow.as_deref(),
+            ..decision(request, &target, Decided::Deny(denial.refusal), Some(immediate))
+        });
         let noted = self.log.note((), &entry);
         let log = self.log.clone();
         async move { log.written(noted?).await.map(Receipt::into_inner) }
@@ -150,39 +154,28 @@ impl Recorder {
             tracing::error!("the last records are lost: {why}");
         }
     }
-
-    fn decision<'a>(
-        &self,
-        scratch: &'a mut Vec<u8>,
-        request: Named<'a>,
-        verdict: Decided,
-        rule: &'a RuleText<'a>,
-        immediate: Option<Immediate>,
-    ) -> Entry<'a> {
-        scratch.clear();
-        self.secrets.hide(request.target, scratch);
-        Entry::Decision(Decision {
-            id: request.id,
-            uid: request.peer.uid,
-            pid: request.peer.pid,
-            method: request.method,
-            target: scratch,
-            route: rule.route,
-            verdict,
-            by: rule.by,
-            at: rule.at,
-            policy: request.policy,
-            shadow: rule.shadow,
-            status: immediate.map(|i| i.status),
-            us: immediate.map(|i| i.us),
-        })
-    }
 }
 
-/// Which rule decided, in the words of the policy file. Owned where the permit itself moves on.
-struct RuleText<'a> {
-    route: Option<&'a str>,
-    by: Option<&'a str>,
-    at: Option<&'a str>,
-    shadow: Option<&'a str>,
+/// A decision of which the rule is still to be named.
+fn decision<'a>(
+    request: Named<'a>,
+    target: &'a [u8],
+    verdict: Decided,
+    immediate: Option<Immediate>,
+) -> Decision<'a> {
+    Decision {
+        id: request.id,
+        uid: request.peer.uid,
+        pid: request.peer.pid,
+        method: request.method,
+        target,
+        route: None,
+        verdict,
+        by: None,
+        at: None,
+        policy: request.policy,
+        shadow: None,
+        status: immediate.map(|i| i.status),
+        us: immediate.map(|i| i.us),
+    }
 }

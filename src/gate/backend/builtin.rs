@@ -21,7 +21,7 @@ use crate::audit::log::Receipt;
 use crate::gate::answer::Answer;
 use crate::model::caller::{Attr, Caller, Gid};
 use crate::model::ids::RequestId;
-use crate::policy::{Allowance, Permit};
+use crate::policy::{Offer, Permit};
 
 /// What a handler may know of the request that it answers.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub(in crate::gate) struct Asking {
     /// Whether records can be written.
     pub recordable: bool,
     /// What the caller may call on this listener.
-    pub allowances: Arc<Vec<Allowance>>,
+    pub offers: Arc<Vec<Offer>>,
 }
 
 /// An answer that is made but may not leave before its record is written.
@@ -118,9 +118,17 @@ async fn whoami(Extension(asking): Extension<Asking>) -> Response<Body> {
 /// `GET /_peergate/routes`: what the caller may call here, by the policy in force.
 async fn routes(Extension(asking): Extension<Asking>) -> Response<Body> {
     let allowed: Vec<Value> = asking
-        .allowances
+        .offers
         .iter()
-        .map(|a| json!({ "route": &*a.route, "match": a.patterns, "help": a.help.as_deref() }))
+        .map(|offer| {
+            json!({
+                "route": &*offer.route,
+                "match": offer.patterns,
+                "query": offer.query,
+                "except": offer.except,
+                "help": offer.help.as_deref(),
+            })
+        })
         .collect();
     answer(&json!({ "on": &*asking.on, "policy": &*asking.policy, "allowed": allowed }))
 }

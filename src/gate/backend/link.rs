@@ -7,12 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::gate::lane::Lane;
 use crate::model::ids::{BackendId, Generation, RequestId};
 use crate::model::refusal::Refusal;
+use crate::sys;
 
 /// A connected stream socket, Unix or TCP: the gate does not need to know which.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(in crate::gate) async fn open(
     generation: Generation,
 ) -> Result<Link, Refusal> {
     let socket = lane.open(id, backend, generation).await?;
-    let socket = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE).map_err(|error| {
+    let socket = sys::reactor::watch(socket).map_err(|error| {
         tracing::error!(%id, "a backend's descriptor can't be used: {error}");
         Refusal::Internal
     })?;

@@ -4,6 +4,7 @@
 mod upload;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::link::Link;
 use crate::audit::log::Receipt;
 use crate::gate::answer::Answer;
 use crate::gate::connection::{Connection, Phase};
-use crate::gate::head::{Head, ResponseEvent, ResponseFraming, ResponseGuard, ResponseHead};
+use crate::gate::head::{self, Event, Expected, Framing, Head, HeadLimits, ResponseGuard};
 use crate::gate::tunnel::Tunnel;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
@@ -68,20 +69,23 @@ pub(in crate::gate) async fn send(
 ) -> Result<Response<Answer>, Unsent> {
     let repeatable = link.is_reused()
         && matches!(payload, Payload::None)
-        && matches!(head.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        && matches!(head.method().as_str(), "GET" | "HEAD" | "OPTIONS");
     let identity = if identify { identity_headers(connection) } else { Vec::new() };
     let extra: Vec<(&str, &str)> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut first = Vec::with_capacity(512);
     head.write_for_backend(&mut first, &extra);
-    let response_ms = connection.lane.policy().decider.policy().limits.response_ms;
+    let policy = connection.lane.policy();
+    let limits = &policy.decider.policy().limits;
     let mut relay = Relay {
         connection: Rc::clone(connection),
         link: Some(link),
-        upload: Upload::new(first, payload, head.framing),
-        guard: ResponseGuard::new(head.method.as_str() == "HEAD"),
-        upgrade_asked: head.upgrade.is_some(),
+        upload: Upload::new(first, payload, head.framing()),
+        guard: ResponseGuard::new(
+            HeadLimits::new(limits, false, Arc::from([])),
+            Expected { head: head.method().as_str() == "HEAD", upgrade: head.upgrade().is_some() },
+        ),
         began: false,
-        response_ms: (!receipt.terms().stream).then_some(response_ms),
+        response_ms: (!receipt.terms().stream).then_some(limits.response_ms),
     };
     relay.expect_answer();
     let answered = std::future::poll_fn(|cx| relay.poll_head(cx)).await;
@@ -115,7 +119,6 @@ struct Relay {
     link: Option<Link>,
     upload: Upload,
     guard: ResponseGuard,
-    upgrade_asked: bool,
     /// A byte of the answer came.
     began: bool,
     response_ms: Option<u32>,
@@ -152,17 +155,17 @@ impl Relay {
     }
 
     /// Reads from the backend until the guard can say something.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseEvent, Refusal>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event<head::Answer>, Refusal>> {
         loop {
             self.check_time()?;
             self.push(cx)?;
             match self.guard.step()? {
-                ResponseEvent::NeedMore => {}
+                Event::NeedMore => {}
                 event => return Poll::Ready(Ok(event)),
             }
             let Some(link) = &self.link else { return Poll::Ready(Err(Refusal::BackendDied)) };
             match ready!(link.poll_read(cx, self.guard.spare())) {
-                Ok(0) => return Poll::Ready(self.guard.ended()),
+                Ok(0) => self.guard.closed(),
                 Ok(n) => {
                     self.began = true;
                     self.guard.filled(n);
@@ -177,33 +180,32 @@ impl Relay {
 
     /// The answer's head; interim ones (1xx) are passed over, as RFC 9110 §15.2 lets a proxy that asked for
     /// none of them.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ResponseHead>, Refusal>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<head::Answer>, Refusal>> {
         loop {
             match ready!(self.poll_event(cx))? {
-                ResponseEvent::Head(head) if head.status == 101 => {
-                    let answered = if self.upgrade_asked && self.upload.is_done() {
-                        Ok(head)
-                    } else {
-                        Err(Refusal::BackendGarbage)
-                    };
-                    return Poll::Ready(answered);
+                // The guard takes a 101 only where an upgrade was asked for; here it must have been asked whole.
+                Event::Head(head) if head.status() == 101 && !self.upload.is_done() => {
+                    return Poll::Ready(Err(Refusal::BackendGarbage));
                 }
-                ResponseEvent::Head(head) if head.status < 200 => {}
-                ResponseEvent::Head(head) => return Poll::Ready(Ok(head)),
-                _ => return Poll::Ready(Err(Refusal::BackendGarbage)),
+                Event::Head(head) if head.status() < 200 && head.status() != 101 => {}
+                Event::Head(head) => return Poll::Ready(Ok(head)),
+                Event::Closed => return Poll::Ready(Err(Refusal::BackendDied)),
+                Event::Body(_) | Event::End | Event::NeedMore => {
+                    return Poll::Ready(Err(Refusal::BackendGarbage));
+                }
             }
         }
     }
 
-    fn into_response(mut self, head: &ResponseHead) -> Result<Response<Answer>, Refusal> {
+    fn into_response(mut self, head: &head::Answer) -> Result<Response<Answer>, Refusal> {
         let connection = Rc::clone(&self.connection);
-        let status = StatusCode::from_u16(head.status).map_err(|_| Refusal::BackendGarbage)?;
-        connection.answering(head.status);
+        let status = StatusCode::from_u16(head.status()).map_err(|_| Refusal::BackendGarbage)?;
+        connection.answering(head.status());
         let mut response = Response::new(Answer::Whole(None));
         *response.status_mut() = status;
         for (name, value) in head.forwardable() {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::BackendGarbage)?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| Refusal::BackendGarbage)?;
+            let value = HeaderValue::from_str(value).map_err(|_| Refusal::BackendGarbage)?;
             response.headers_mut().append(name, value);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -212,20 +214,20 @@ impl Relay {
             response.headers_mut().insert(header::UPGRADE, protocol);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             let link = self.link.take().ok_or(Refusal::BackendDied)?;
-            *connection.tunnel.borrow_mut() = Some(Tunnel::new(link, self.guard.into_rest()));
+            *connection.tunnel.borrow_mut() = Some(Tunnel::new(link, self.rest()));
             return Ok(response);
         }
-        if let Some(length) = head.content_length {
+        if let Some(length) = head.told_length() {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        *response.body_mut() = match head.framing {
-            ResponseFraming::None => {
+        *response.body_mut() = match head.framing() {
+            Framing::None => {
                 self.finish();
                 Answer::Whole(None)
             }
             framing => {
                 let size = match framing {
-                    ResponseFraming::Length(length) => SizeHint::with_exact(length),
+                    Framing::Length(length) => SizeHint::with_exact(length),
                     _ => SizeHint::default(),
                 };
                 Answer::Relayed(Box::new(Relayed { relay: self, size }))
@@ -234,12 +236,20 @@ impl Relay {
         Ok(response)
     }
 
+    /// What came right behind a 101.
+    fn rest(&mut self) -> Vec<u8> {
+        match self.guard.step() {
+            Ok(Event::Body(_)) => self.guard.body().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The answer is whole: it settles once the caller's socket has it, and the link may serve again.
     fn finish(&mut self) {
         self.connection.answered(Outcome::Completed);
         if let Some(link) = self.link.take()
             && self.upload.is_done()
-            && self.guard.reusable()
+            && self.guard.is_reusable()
         {
             *self.connection.kept.borrow_mut() = Some(link.keep());
         }
@@ -260,16 +270,18 @@ impl Relayed {
             return Poll::Ready(None);
         }
         match ready!(self.relay.poll_event(cx)) {
-            Ok(ResponseEvent::Body(bytes)) => {
+            Ok(Event::Body(count)) => {
+                let bytes = Bytes::copy_from_slice(self.relay.guard.body());
+                self.relay.guard.consume(count);
                 self.relay.connection.count_out(bytes.len() as u64);
                 Poll::Ready(Some(Ok(bytes)))
             }
-            Ok(ResponseEvent::End) => {
+            Ok(Event::End) => {
                 self.relay.finish();
                 self.relay.link = None;
                 Poll::Ready(None)
             }
-            Ok(ResponseEvent::Head(_) | ResponseEvent::NeedMore) => self.fail(Refusal::BackendGarbage),
+            Ok(Event::Head(_) | Event::NeedMore | Event::Closed) => self.fail(Refusal::BackendGarbage),
             Err(refusal) => self.fail(refusal),
         }
     }

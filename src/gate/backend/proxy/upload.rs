@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use super::Payload;
 use crate::gate::backend::link::Link;
 use crate::gate::connection::Connection;
-use crate::gate::head::Framing;
+use crate::gate::head::{Framing, LAST_CHUNK, chunk_size};
 use crate::model::refusal::Refusal;
 
 /// What still has to go to the backend.
@@ -97,7 +97,7 @@ impl Upload {
             match data {
                 None => {
                     if self.chunked {
-                        self.out.extend_from_slice(b"0\r\n\r\n");
+                        self.out.extend_from_slice(LAST_CHUNK);
                     }
                     self.source = Source::Done;
                 }
@@ -121,7 +121,7 @@ impl Upload {
             return;
         }
         if self.chunked {
-            self.out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            chunk_size(data.len(), &mut self.out);
             self.out.extend_from_slice(data);
             self.out.extend_from_slice(b"\r\n");
         } else {
