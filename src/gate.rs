@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The gate: reads a caller's bytes, decides, records, forwards.
+
+pub mod head;
