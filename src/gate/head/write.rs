@@ -5,7 +5,7 @@ use std::io::Write;
 use super::body::Framing;
 use super::response::Answer;
 use super::{Head, Version};
-use crate::model::escape::Visible;
+use crate::model::escape::Escaped;
 use crate::model::target::Target;
 
 /// What ends a chunked body.
@@ -105,7 +105,7 @@ fn line(name: &str, value: &str, out: &mut Vec<u8>) {
     if value.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~')) {
         out.extend_from_slice(value.as_bytes());
     } else {
-        put(out, format_args!("{}", Visible(value.as_bytes())));
+        put(out, format_args!("{}", Escaped(value.as_bytes())));
     }
     out.extend_from_slice(b"\r\n");
 }
