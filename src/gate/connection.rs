@@ -120,8 +120,9 @@ pub(super) struct Connection {
     exchange: RefCell<Option<Exchange>>,
     /// A backend connection that the next request to it may use.
     pub(super) kept: RefCell<Option<Kept>>,
-    /// What to do after a 101 has left.
+    /// What to do after a 101 has left, and whether it has.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
+    switched: Cell<bool>,
     deadlines: [Cell<Option<Instant>>; 6],
     expired: Cell<Option<Phase>>,
     ended: Cell<Option<End>>,
@@ -151,6 +152,7 @@ impl Connection {
             exchange: RefCell::default(),
             kept: RefCell::default(),
             tunnel: RefCell::default(),
+            switched: Cell::new(false),
             deadlines: Default::default(),
             expired: Cell::new(None),
             ended: Cell::new(None),
@@ -360,6 +362,9 @@ impl Connection {
 
     /// The socket has taken all that was made so far.
     pub(super) fn flushed(&self) {
+        if self.tunnel.borrow().is_some() {
+            self.switched.set(true);
+        }
         let answered = self.exchange.borrow().as_ref().and_then(|exchange| exchange.answered);
         if let Some(outcome) = answered {
             self.settle(outcome);
@@ -426,7 +431,8 @@ pub(super) async fn run(connection: Rc<Connection>, socket: UnixStream) {
     let guarded = parts.io;
     match (served, connection.tunnel.take()) {
         (Err(end), _) => connection.settle(end.outcome()),
-        (Ok(Ok(())), Some(tunnel)) => tunnel.run(&connection, guarded).await,
+        // Hyper may be done with bytes still unwritten here; a tunnel begins only behind a 101 that has left.
+        (Ok(Ok(())), Some(tunnel)) if connection.switched.get() => tunnel.run(&connection, guarded).await,
         (Ok(result), _) => {
             if let Err(error) = result {
                 tracing::debug!(id = %connection.id, "a connection ended: {error}");

@@ -21,6 +21,7 @@ use super::budget::Budgets;
 use super::connection::{self, Connection, End};
 use super::record::Recorder;
 use crate::audit::log::Want;
+use crate::diagnostics;
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, ConnectionId, Generation, ListenerId, RequestId};
 use crate::model::method::Method;
@@ -180,6 +181,9 @@ fn broken_protocol(what: &'static str) -> io::Error {
 fn in_force(descriptor: BorrowedFd<'_>, generation: Generation) -> io::Result<InForce> {
     let bytes = sys::memfd::read_sealed(descriptor, POLICY_MAX)?;
     let policy = Policy::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    if let Err(error) = diagnostics::adjust(&policy.diagnostics.level, policy.diagnostics.json) {
+        tracing::warn!("{error}");
+    }
     let hash = Arc::from(policy.short_hash());
     let methods = policy.methods.iter().filter_map(|name| Method::parse(name.as_bytes()).ok()).collect();
     Ok(InForce { generation, decider: Decider::new(Arc::new(policy)), hash, methods })
