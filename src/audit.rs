@@ -1,4 +1,9 @@
 //! What is written down: entries, their encoding, and the segments they are appended to. The only maker of a
 //! `Receipt`.
+//!
+//! An [`entry::Entry`] becomes a line by [`encode`]; [`log`] appends it to the writer's segment and, once its
+//! bytes are in the file, hands out the [`log::Receipt`] without which no effect can begin.
 
+pub mod encode;
 pub mod entry;
+pub mod log;

@@ -1,0 +1,428 @@
+//! A writer's own segment: records are noted, appended with one `write` a round, and only then acknowledged.
+//!
+//! One [`Log`] belongs to one thread. [`Log::note`] encodes a record into the pending buffer and takes the
+//! value whose use must wait for it, usually a permit; the value comes back inside a [`Receipt`] after a
+//! `write(2)` has put the record's bytes into the file, and in no other way.
+//!
+//! The first note of a round wakes the flusher task. An executor that runs woken tasks in order puts it behind
+//! everything that is ready, so one `write` serves them all; then the waiters wake.
+//!
+//! A failed or short write breaks the log: what was pending fails, and so does every note, until
+//! [`Log::replace`] gives it a fresh segment. Nobody continues behind a torn line.
+
+mod round;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use nix::errno::Errno;
+
+use super::encode;
+use super::entry::Entry;
+use crate::model::time::Timestamp;
+use round::{Fate, Round};
+
+/// Pending bytes beyond which a note flushes by itself, so that memory stays bounded whatever is ready.
+const PENDING_MAX: usize = 256 << 10;
+
+/// The record can't be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritable {
+    /// Why, as the kernel said it; ENOSPC too where a record does not fit into what is reserved, EIO where a
+    /// write was short.
+    pub errno: i32,
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the record can't be written: {}", Errno::from_raw(self.errno).desc())
+    }
+}
+
+impl std::error::Error for Unwritable {}
+
+impl From<Errno> for Unwritable {
+    fn from(errno: Errno) -> Unwritable {
+        Unwritable { errno: errno as i32 }
+    }
+}
+
+/// A value whose record is noted and not yet known to be written.
+#[must_use = "its record may still fail to be written; the value comes back by `receipt` or `written`"]
+#[derive(Debug)]
+pub struct Noted<T> {
+    value: T,
+    round: Rc<Round>,
+}
+
+/// A value whose record is in the file. Only a [`Log`] makes one.
+#[derive(Debug)]
+pub struct Receipt<T>(T);
+
+impl<T> Receipt<T> {
+    /// The value; from here on nothing says that it was recorded.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Receipt<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// What a log needs from the warden; see [`Log::attention`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// More reserved space; so many bytes of the segment are used.
+    Space {
+        /// Bytes written or pending.
+        written: u64,
+    },
+    /// Another segment: this one can't be written.
+    Segment(Unwritable),
+}
+
+/// The segment that this thread writes. Clones are the same log.
+#[derive(Debug, Clone)]
+pub struct Log(Rc<RefCell<State>>);
+
+#[derive(Debug)]
+struct State {
+    segment: OwnedFd,
+    /// Bytes that disk space is reserved for.
+    reserved: u64,
+    /// Size of the latest reservation: more is asked for when half of it is used.
+    granted: u64,
+    /// Bytes in the file.
+    written: u64,
+    /// Lines of the present round.
+    pending: Vec<u8>,
+    /// The next record's number.
+    n: u64,
+    round: Rc<Round>,
+    broken: Option<Unwritable>,
+    /// The present want was already handed out.
+    asked: bool,
+    flusher: Option<Waker>,
+    attendant: Option<Waker>,
+}
+
+impl Log {
+    /// A log on a fresh, empty `segment` (`O_APPEND`), of which `reserved` bytes may be used.
+    pub fn new(segment: OwnedFd, reserved: u64) -> Log {
+        Log(Rc::new(RefCell::new(State {
+            segment,
+            reserved,
+            granted: reserved,
+            written: 0,
+            pending: Vec::with_capacity(32 << 10),
+            n: 0,
+            round: Rc::default(),
+            broken: None,
+            asked: false,
+            flusher: None,
+            attendant: None,
+        })))
+    }
+
+    /// Notes `entry`, stamped with the time now, and keeps `value` until it is written.
+    ///
+    /// # Errors
+    ///
+    /// The log is broken, or the record does not fit into what is reserved (ENOSPC; the log stays whole).
+    pub fn note<T>(&self, value: T, entry: &Entry<'_>) -> Result<Noted<T>, Unwritable> {
+        let (noted, wake, full) = {
+            let mut state = self.0.borrow_mut();
+            let first = state.pending.is_empty();
+            state.append(entry)?;
+            let noted = Noted { value, round: Rc::clone(&state.round) };
+            let flusher = if first { state.flusher.take() } else { None };
+            (noted, (flusher, state.attendant_if_wanted()), state.pending.len() > PENDING_MAX)
+        };
+        if full {
+            // The round's fate tells those who wait for it.
+            self.flush().ok();
+        }
+        // Wakers are foreign code and may come back here: no borrow is held.
+        let (flusher, attendant) = wake;
+        flusher.into_iter().chain(attendant).for_each(Waker::wake);
+        Ok(noted)
+    }
+
+    /// Writes all that is pending, with one `write(2)`, and wakes who waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The write failed or was short, now or before: the log is broken.
+    pub fn flush(&self) -> Result<(), Unwritable> {
+        let (result, attendant) = {
+            let mut state = self.0.borrow_mut();
+            let result = state.write_pending();
+            (result, state.attendant_if_wanted())
+        };
+        let result = match result {
+            Ok(None) => Ok(()),
+            Ok(Some(round)) => {
+                round.wake();
+                Ok(())
+            }
+            Err((round, why)) => {
+                round.wake();
+                Err(why)
+            }
+        };
+        attendant.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// The value with its receipt. What is still pending is flushed for it.
+    ///
+    /// # Errors
+    ///
+    /// The record was lost.
+    pub fn receipt<T>(&self, noted: Noted<T>) -> Result<Receipt<T>, Unwritable> {
+        if noted.round.fate() == Fate::Pending {
+            self.flush()?;
+        }
+        match noted.round.fate() {
+            Fate::Written => Ok(Receipt(noted.value)),
+            Fate::Lost(why) => Err(why),
+            // It was noted in another log than this one.
+            Fate::Pending => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    /// Waits for the flush that writes the record.
+    ///
+    /// # Errors
+    ///
+    /// The record was lost.
+    pub fn written<T>(
+        &self,
+        noted: Noted<T>,
+    ) -> impl Future<Output = Result<Receipt<T>, Unwritable>> + use<T> {
+        Written { value: Some(noted.value), round: noted.round, slot: None }
+    }
+
+    /// The task that flushes: spawn it once on the thread's executor. It never ends.
+    pub fn flusher(&self) -> impl Future<Output = ()> + use<> {
+        let log = self.clone();
+        poll_fn(move |context| {
+            if !log.0.borrow().pending.is_empty() {
+                // The round's fate tells those who wait for it.
+                log.flush().ok();
+            }
+            keep(&mut log.0.borrow_mut().flusher, context);
+            Poll::Pending
+        })
+    }
+
+    /// Uses a fresh `segment` from now on; `n` starts again at 0 and the caller notes its `open` first. What is
+    /// pending still goes to the old one. A broken log is whole again.
+    pub fn replace(&self, segment: OwnedFd, reserved: u64) {
+        // The round's fate tells those who wait for it.
+        self.flush().ok();
+        let mut state = self.0.borrow_mut();
+        state.segment = segment;
+        state.reserved = reserved;
+        state.granted = reserved;
+        state.written = 0;
+        state.n = 0;
+        state.broken = None;
+        state.asked = false;
+    }
+
+    /// Disk space is reserved for the first `upto` bytes of the segment.
+    pub fn reserve(&self, upto: u64) {
+        let mut state = self.0.borrow_mut();
+        state.granted = upto.saturating_sub(state.reserved);
+        state.reserved = upto;
+        state.asked = false;
+    }
+
+    /// The bytes used so far, once, when less than half of the latest reservation is left.
+    pub fn wants_space(&self) -> Option<u64> {
+        match self.0.borrow_mut().want() {
+            Some(Want::Space { written }) => Some(written),
+            _ => None,
+        }
+    }
+
+    /// Waits until the log needs something from the warden. Each need is told once: space until the next
+    /// [`Log::reserve`], a segment until the next [`Log::replace`]. For one task at a time.
+    pub fn attention(&self) -> impl Future<Output = Want> + use<> {
+        let log = self.clone();
+        poll_fn(move |context| {
+            let mut state = log.0.borrow_mut();
+            if let Some(want) = state.want() {
+                return Poll::Ready(want);
+            }
+            keep(&mut state.attendant, context);
+            Poll::Pending
+        })
+    }
+
+    /// Why nothing can be written until [`Log::replace`], if so.
+    pub fn broken(&self) -> Option<Unwritable> {
+        self.0.borrow().broken
+    }
+
+    /// Bytes of the present segment that are in the file.
+    pub fn written_bytes(&self) -> u64 {
+        self.0.borrow().written
+    }
+}
+
+impl Drop for State {
+    /// A log that is dropped with notes pending leaves nobody waiting for ever.
+    fn drop(&mut self) {
+        if !self.pending.is_empty() {
+            self.round.settle(Fate::Lost(Errno::EPIPE.into()));
+            self.round.wake();
+        }
+    }
+}
+
+impl State {
+    fn append(&mut self, entry: &Entry<'_>) -> Result<(), Unwritable> {
+        if let Some(why) = self.broken {
+            return Err(why);
+        }
+        let before = self.pending.len();
+        encode::line(entry, self.n, Timestamp::now(), &mut self.pending);
+        if self.used() > self.reserved {
+            self.pending.truncate(before);
+            return Err(Errno::ENOSPC.into());
+        }
+        self.n += 1;
+        Ok(())
+    }
+
+    /// Bytes written or pending.
+    fn used(&self) -> u64 {
+        self.written.saturating_add(self.pending.len() as u64)
+    }
+
+    /// Writes the present round and begins the next; the finished one is for the caller to wake.
+    fn write_pending(&mut self) -> Result<Option<Rc<Round>>, (Rc<Round>, Unwritable)> {
+        if self.pending.is_empty() {
+            return match self.broken {
+                None => Ok(None),
+                Some(why) => Err((Rc::clone(&self.round), why)),
+            };
+        }
+        let result = append_whole(&self.segment, &self.pending);
+        let round = self.next_round();
+        match result {
+            Ok(()) => {
+                self.written = self.used();
+                self.pending.clear();
+                round.settle(Fate::Written);
+                Ok(Some(round))
+            }
+            Err(errno) => {
+                let why = errno.into();
+                self.pending.clear();
+                self.broken = Some(why);
+                self.asked = false;
+                round.settle(Fate::Lost(why));
+                Err((round, why))
+            }
+        }
+    }
+
+    fn next_round(&mut self) -> Rc<Round> {
+        std::mem::take(&mut self.round)
+    }
+
+    fn want(&mut self) -> Option<Want> {
+        if self.asked || !self.wanting() {
+            return None;
+        }
+        self.asked = true;
+        Some(match self.broken {
+            Some(why) => Want::Segment(why),
+            None => Want::Space { written: self.used() },
+        })
+    }
+
+    fn wanting(&self) -> bool {
+        self.broken.is_some() || self.reserved.saturating_sub(self.used()) < self.granted / 2
+    }
+
+    fn attendant_if_wanted(&mut self) -> Option<Waker> {
+        if !self.asked && self.wanting() { self.attendant.take() } else { None }
+    }
+}
+
+/// One `write(2)` of all of it. An interrupted call has written nothing and is repeated; a short one can't be
+/// mended, since its rest might land behind another reason to fail.
+fn append_whole(segment: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+    loop {
+        match nix::unistd::write(segment, bytes) {
+            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(_) => return Err(Errno::EIO),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Remembers who to wake.
+fn keep(place: &mut Option<Waker>, context: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *place = Some(context.waker().clone()),
+    }
+}
+
+/// The future of [`Log::written`].
+struct Written<T> {
+    value: Option<T>,
+    round: Rc<Round>,
+    slot: Option<usize>,
+}
+
+// The value is never pinned: it only passes through.
+impl<T> Unpin for Written<T> {}
+
+impl<T> Future for Written<T> {
+    type Output = Result<Receipt<T>, Unwritable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match this.round.fate() {
+            Fate::Pending => {
+                this.slot = Some(this.round.wait(this.slot, context.waker()));
+                Poll::Pending
+            }
+            Fate::Lost(why) => Poll::Ready(Err(why)),
+            Fate::Written => match this.value.take() {
+                Some(value) => Poll::Ready(Ok(Receipt(value))),
+                // Polled again after it was ready.
+                None => Poll::Ready(Err(Errno::EINVAL.into())),
+            },
+        }
+    }
+}
+
+impl<T> Drop for Written<T> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            self.round.leave(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
