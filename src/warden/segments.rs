@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
 use nix::sys::stat::{Mode, fchmod, fstat};
-use nix::unistd::{Gid, Uid, fchown, ftruncate};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, ftruncate, unlinkat};
 
 use crate::model::ids::BootId;
 use crate::model::time::Timestamp;
@@ -86,12 +86,16 @@ impl Segments {
         self.unreserved
     }
 
-    /// How large a segment grows before its writer gets another one.
-    pub(super) fn size(&self) -> u64 {
-        self.size
+    /// Whether one is as large as it may grow, or is not there.
+    pub(super) fn full(&self, name: &str) -> bool {
+        self.live.get(name).is_none_or(|segment| segment.reserved >= self.size)
     }
 
-    /// Makes a new one and reserves its first bytes. A full disk gives a segment with nothing reserved.
+    /// Makes a new one and reserves its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered; nothing is left behind.
     pub(super) fn create(&mut self, writer: Writer) -> io::Result<Created> {
         self.made += 1;
         let name = name(Timestamp::now(), self.boot, writer, self.made);
@@ -112,14 +116,15 @@ impl Segments {
             finished: false,
         };
         self.live.insert(name.clone(), segment);
-        let reserved = match self.reserve(&name, 0) {
-            Ok(reserved) => reserved,
+        match self.reserve(&name, 0) {
+            Ok(reserved) => Ok(Created { name, file, reserved }),
             Err(error) => {
-                tracing::warn!(%error, segment = name, "no disk space can be reserved");
-                0
+                // A full disk must not fill with empty files too.
+                self.live.remove(&name);
+                unlinkat(&self.directory, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+                Err(error)
             }
-        };
-        Ok(Created { name, file, reserved })
+        }
     }
 
     /// Reserves further ahead of a writer that has used `used` bytes; up to where it may write now. At the
