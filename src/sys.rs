@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The kernel, as the rest of the house asks it: typed, by descriptor, every error kept. The only home of
+//! `unsafe`.
+//!
+//! | module | what it says |
+//! |---|---|
+//! | [`trusted`] | paths, judged on the open handle; directories, files and backends' sockets reached through them |
+//! | [`listen`] | a listening socket that is right from its first moment |
+//! | [`peer`] | who is at the other end of a socket |
+//! | [`receive`] | a read that carries its sender and can't install a descriptor |
+//! | [`datagram`] | one datagram with the descriptors beside it, between our own roles |
+//! | [`process`] | a role started through a descriptor of the executable |
+//! | [`memfd`] | sealed memory that another role can trust not to change |
+//! | [`limits`] | the process's own: descriptors, random bytes, umask |
+//!
+//! Nothing here depends on another floor, and nothing here decides who may do what.
+
+#![allow(unsafe_code, reason = "this is the one place that talks to the kernel where nix has no safe words")]
+
+pub mod datagram;
+pub mod limits;
+pub mod listen;
+pub mod memfd;
+pub mod peer;
+pub mod process;
+pub mod receive;
+pub mod trusted;
+
+pub use limits::{random, umask};

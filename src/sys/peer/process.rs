@@ -1,0 +1,174 @@
+//! What `/proc/PID` says of a process that is alive: start time, program, unit, login uid, real uid.
+
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::libc;
+use nix::sys::stat::{Mode, fstatat};
+
+use super::alive;
+
+/// One process's directory below /proc, which stays its own: after its end every read fails, whoever has its
+/// pid then.
+#[derive(Debug)]
+pub struct Process<'a> {
+    directory: OwnedFd,
+    pidfd: BorrowedFd<'a>,
+}
+
+impl<'a> Process<'a> {
+    /// Opens the directory of `pid`, which is the pid of `pidfd` in our pid namespace.
+    ///
+    /// # Errors
+    ///
+    /// ESRCH where the process is gone; else what the kernel answered.
+    pub fn open(pidfd: BorrowedFd<'a>, pid: i32) -> io::Result<Process<'a>> {
+        let path = format!("/proc/{pid}");
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(path.as_str(), flags, Mode::empty())?;
+        let process = Process { directory, pidfd };
+        // Alive now, so that the pid was its own when the directory was opened.
+        if process.alive() { Ok(process) } else { Err(Errno::ESRCH.into()) }
+    }
+
+    /// Whether it has not ended: what was read before can be believed.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        alive(self.pidfd)
+    }
+
+    /// When it started, in clock ticks since boot (`proc_pid_stat(5)`, field 22).
+    #[must_use]
+    pub fn start_time(&self) -> Option<u64> {
+        start_time(&self.read("stat", 4096)?)
+    }
+
+    /// Where its program lies (raw bytes, as seen from here) and the program's device and inode.
+    #[must_use]
+    pub fn exe(&self) -> Option<(Vec<u8>, u64, u64)> {
+        let path = readlinkat(&self.directory, "exe").ok()?.into_vec();
+        // Followed to the open program itself, which may have another name or none by now.
+        let stat = fstatat(&self.directory, "exe", AtFlags::empty()).ok()?;
+        Some((path, stat.st_dev, stat.st_ino))
+    }
+
+    /// Its systemd unit, where its cgroup lies in the system slice.
+    #[must_use]
+    pub fn unit(&self) -> Option<String> {
+        unit(&String::from_utf8(self.read("cgroup", 64 * 1024)?).ok()?)
+    }
+
+    /// Its login uid (`proc_pid_loginuid(5)`); 4294967295 where none was ever set.
+    #[must_use]
+    pub fn login_uid(&self) -> Option<u32> {
+        std::str::from_utf8(&self.read("loginuid", 32)?).ok()?.trim().parse().ok()
+    }
+
+    /// Real and effective uid now (`proc_pid_status(5)`).
+    #[must_use]
+    pub fn uids(&self) -> Option<(u32, u32)> {
+        uids(&self.read("status", 16 * 1024)?)
+    }
+
+    /// A whole small file.
+    fn read(&self, name: &str, max: u64) -> Option<Vec<u8>> {
+        let file = openat(&self.directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        let mut bytes = Vec::with_capacity(1024);
+        std::fs::File::from(file).take(max + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() as u64 <= max).then_some(bytes)
+    }
+}
+
+/// The real uid now of the process of this pidfd, where its effective uid now still is `effective`. Never
+/// authorises: it tells which sender a setuid program's writes will carry.
+#[must_use]
+pub fn real_uid(pidfd: BorrowedFd<'_>, pid: i32, effective: u32) -> Option<u32> {
+    let (real, now) = match uids_by_pidfd(pidfd) {
+        // Linux before 6.13.
+        Err(Errno::ENOTTY | Errno::EINVAL) => {
+            let process = Process::open(pidfd, pid).ok()?;
+            process.uids().filter(|_uids| process.alive())?
+        }
+        answer => answer.ok()?,
+    };
+    (now == effective).then_some(real)
+}
+
+/// PIDFD_GET_INFO (Linux 6.13): real and effective uid.
+fn uids_by_pidfd(pidfd: BorrowedFd<'_>) -> nix::Result<(u32, u32)> {
+    /// The first published shape of `struct pidfd_info` (`linux/pidfd.h`).
+    #[repr(C)]
+    #[derive(Default)]
+    struct PidfdInfo {
+        mask: u64,
+        cgroupid: u64,
+        pid: u32,
+        tgid: u32,
+        ppid: u32,
+        ruid: u32,
+        rgid: u32,
+        euid: u32,
+        egid: u32,
+        suid: u32,
+        sgid: u32,
+        fsuid: u32,
+        fsgid: u32,
+        exit_code: i32,
+    }
+    const PIDFD_INFO_CREDS: u64 = 1 << 1;
+    /// `_IOWR(0xFF, 11, struct pidfd_info)`; the size within it is that of the shape above, 64 bytes.
+    const PIDFD_GET_INFO: libc::Ioctl = 0xC040_FF0B;
+    const { assert!(size_of::<PidfdInfo>() == 64) };
+
+    let mut info = PidfdInfo { mask: PIDFD_INFO_CREDS, ..PidfdInfo::default() };
+    // SAFETY: the request's number carries the size of `info`, which is exclusively borrowed, and the kernel
+    // writes at most that many bytes; every bit pattern is valid for its integers.
+    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    Errno::result(answer)?;
+    // An ended process has no credentials any more, and the mask says so.
+    if info.mask & PIDFD_INFO_CREDS == 0 {
+        return Err(Errno::ESRCH);
+    }
+    Ok((info.ruid, info.euid))
+}
+
+/// Field 22 of `/proc/PID/stat`. The second field is the program's own choice of name and may hold spaces and
+/// parentheses, so fields count from the last parenthesis.
+fn start_time(stat: &[u8]) -> Option<u64> {
+    let stat = std::str::from_utf8(stat.get(stat.iter().rposition(|byte| *byte == b')')? + 1..)?).ok()?;
+    // What follows the parenthesis begins with field 3.
+    stat.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// The `Uid:` line of `/proc/PID/status`: real, effective.
+fn uids(status: &[u8]) -> Option<(u32, u32)> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    let mut numbers = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// The unit from `/proc/PID/cgroup` (`cgroups(7)`): systemd's own hierarchy where there is one of version 1,
+/// else the one of version 2. Only below `/system.slice`: a user's own manager, below `user.slice`, can call
+/// its units anything.
+fn unit(cgroup: &str) -> Option<String> {
+    let path_of = |wanted: &str| {
+        cgroup.lines().find_map(|line| {
+            // hierarchy-ID ":" controllers ":" path
+            let (_id, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            (controllers == wanted).then_some(path)
+        })
+    };
+    let path = path_of("name=systemd").or_else(|| path_of(""))?;
+    let mut names =
+        path.strip_prefix("/system.slice/")?.split('/').skip_while(|name| name.ends_with(".slice"));
+    let name = names.next()?;
+    // systemd puts a `_` before a unit's name that the kernel would read as a file of its own.
+    let name = name.strip_prefix('_').unwrap_or(name);
+    let kind = [".service", ".scope", ".socket", ".mount", ".swap"].iter().any(|kind| name.ends_with(kind));
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte));
+    (kind && plain).then(|| name.to_owned())
+}

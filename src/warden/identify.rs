@@ -1,0 +1,85 @@
+//! Who is calling: everything the kernel says of an accepted connection, once, before anyone reads from it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
+use crate::sys::peer;
+
+pub use crate::sys::peer::OwnNamespaces;
+
+/// How much to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Credentials, groups, namespace, real uid.
+    Cheap,
+    /// Also start time, program, unit, login uid and label.
+    Full,
+}
+
+/// Collects the caller of an accepted connection. `names` gives a user's name from the table that was resolved
+/// at load; no name service is asked here.
+///
+/// What can't be read is unknown, and the caller is still served as far as the policy allows unknowns, which
+/// is never through a condition on them.
+///
+/// # Errors
+///
+/// Where SO_PEERCRED itself fails or says -1: then nobody is there to be named, and the connection must end.
+pub fn identify(
+    fd: BorrowedFd<'_>,
+    depth: Depth,
+    own: &OwnNamespaces,
+    names: impl Fn(Uid) -> Option<String>,
+) -> io::Result<Caller> {
+    let frozen = peer::credentials(fd)?;
+    let known_uid = |raw| Attr::from(Uid::new(raw).filter(|_uid| raw != own.overflow_uid()));
+    let known_gid = |raw| Gid::new(raw).filter(|_gid| raw != own.overflow_gid());
+
+    let uid = known_uid(frozen.uid);
+    let user = uid.known().and_then(|uid| names(*uid));
+    // One group without a number here makes the list say less than there is: unknown as a whole.
+    let groups = peer::groups(fd).ok().and_then(|raw| raw.into_iter().map(known_gid).collect());
+    let mut caller = Caller {
+        peer: Peer { uid: frozen.uid, gid: frozen.gid, pid: frozen.pid, real_uid: None },
+        credentials: Credentials { uid, gid: known_gid(frozen.gid).into(), groups: Attr::from(groups) },
+        user,
+        namespace: Attr::Unknown,
+        start_time: Attr::Unknown,
+        exe: Attr::Unknown,
+        unit: Attr::Unknown,
+        login_uid: Attr::Unknown,
+        label: Attr::Unknown,
+    };
+    if depth == Depth::Full {
+        // Frozen at connect, so that it needs no pidfd.
+        caller.label = peer::label(fd).ok().into();
+    }
+    if frozen.pid <= 0 {
+        // No number in our pid namespace: it lives in one that we can't see into.
+        caller.namespace = Attr::Known(Namespace::Other);
+        return Ok(caller);
+    }
+    // Without a pidfd nothing ties a pid to who connected (CVE-2013-4288, CVE-2019-6133).
+    let Ok(pidfd) = peer::pidfd(fd) else { return Ok(caller) };
+    let pidfd = pidfd.as_fd();
+    let host = own.shared_by(pidfd, frozen.pid);
+    caller.namespace = host.map(|host| if host { Namespace::Host } else { Namespace::Other }).into();
+    caller.peer.real_uid = peer::real_uid(pidfd, frozen.pid, frozen.uid).filter(|real| *real != frozen.uid);
+    if depth == Depth::Full
+        && let Ok(process) = peer::Process::open(pidfd, frozen.pid)
+    {
+        let start_time = process.start_time();
+        let exe = process.exe().map(|(path, device, inode)| Exe { path, device, inode });
+        let unit = process.unit();
+        let login_uid = process.login_uid().map_or(Attr::Unknown, known_uid);
+        // Only now is it certain that all of this was about who connected.
+        if process.alive() {
+            caller.start_time = start_time.into();
+            caller.exe = exe.into();
+            caller.unit = unit.into();
+            caller.login_uid = login_uid;
+        }
+    }
+    Ok(caller)
+}
