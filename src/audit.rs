@@ -7,3 +7,7 @@
 pub mod encode;
 pub mod entry;
 pub mod log;
+pub mod plain;
+pub mod reader;
+pub mod secret;
+pub mod segment;

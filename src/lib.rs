@@ -11,6 +11,7 @@
 //! | 1 | [`model`] | the words: caller, target, refusal, outcome, limits, ids; pure values |
 //! | 2 | [`policy`] | as written → as meant → decide; the only maker of a `Permit` |
 //! | 2 | [`audit`] | entries, their encoding, segments; the only maker of a `Receipt` |
+//! | 2 | [`diagnostics`] | lines for who runs it; never the record |
 //! | 3 | [`wire`] | typed messages between the roles |
 //! | 3 | [`confine`] | what a role gives up, and how it knows |
 //! | 4 | [`warden`], [`gate`], [`scribe`] | the roles, each its own process |
@@ -25,6 +26,7 @@
 
 pub mod audit;
 pub mod confine;
+pub mod diagnostics;
 pub mod gate;
 pub mod model;
 pub mod policy;

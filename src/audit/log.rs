@@ -141,22 +141,20 @@ impl Log {
     ///
     /// The log is broken, or the record does not fit into what is reserved (ENOSPC; the log stays whole).
     pub fn note<T>(&self, value: T, entry: &Entry<'_>) -> Result<Noted<T>, Unwritable> {
-        let (noted, wake, full) = {
+        let (round, flusher, attendant, full) = {
             let mut state = self.0.borrow_mut();
             let first = state.pending.is_empty();
-            state.append(entry)?;
-            let noted = Noted { value, round: Rc::clone(&state.round) };
-            let flusher = if first { state.flusher.take() } else { None };
-            (noted, (flusher, state.attendant_if_wanted()), state.pending.len() > PENDING_MAX)
+            let round = state.append(entry).map(|()| Rc::clone(&state.round));
+            let flusher = if first && round.is_ok() { state.flusher.take() } else { None };
+            (round, flusher, state.attendant_if_wanted(), state.pending.len() > PENDING_MAX)
         };
+        // Wakers are foreign code and may come back here: no borrow is held.
+        flusher.into_iter().chain(attendant).for_each(Waker::wake);
         if full {
             // The round's fate tells those who wait for it.
             self.flush().ok();
         }
-        // Wakers are foreign code and may come back here: no borrow is held.
-        let (flusher, attendant) = wake;
-        flusher.into_iter().chain(attendant).for_each(Waker::wake);
-        Ok(noted)
+        Ok(Noted { value, round: round? })
     }
 
     /// Writes all that is pending, with one `write(2)`, and wakes who waits for it.
@@ -242,15 +240,18 @@ impl Log {
         state.asked = false;
     }
 
-    /// Disk space is reserved for the first `upto` bytes of the segment.
+    /// Disk space is reserved for the first `upto` bytes of the segment. An answer that gives nothing more is
+    /// not followed by another question until a note did not fit: a full disk must not make two roles spin.
     pub fn reserve(&self, upto: u64) {
         let mut state = self.0.borrow_mut();
-        state.granted = upto.saturating_sub(state.reserved);
-        state.reserved = upto;
-        state.asked = false;
+        if upto > state.reserved {
+            state.granted = upto - state.reserved;
+            state.reserved = upto;
+            state.asked = false;
+        }
     }
 
-    /// The bytes used so far, once, when less than half of the latest reservation is left.
+    /// The bytes used so far, once, when no more than half of the latest reservation is left.
     pub fn wants_space(&self) -> Option<u64> {
         match self.0.borrow_mut().want() {
             Some(Want::Space { written }) => Some(written),
@@ -302,6 +303,7 @@ impl State {
         encode::line(entry, self.n, Timestamp::now(), &mut self.pending);
         if self.used() > self.reserved {
             self.pending.truncate(before);
+            self.asked = false;
             return Err(Errno::ENOSPC.into());
         }
         self.n += 1;
@@ -357,7 +359,7 @@ impl State {
     }
 
     fn wanting(&self) -> bool {
-        self.broken.is_some() || self.reserved.saturating_sub(self.used()) < self.granted / 2
+        self.broken.is_some() || self.reserved.saturating_sub(self.used()) <= self.granted / 2
     }
 
     fn attendant_if_wanted(&mut self) -> Option<Waker> {

@@ -2,6 +2,7 @@
 //! it is given and nothing else of ours.
 
 mod child;
+mod inherited;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -14,6 +15,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::pipe2;
+
+pub use inherited::inherited;
 
 /// Descriptors given to a role begin here, after stdin, stdout and stderr.
 pub const FIRST: RawFd = 3;

@@ -128,6 +128,12 @@ pub enum ToScribe {
         policy: String,
         /// What is missing from the posture.
         missing: Vec<String>,
+        /// Where its process writes the diagnostics of all roles: rolling files in this directory, or stderr.
+        diagnostics: Option<String>,
+        /// The level of its own: `error`, `warn`, `info`, `debug`, `trace`.
+        level: String,
+        /// Whether its own are JSON.
+        json: bool,
     },
     /// A writer got a new segment. Descriptor: the same file, O_RDONLY.
     Follow {

@@ -1,9 +1,9 @@
 //! The characters of a line: one object on one line, printable ASCII, one spelling for each value.
 //!
-//! Only `"` and `\` have a short escape; every other byte outside 0x20..=0x7E is written `\uXXXX` (UTF-16, so
-//! two of them above U+FFFF; RFC 8259 §7). A line therefore can't end early, draw on a terminal, or be spelt
-//! in two ways.
+//! Text is spelt by `model::escape` (RFC 8259 §7 allows it): a line can't end early, draw on a terminal, or be
+//! written in two ways.
 
+use crate::model::escape::{Spelling, is_plain};
 use crate::model::ids::{ConnectionId, RequestId};
 use crate::model::time::Timestamp;
 
@@ -209,12 +209,6 @@ enum Fit {
     Cut,
 }
 
-/// A byte that stands for itself inside a JSON string and on a terminal.
-#[inline]
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7e) & (byte != b'"') & (byte != b'\\')
-}
-
 /// `"…"`, escaped.
 #[inline]
 fn quoted(out: &mut Vec<u8>, text: &str, cap: usize) -> Fit {
@@ -257,28 +251,11 @@ fn lossy(out: &mut Vec<u8>, bytes: &[u8], cap: usize) -> usize {
 
 /// One character, if there is room for the whole of it.
 fn escaped(out: &mut Vec<u8>, c: char, room: &mut usize) -> bool {
-    let needs = match c {
-        '"' | '\\' => 2,
-        ' '..='~' => 1,
-        '\0'..='\u{ffff}' => 6,
-        _ => 12,
-    };
-    let Some(rest) = room.checked_sub(needs) else { return false };
+    let spelling = Spelling::of(c);
+    let bytes = spelling.as_bytes();
+    let Some(rest) = room.checked_sub(bytes.len()) else { return false };
     *room = rest;
-    match c {
-        '"' => out.extend_from_slice(b"\\\""),
-        '\\' => out.extend_from_slice(b"\\\\"),
-        ' '..='~' => out.push(c as u8),
-        _ => {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(b"\\u");
-                for shift in [12, 8, 4, 0] {
-                    let nibble = (*unit >> shift) & 15;
-                    out.push(char::from_digit(nibble.into(), 16).map_or(b'0', |digit| digit as u8));
-                }
-            }
-        }
-    }
+    out.extend_from_slice(bytes);
     true
 }
 

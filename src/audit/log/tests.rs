@@ -219,13 +219,24 @@ fn wants_space_asks_once_a_reservation() {
     let (_, segment) = segments.segment("a");
     let log = Log::new(segment, 1_000);
     assert_eq!(log.wants_space(), None);
-    while log.0.borrow().used() <= 500 {
+    while log.0.borrow().used() < 500 {
         drop(log.note((), &outcome(1)).unwrap());
     }
     let used = log.0.borrow().used();
     assert_eq!((log.wants_space(), log.wants_space()), (Some(used), None));
     log.reserve(2_000);
     assert_eq!(log.wants_space(), None);
+}
+
+#[test]
+fn wants_space_on_a_full_disk_asks_again_only_for_a_note_that_did_not_fit() {
+    let segments = Segments::new();
+    let log = Log::new(segments.segment("a").1, 0);
+    assert_eq!(log.wants_space(), Some(0));
+    log.reserve(0);
+    assert_eq!(log.wants_space(), None);
+    assert!(log.note((), &outcome(1)).is_err());
+    assert_eq!((log.wants_space(), log.wants_space()), (Some(0), None));
 }
 
 #[test]

@@ -1,0 +1,249 @@
+//! Our own lines, read back without a JSON library: a strict scanner of exactly what `encode` writes, and a
+//! readable line for a person.
+//!
+//! A text value is kept as it stands between its quotes: it is printable ASCII already, hostile characters
+//! spelt out, so it can be shown on any terminal.
+
+use std::fmt::{self, Write};
+
+use crate::model::escape::Escaped;
+
+/// One value, as it stands on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Between its quotes, escapes left in place.
+    Text(&'a str),
+    /// Number, `true` or `false`.
+    Bare(&'a str),
+    /// Between its brackets.
+    List(&'a str),
+}
+
+impl<'a> Value<'a> {
+    /// The characters, without quotes or brackets.
+    pub fn as_str(self) -> &'a str {
+        match self {
+            Value::Text(text) | Value::Bare(text) | Value::List(text) => text,
+        }
+    }
+}
+
+/// One record: a line that is spelt as ours are.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    line: &'a str,
+}
+
+impl<'a> Record<'a> {
+    /// Reads a line, with or without its LF; `None` where it is not one that we could have written.
+    pub fn parse(line: &'a [u8]) -> Option<Record<'a>> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return None;
+        }
+        let line = std::str::from_utf8(line).ok()?;
+        let record = Record { line };
+        let mut fields = record.fields();
+        let begins =
+            ["v", "t", "n", "ts"].into_iter().all(|key| fields.next().is_some_and(|(name, _)| name == key));
+        for _ in fields.by_ref() {}
+        (begins && fields.rest == Some("}") && record.text("v") == "1").then_some(record)
+    }
+
+    /// The line itself, without LF.
+    pub fn line(&self) -> &'a str {
+        self.line
+    }
+
+    /// Its fields, in their order.
+    pub fn fields(&self) -> Fields<'a> {
+        Fields { rest: self.line.strip_prefix('{'), first: true }
+    }
+
+    /// One field.
+    pub fn field(&self, name: &str) -> Option<Value<'a>> {
+        self.fields().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// One field's characters, or nothing.
+    pub fn text(&self, name: &str) -> &'a str {
+        self.field(name).map_or("", Value::as_str)
+    }
+
+    /// The record's type: `decision`, `conn`, …
+    pub fn kind(&self) -> &'a str {
+        self.text("t")
+    }
+}
+
+/// Iterates over a record's fields; ends early where the line is not spelt as ours are.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    /// What is not read yet; `None` after something wrong.
+    rest: Option<&'a str>,
+    first: bool,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest?;
+        if rest == "}" {
+            return None;
+        }
+        let read = self.read(rest);
+        self.rest = read.map(|(_, rest)| rest);
+        read.map(|(field, _)| field)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn read(&mut self, rest: &'a str) -> Option<((&'a str, Value<'a>), &'a str)> {
+        let rest = if std::mem::take(&mut self.first) { rest } else { rest.strip_prefix(',')? };
+        let (key, rest) = quoted(rest)?;
+        let rest = rest.strip_prefix(':')?;
+        let (value, rest) = if rest.starts_with('"') {
+            let (text, rest) = quoted(rest)?;
+            (Value::Text(text), rest)
+        } else if let Some(list) = rest.strip_prefix('[') {
+            let end = list_end(list)?;
+            let (inside, rest) = list.split_at_checked(end)?;
+            (Value::List(inside), rest.strip_prefix(']')?)
+        } else {
+            let (bare, rest) = rest.split_at_checked(bare_end(rest))?;
+            (Value::Bare(is_bare(bare).then_some(bare)?), rest)
+        };
+        Some(((key, value), rest))
+    }
+}
+
+/// A string at the start of `text`: what stands between its quotes, and what follows.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let inside = text.strip_prefix('"')?;
+    let mut bytes = inside.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some((inside.get(..at)?, inside.get(at + 1..)?)),
+            b'\\' => match bytes.next()?.1 {
+                b'"' | b'\\' => {}
+                b'u' => {
+                    for _ in 0..4 {
+                        bytes.next().filter(|(_, digit)| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))?;
+                    }
+                }
+                _ => return None,
+            },
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where a list of strings or of bare values ends.
+fn list_end(list: &str) -> Option<usize> {
+    let mut rest = list;
+    while !rest.starts_with(']') {
+        if rest.len() < list.len() {
+            rest = rest.strip_prefix(',')?;
+        }
+        rest = if rest.starts_with('"') {
+            quoted(rest)?.1
+        } else {
+            let (bare, after) = rest.split_at_checked(bare_end(rest))?;
+            is_bare(bare).then_some(after)?
+        };
+    }
+    Some(list.len() - rest.len())
+}
+
+fn bare_end(text: &str) -> usize {
+    text.bytes().position(|byte| matches!(byte, b',' | b'}' | b']')).unwrap_or(text.len())
+}
+
+fn is_bare(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let number = !digits.is_empty() && digits.len() <= 16 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    number || text == "true" || text == "false"
+}
+
+/// Shows one line of a segment to a person: time, id, what happened, then the rest. What is no record of ours
+/// is shown escaped behind `??`.
+#[derive(Debug, Clone, Copy)]
+pub struct Readable<'a>(pub &'a [u8]);
+
+impl fmt::Display for Readable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Record::parse(self.0) {
+            Some(record) => readable(record, f),
+            None => write!(f, "?? {}", Escaped(self.0.strip_suffix(b"\n").unwrap_or(self.0))),
+        }
+    }
+}
+
+/// Fields that stand in the fixed part of a readable line, or that say nothing to a person.
+const SHOWN: [&str; 4] = ["v", "t", "n", "ts"];
+
+fn readable(record: Record<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // Date and clock, down to the millisecond.
+    let ts = record.text("ts");
+    write!(f, "{} {} ", ts.get(..10).unwrap_or(ts), ts.get(11..23).unwrap_or_default())?;
+    let told: &[&str] = match record.kind() {
+        "decision" => {
+            let verdict = if record.text("decision") == "allow" { "ALLOW" } else { "DENY " };
+            write!(f, "{verdict} {} uid {} ", record.text("id"), record.text("uid"))?;
+            write!(f, "{} {}", Word(record.text("method")), Word(record.text("target")))?;
+            if let Some(refusal) = record.field("refusal") {
+                write!(f, " ({})", refusal.as_str())?;
+            }
+            &["id", "uid", "pid", "method", "target", "decision", "refusal", "policy"]
+        }
+        "outcome" => {
+            write!(f, "  ends {} {} {}", record.text("id"), record.text("status"), record.text("result"))?;
+            &["id", "status", "result"]
+        }
+        "conn" => {
+            write!(
+                f,
+                "conn  {} on {} uid {}",
+                record.text("id"),
+                Word(record.text("on")),
+                record.text("uid")
+            )?;
+            &["id", "on", "uid"]
+        }
+        kind => {
+            write!(f, "{kind:<5}")?;
+            &[]
+        }
+    };
+    for (name, value) in record.fields() {
+        if !SHOWN.contains(&name) && !told.contains(&name) {
+            f.write_char(' ')?;
+            field(f, name, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn field(f: &mut fmt::Formatter<'_>, name: &str, value: Value<'_>) -> fmt::Result {
+    match value {
+        Value::List(list) => write!(f, "{name}=[{list}]"),
+        Value::Text(text) => write!(f, "{name}={}", Word(text)),
+        Value::Bare(bare) => write!(f, "{name}={bare}"),
+    }
+}
+
+/// Text as one word of a readable line: quoted where a space in it could imitate another field.
+#[derive(Debug, Clone, Copy)]
+pub struct Word<'a>(pub &'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Word(text) = self;
+        if text.contains(' ') || text.is_empty() { write!(f, "\"{text}\"") } else { f.write_str(text) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

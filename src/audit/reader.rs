@@ -1,0 +1,187 @@
+//! The records of a directory, segment by segment joined into one stream in the order of time.
+//!
+//! A segment is opened when the stream reaches the time at which it was made, and closed at its end, so that a
+//! directory of thousands of them costs few descriptors. Reading goes on after the end: [`Reader::rescan`]
+//! looks for new segments and for what was appended since. A line without its LF is not there yet; whether the
+//! writer is about to finish it or died over it, only time tells ([`Reader::torn`]).
+
+mod tail;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::plain::Record;
+use super::segment::SegmentName;
+use crate::model::ids::BootId;
+use tail::Tail;
+
+/// One line of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The segment's file name.
+    pub segment: Rc<str>,
+    /// The bytes, without LF. Nothing is known of them yet: see [`Line::record`].
+    pub bytes: Vec<u8>,
+}
+
+impl Line {
+    /// The line as a record; `None` where it is none that this program writes.
+    pub fn record(&self) -> Option<Record<'_>> {
+        Record::parse(&self.bytes)
+    }
+}
+
+/// A segment that ends inside a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// Its file name.
+    pub segment: Rc<str>,
+    /// Bytes after its last LF.
+    pub bytes: u64,
+}
+
+/// Reads the segments of one directory.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    boot: Option<BootId>,
+    /// Seen in the directory and not opened yet; names sort by time.
+    waiting: BTreeSet<Rc<str>>,
+    opened: BTreeMap<Rc<str>, Tail>,
+    /// The next line of each segment that has one, the earliest on top.
+    heads: BinaryHeap<Reverse<Head>>,
+}
+
+/// Ordered by time, then by segment.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    /// The record's `ts` as it is spelt; that of the line before where it has none.
+    ts: Vec<u8>,
+    segment: Rc<str>,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Opens a directory at the beginning of its record.
+    ///
+    /// # Errors
+    ///
+    /// It can't be listed.
+    pub fn open(directory: &Path) -> io::Result<Reader> {
+        Reader::of(directory, None)
+    }
+
+    /// The same, of one start of the daemon alone.
+    ///
+    /// # Errors
+    ///
+    /// It can't be listed.
+    pub fn open_boot(directory: &Path, boot: BootId) -> io::Result<Reader> {
+        Reader::of(directory, Some(boot))
+    }
+
+    fn of(directory: &Path, boot: Option<BootId>) -> io::Result<Reader> {
+        let mut reader = Reader {
+            directory: directory.to_owned(),
+            boot,
+            waiting: BTreeSet::new(),
+            opened: BTreeMap::new(),
+            heads: BinaryHeap::new(),
+        };
+        reader.list()?;
+        Ok(reader)
+    }
+
+    /// The next line in the order of time; `None` at the end of what was there at the last look.
+    ///
+    /// # Errors
+    ///
+    /// A segment can't be read. The stream goes on without it until the next [`Reader::rescan`].
+    pub fn next_line(&mut self) -> io::Result<Option<Line>> {
+        while self.opens_first() {
+            let Some(segment) = self.waiting.pop_first() else { break };
+            let tail = Tail::new(self.directory.join(&*segment));
+            self.opened.insert(Rc::clone(&segment), tail);
+            self.refill(&segment)?;
+        }
+        let Some(Reverse(head)) = self.heads.pop() else { return Ok(None) };
+        self.refill(&head.segment)?;
+        Ok(Some(Line { segment: head.segment, bytes: head.bytes }))
+    }
+
+    /// Looks again: for segments that are new, and for lines behind the end of those that were read.
+    ///
+    /// # Errors
+    ///
+    /// The directory can't be listed, or a segment can't be read.
+    pub fn rescan(&mut self) -> io::Result<()> {
+        self.list()?;
+        let headed: BTreeSet<Rc<str>> =
+            self.heads.iter().map(|Reverse(head)| Rc::clone(&head.segment)).collect();
+        let idle: Vec<Rc<str>> = self.opened.keys().filter(|name| !headed.contains(*name)).cloned().collect();
+        for segment in idle {
+            self.refill(&segment)?;
+        }
+        Ok(())
+    }
+
+    /// Goes to the end of all that is there, so that only what comes from now on is read.
+    ///
+    /// # Errors
+    ///
+    /// A segment can't be read.
+    pub fn skip_to_end(&mut self) -> io::Result<()> {
+        self.heads.clear();
+        while let Some(segment) = self.waiting.pop_first() {
+            self.opened.insert(Rc::clone(&segment), Tail::new(self.directory.join(&*segment)));
+        }
+        self.opened.values_mut().try_for_each(Tail::skip_to_end)
+    }
+
+    /// The segments that ended inside a line when they were last read.
+    pub fn torn(&self) -> impl Iterator<Item = Torn> {
+        let torn = |(segment, tail): (&Rc<str>, &Tail)| {
+            (tail.unfinished() > 0).then(|| Torn { segment: Rc::clone(segment), bytes: tail.unfinished() })
+        };
+        self.opened.iter().filter_map(torn)
+    }
+
+    /// Whether the next segment was made at or before the earliest line at hand.
+    fn opens_first(&self) -> bool {
+        let Some(next) = self.waiting.first() else { return false };
+        let Some(Reverse(head)) = self.heads.peek() else { return true };
+        SegmentName::parse(next).is_none_or(|name| name.made_by(&head.ts))
+    }
+
+    fn list(&mut self) -> io::Result<()> {
+        let mut present: BTreeSet<Rc<str>> = BTreeSet::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let Some(parsed) = SegmentName::parse(name) else { continue };
+            if self.boot.is_none_or(|boot| boot == parsed.boot) {
+                present.insert(Rc::from(name));
+            }
+        }
+        self.waiting.retain(|name| present.contains(name));
+        self.opened.retain(|name, _| present.contains(name));
+        self.waiting.extend(present.into_iter().filter(|name| !self.opened.contains_key(name)));
+        Ok(())
+    }
+
+    /// Puts the segment's next line, where it has one, among the heads.
+    fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
+        let Some(tail) = self.opened.get_mut(segment) else { return Ok(()) };
+        if let Some((ts, bytes)) = tail.next_line()? {
+            self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), bytes }));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

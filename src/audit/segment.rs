@@ -1,0 +1,86 @@
+//! Segments' file names: `20261123T034629.123456Z-7k3qzd-gate-1001-0-12.ndjson`, which is when it was made,
+//! the daemon's start, the role, for a gate its uid and lane, and a number that no other segment of that start
+//! has. Final at creation, and they sort by time.
+
+use crate::model::ids::BootId;
+use crate::model::time::Timestamp;
+
+/// How every name ends.
+const END: &str = ".ndjson";
+
+/// What the name of a segment says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentName<'a> {
+    compact: &'a str,
+    /// Which start of the daemon.
+    pub boot: BootId,
+    /// Role, and what tells its segments apart: `gate-1001-0-12`.
+    pub writer: &'a str,
+}
+
+impl<'a> SegmentName<'a> {
+    /// Reads a file name; `None` where it is no segment's.
+    pub fn parse(name: &'a str) -> Option<SegmentName<'a>> {
+        let (compact, rest) = name.strip_suffix(END)?.split_once('-')?;
+        let shape =
+            compact.bytes().zip(b"dddddddddTdddddd.ddddddZ".iter().skip(1)).all(
+                |(byte, shape)| match shape {
+                    b'd' => byte.is_ascii_digit(),
+                    shape => byte == *shape,
+                },
+            );
+        let (boot, writer) = rest.split_once('-')?;
+        let plain =
+            writer.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (shape && compact.len() == 23 && plain && !writer.is_empty()).then_some(SegmentName {
+            compact,
+            boot: boot.parse().ok()?,
+            writer,
+        })
+    }
+
+    /// Whether it was made at this instant, in a record's spelling (`2026-11-23T03:46:29.123456Z`), or before.
+    pub fn made_by(&self, instant: &[u8]) -> bool {
+        let digits = |text: &[u8]| -> Vec<u8> { text.iter().copied().filter(u8::is_ascii_digit).collect() };
+        digits(self.compact.as_bytes()) <= digits(instant)
+    }
+}
+
+/// The name of a segment made at `made`; `writer` as in [`SegmentName::writer`].
+pub fn name(made: Timestamp, boot: BootId, writer: &str) -> String {
+    let made: String = made.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    format!("{made}-{boot}-{writer}{END}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_parses_back() {
+        let boot = "7k3qzd".parse().unwrap();
+        let made = Timestamp::from_micros(1_795_405_589_123_456);
+        let name = name(made, boot, "gate-1001-0-12");
+        assert_eq!(name, "20261123T034629.123456Z-7k3qzd-gate-1001-0-12.ndjson");
+        let parsed = SegmentName::parse(&name).unwrap();
+        assert_eq!((parsed.boot, parsed.writer), (boot, "gate-1001-0-12"));
+        assert!(parsed.made_by(b"2026-11-23T03:46:29.123456Z"));
+        assert!(!parsed.made_by(b"2026-11-23T03:46:29.123455Z"));
+    }
+
+    #[test]
+    fn name_of_other_files_is_refused() {
+        for name in [
+            "hash.key",
+            ".ndjson",
+            "20261123T034629.123456Z-7k3qzd-.ndjson",
+            "20261123T034629.123456Z-7k3qzd-gate/0.ndjson",
+            "20261123T034629.123456Z-7k3qzl-gate-0.ndjson",
+            "20261123T034629.12345-7k3qzd-gate-0.ndjson",
+            "20261123T034629.123456Z-7k3qzd-gate-0.ndjson.gz",
+            "20261123 034629.123456Z-7k3qzd-gate-0.ndjson",
+        ] {
+            assert_eq!(SegmentName::parse(name), None, "{name}");
+        }
+    }
+}
