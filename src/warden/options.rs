@@ -1,0 +1,58 @@
+//! What the command line and the environment say, read once at the edge.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// How to run.
+#[derive(Debug)]
+pub struct Options {
+    /// The policy's file.
+    pub policy: PathBuf,
+    /// What the surroundings say.
+    pub environment: Environment,
+    /// Where to say what `sd_notify(3)` says, instead of `NOTIFY_SOCKET`: a datagram descriptor.
+    pub notify: Option<OwnedFd>,
+}
+
+/// The environment variables that mean something to the daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `NOTIFY_SOCKET` (`sd_notify(3)`).
+    pub notify_socket: Option<OsString>,
+    /// `WATCHDOG_USEC` (`sd_watchdog_enabled(3)`).
+    pub watchdog_usec: Option<String>,
+    /// `WATCHDOG_PID`.
+    pub watchdog_pid: Option<String>,
+    /// `LISTEN_PID` (`sd_listen_fds(3)`).
+    pub listen_pid: Option<String>,
+    /// `LISTEN_FDS`.
+    pub listen_fds: Option<String>,
+    /// `LISTEN_FDNAMES`.
+    pub listen_names: Option<String>,
+    /// `XDG_RUNTIME_DIR`, where a user's daemon has its sockets.
+    pub runtime_directory: Option<PathBuf>,
+    /// `XDG_STATE_HOME`, where a user's daemon has its log.
+    pub state_home: Option<PathBuf>,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+}
+
+impl Environment {
+    /// The process's own.
+    pub fn read() -> Environment {
+        let text = |name| std::env::var(name).ok();
+        let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Environment {
+            notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+            watchdog_usec: text("WATCHDOG_USEC"),
+            watchdog_pid: text("WATCHDOG_PID"),
+            listen_pid: text("LISTEN_PID"),
+            listen_fds: text("LISTEN_FDS"),
+            listen_names: text("LISTEN_FDNAMES"),
+            runtime_directory: path("XDG_RUNTIME_DIR"),
+            state_home: path("XDG_STATE_HOME"),
+            home: path("HOME"),
+        }
+    }
+}
