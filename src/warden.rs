@@ -13,7 +13,7 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
-//! | [`record`], [`segments`] | the warden's own record, everybody's space |
+//! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
 //! | [`supervise`] | the scribe |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
@@ -40,6 +40,7 @@ mod roster;
 mod segments;
 mod shed;
 mod signals;
+mod space;
 mod start;
 mod supervise;
 
@@ -49,7 +50,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::model::ids::BootId;
-use crate::sys::process::Image;
 
 use accept::Door;
 use connect::Connects;
@@ -107,6 +107,8 @@ enum Due {
     Accept,
     /// The loader had its time.
     LoaderLimit(u32),
+    /// Loaders that were ended may be gone by now.
+    LoaderGone,
     /// Running exchanges had their time.
     DrainLimit,
     /// The scribe had its time to close.
@@ -116,13 +118,14 @@ enum Due {
 /// Everything that the warden knows and holds.
 pub(crate) struct Warden {
     boot: BootId,
-    image: Image,
+    executable: OwnedFd,
     options: Options,
     own: OwnNamespaces,
     poll: Poll,
     timers: Timers<Due>,
     signals: Signals,
     notify: Notify,
+    watchdog: Option<Duration>,
     force: InForce,
     door: Door,
     callers: Callers,
@@ -138,7 +141,9 @@ pub(crate) struct Warden {
     identities: posture::Identities,
     missing: Vec<String>,
     hash_key: [u8; 32],
-    diagnostics: Rc<DiagnosticsPipe>,
+    diagnostics: DiagnosticsPipe,
+    /// Where a lane without a segment writes: nothing is reserved there, so it refuses everything.
+    nowhere: Rc<OwnedFd>,
     since: Instant,
 }
 
@@ -211,6 +216,7 @@ impl Warden {
             Due::Watchdog => self.feed_watchdog(),
             Due::Accept => self.accept_again(),
             Due::LoaderLimit(run) => self.loader_timed_out(run),
+            Due::LoaderGone => self.reap_loaders(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),
         }

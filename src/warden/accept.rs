@@ -66,6 +66,15 @@ impl Door {
         (0..).map(ListenerId).zip(&self.listeners)
     }
 
+    /// Lets callers connect.
+    ///
+    /// # Errors
+    ///
+    /// What `listen(2)` answered.
+    pub(super) fn listen(&self) -> io::Result<()> {
+        self.listeners.iter().try_for_each(|entrance| entrance.listener.listen())
+    }
+
     fn at(&mut self, listener: ListenerId) -> Option<&mut Entrance> {
         self.listeners.get_mut(usize::from(listener.0))
     }

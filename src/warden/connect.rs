@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -95,8 +95,7 @@ impl Warden {
             }
             Err(judged) => {
                 tracing::warn!(error = %judged, "a backend can't be reached");
-                let refusal = refusal(&judged, &path);
-                self.answer_open(&grant, Err(refusal));
+                self.answer_open(&grant, Err(refusal(&judged)));
             }
         }
     }
@@ -231,8 +230,8 @@ fn begin_tcp(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
 }
 
 /// What the gate is told of a path that can't be connected to.
-fn refusal(judged: &Judged, _path: &Path) -> Refusal {
-    match judged.rule() {
+fn refusal(judged: &Judged) -> Refusal {
+    match judged.rule {
         Rule::Listener { .. } => Refusal::BackendOwner,
         _ => Refusal::BackendUnavailable,
     }

@@ -1,6 +1,7 @@
 //! Each caller's gate: started at first need, told who comes and goes, let go when idle, started again when it
 //! dies. What a gate's lanes say is heard here.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use super::roster::{Gate, Lane, Place, QUEUED, Whose};
 use super::segments::Writer;
 use super::{Due, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
-use crate::sys::process::{Child, Exit, Spawn};
+use crate::sys::process::{Exit, Spawn};
 use crate::wire::channel::Channel;
 use crate::wire::message::{FromGate, ToGate};
 
@@ -88,11 +89,16 @@ impl Warden {
             theirs.push(there.into());
         }
         theirs.push(self.diagnostics.write.try_clone()?);
-        let lanes = count.to_string();
-        let child = Spawn::new(&self.image, &["peergated", "@gate", &lanes])
-            .descriptors(theirs)
-            .ids(self.identities.gate)
-            .start()?;
+        let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
+            .argument(c"@gate".to_owned())
+            .argument(CString::new(count.to_string())?);
+        for fd in &theirs {
+            spawn = spawn.descriptor(fd.as_fd());
+        }
+        if let Some(ids) = &self.identities.gate {
+            spawn = spawn.ids(ids.clone());
+        }
+        let child = spawn.start()?;
         let number = self.roster.next_number();
         self.poll.watch(child.as_fd(), Source::GateProcess(number), Interest::Read)?;
         let lanes: Vec<Lane> = ours.into_iter().map(|channel| Lane::new(Line::new(channel))).collect();
@@ -232,7 +238,7 @@ impl Warden {
     /// Ends a gate that does not end by itself; its process's end is heard like any other.
     pub(super) fn kill_gate(&mut self, number: u32) {
         if let Some(gate) = self.roster.gate(number)
-            && let Err(error) = gate.child.kill()
+            && let Err(error) = gate.child.signal(nix::libc::SIGKILL)
         {
             tracing::debug!(%error, number, "a gate can't be killed");
         }

@@ -25,11 +25,11 @@ pub struct Environment {
     /// `WATCHDOG_PID`.
     pub watchdog_pid: Option<String>,
     /// `LISTEN_PID` (`sd_listen_fds(3)`).
-    pub listen_pid: Option<String>,
+    pub listen_pid: Option<OsString>,
     /// `LISTEN_FDS`.
-    pub listen_fds: Option<String>,
+    pub listen_fds: Option<OsString>,
     /// `LISTEN_FDNAMES`.
-    pub listen_names: Option<String>,
+    pub listen_names: Option<OsString>,
     /// `XDG_RUNTIME_DIR`, where a user's daemon has its sockets.
     pub runtime_directory: Option<PathBuf>,
     /// `XDG_STATE_HOME`, where a user's daemon has its log.
@@ -47,9 +47,9 @@ impl Environment {
             notify_socket: std::env::var_os("NOTIFY_SOCKET"),
             watchdog_usec: text("WATCHDOG_USEC"),
             watchdog_pid: text("WATCHDOG_PID"),
-            listen_pid: text("LISTEN_PID"),
-            listen_fds: text("LISTEN_FDS"),
-            listen_names: text("LISTEN_FDNAMES"),
+            listen_pid: std::env::var_os("LISTEN_PID"),
+            listen_fds: std::env::var_os("LISTEN_FDS"),
+            listen_names: std::env::var_os("LISTEN_FDNAMES"),
             runtime_directory: path("XDG_RUNTIME_DIR"),
             state_home: path("XDG_STATE_HOME"),
             home: path("HOME"),

@@ -44,6 +44,11 @@ impl Record {
         &self.segment
     }
 
+    /// Whether it can be written now.
+    pub(super) fn is_whole(&self) -> bool {
+        self.log.broken().is_none()
+    }
+
     /// Notes what is only to be known; its loss is told by the diagnostics and holds up nothing.
     pub(super) fn note(&mut self, entry: &Entry<'_>) {
         match self.log.note((), entry) {

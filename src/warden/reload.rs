@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::loader::{self, Loaded, Loading};
 use super::poll::{Interest, Source};
-use super::{Due, Warden};
+use super::{Due, RETRY, Warden};
 use crate::audit::entry::{Entry, PolicyEvent};
 use crate::policy::Policy;
+use crate::sys::process::Child;
 use crate::wire::message::{ControlReply, ToGate};
 
 /// A name service that does not answer within this keeps the old policy in force.
@@ -23,6 +24,8 @@ pub(super) struct Reload {
     askers: Vec<u32>,
     /// Somebody asked after the present run had begun; the file may have changed since, so it needs another one.
     again: Option<Vec<u32>>,
+    /// Loaders that answered, or were ended, and are not reaped yet.
+    ending: Vec<Child>,
 }
 
 impl Warden {
@@ -61,7 +64,7 @@ impl Warden {
             return;
         }
         self.poll.forget(&loading.channel);
-        end_loader(&loading);
+        self.end_loader(loading.child);
         match loader::answer(received).and_then(|loaded| self.check_unchanged(loaded)) {
             Ok(loaded) => self.put_in_force(loaded),
             Err(why) => self.keep_old(&why),
@@ -75,8 +78,26 @@ impl Warden {
         }
         let Some(loading) = self.reload.loading.take() else { return };
         self.poll.forget(&loading.channel);
-        end_loader(&loading);
+        self.end_loader(loading.child);
         self.keep_old("the loader did not answer within 30 s; a name service may hang");
+    }
+
+    /// A loader that has answered ends by itself, one that has not is ended. It is not waited for: what it hangs
+    /// on, a network file system perhaps, may hold it for long.
+    fn end_loader(&mut self, child: Child) {
+        if let Err(error) = child.signal(nix::libc::SIGKILL) {
+            tracing::debug!(%error, "the loader was gone");
+        }
+        self.reload.ending.push(child);
+        self.reap_loaders();
+    }
+
+    /// Reaps the loaders that are gone.
+    pub(super) fn reap_loaders(&mut self) {
+        self.reload.ending.retain(|child| matches!(child.reap(), Ok(None)));
+        if !self.reload.ending.is_empty() {
+            self.timers.after(RETRY, Due::LoaderGone);
+        }
     }
 
     fn check_unchanged(&self, loaded: Loaded) -> Result<Loaded, String> {
@@ -124,18 +145,6 @@ impl Warden {
         let new = refused.is_none().then_some(self.force.short.as_str());
         let file = self.force.policy.file.as_str();
         self.record.note(&Entry::Policy(PolicyEvent { old, new, file, refused }));
-    }
-}
-
-/// A loader that has answered ends by itself; one that has not is ended. Either way it is not waited for: its
-/// zombie goes with the last look.
-fn end_loader(loading: &Loading) {
-    if let Err(error) = loading.child.signal(nix::libc::SIGKILL) {
-        tracing::debug!(%error, "the loader was gone");
-    }
-    // SIGKILL is on its way, nothing that the loader waits for can hold it back.
-    if let Err(error) = loading.child.wait_for_end() {
-        tracing::debug!(%error, "the loader was reaped before");
     }
 }
 

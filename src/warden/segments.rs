@@ -2,20 +2,22 @@
 //! writers and gives back what they did not use. It writes into none but its own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
-use nix::sys::stat::{Mode, fchmod, fstat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, ftruncate, unlinkat};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::sys::stat::fstat;
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
+use crate::audit::segment;
 use crate::model::ids::BootId;
 use crate::model::time::Timestamp;
+use crate::sys::trusted::{Directory, Judged};
 
 /// A fresh segment has this much reserved.
 const FIRST: u64 = 1 << 20;
@@ -60,9 +62,9 @@ struct Segment {
 
 /// The segments that are being written, or not yet closed by the scribe.
 pub(super) struct Segments {
-    directory: OwnedFd,
+    directory: Directory,
     boot: BootId,
-    readers: Option<Gid>,
+    readers: Option<u32>,
     size: u64,
     made: u64,
     live: BTreeMap<String, Segment>,
@@ -72,13 +74,13 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Segments in `directory`, readable by the group `readers`, of about `size` bytes each.
-    pub(super) fn new(directory: OwnedFd, boot: BootId, readers: Option<Gid>, size: u64) -> Segments {
+    pub(super) fn new(directory: OwnedFd, boot: BootId, readers: Option<u32>, size: u64) -> Segments {
         Segments { directory, boot, readers, size, made: 0, live: BTreeMap::new(), unreserved: false }
     }
 
-    /// The audit directory.
-    pub(super) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
+    /// The audit directory, to be listed.
+    pub(super) fn readable_directory(&self) -> io::Result<OwnedFd> {
+        self.directory.readable().map_err(plain)
     }
 
     /// Whether the file system refuses to reserve space.
@@ -99,14 +101,8 @@ impl Segments {
     pub(super) fn create(&mut self, writer: Writer) -> io::Result<Created> {
         self.made += 1;
         let name = name(Timestamp::now(), self.boot, writer, self.made);
-        let flags =
-            OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_APPEND | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&self.directory, name.as_str(), flags, Mode::from_bits_truncate(0o600))?;
-        // Narrow first, then the group, then its right to read: nobody else can open it in between.
-        if let Some(readers) = self.readers {
-            fchown(&file, None::<Uid>, Some(readers))?;
-        }
-        fchmod(&file, Mode::from_bits_truncate(0o640))?;
+        let flags = OFlag::O_APPEND | OFlag::O_WRONLY;
+        let file = self.directory.create_file(OsStr::new(&name), flags, 0o640, None, self.readers).map_err(plain)?;
         let file = Rc::new(file);
         let segment = Segment {
             file: Rc::clone(&file),
@@ -120,10 +116,17 @@ impl Segments {
             Ok(reserved) => Ok(Created { name, file, reserved }),
             Err(error) => {
                 // A full disk must not fill with empty files too.
-                self.live.remove(&name);
-                unlinkat(&self.directory, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+                self.discard(&name);
                 Err(error)
             }
+        }
+    }
+
+    /// Removes one that nobody has written to.
+    pub(super) fn discard(&mut self, name: &str) {
+        self.live.remove(name);
+        if let Err(error) = unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
+            tracing::warn!(%error, segment = name, "an unused segment stays");
         }
     }
 
@@ -158,8 +161,7 @@ impl Segments {
     /// The same file for the scribe, to read. The name is opened again and must lead to the file that was made.
     pub(super) fn reader(&self, name: &str) -> io::Result<OwnedFd> {
         let segment = self.live.get(name).ok_or(Errno::ENOENT)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let read = openat(&self.directory, name, flags, Mode::empty())?;
+        let read = self.directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(plain)?;
         let (made, found) = (fstat(&segment.file)?, fstat(&read)?);
         if (made.st_dev, made.st_ino) != (found.st_dev, found.st_ino) {
             return Err(io::Error::other("another file has taken the segment's name"));
@@ -195,27 +197,33 @@ impl Segments {
     }
 }
 
-/// `20261123T034629.123456Z-7k3qzd-gate-1001-0-3.ndjson`: sorts by time, says whose it is.
+/// The file's name: when it was made, and whose it is.
 fn name(at: Timestamp, boot: BootId, writer: Writer, made: u64) -> String {
-    let at: String = at.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
     let writer = match writer {
         Writer::Warden => "warden".to_owned(),
         Writer::Scribe => "scribe".to_owned(),
         Writer::Lane { uid: Some(uid), lane } => format!("gate-{uid}-{lane}"),
         Writer::Lane { uid: None, lane } => format!("gate-shared-{lane}"),
     };
-    format!("{at}-{boot}-{writer}-{made}.ndjson")
+    segment::name(at, boot, &format!("{writer}-{made}"))
+}
+
+/// A judgement where only its text, or the kernel's answer, counts.
+fn plain(judged: Judged) -> io::Error {
+    match judged.errno() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::other(judged),
+    }
 }
 
 /// The key for hashing secrets in records: `hash.key` in the audit directory, made at the first start.
 ///
 /// # Errors
 ///
-/// It can't be made or read, or it is not a plain file of 32 bytes that only its owner, us, can read.
-pub(super) fn hash_key(directory: BorrowedFd<'_>) -> io::Result<[u8; 32]> {
-    const NAME: &str = "hash.key";
-    let make = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(directory, NAME, make, Mode::from_bits_truncate(0o600)) {
+/// It can't be made or read, or it is not a plain file of 32 bytes that only its owner, root or us, can read.
+pub(super) fn hash_key(directory: &Directory) -> io::Result<[u8; 32]> {
+    let name = OsStr::new("hash.key");
+    match directory.create_file(name, OFlag::O_WRONLY, 0o600, None, None) {
         Ok(file) => {
             let key: [u8; 32] = crate::sys::random()?;
             let mut file = File::from(file);
@@ -223,17 +231,16 @@ pub(super) fn hash_key(directory: BorrowedFd<'_>) -> io::Result<[u8; 32]> {
             file.sync_all()?;
             return Ok(key);
         }
-        Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(errno.into()),
+        Err(judged) if judged.errno() == Some(Errno::EEXIST as i32) => {}
+        Err(judged) => return Err(plain(judged)),
     }
-    let read = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let mut file = File::from(openat(directory, NAME, read, Mode::empty())?);
-    let found = file.metadata()?;
-    if !found.is_file() || found.uid() != nix::unistd::geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        return Err(io::Error::other("it must be a plain file of the daemon's own user with mode 0600"));
+    let mut file = File::from(directory.open_file(name, OFlag::O_RDONLY).map_err(io::Error::other)?);
+    let found = fstat(&file)?;
+    if found.st_mode & 0o077 != 0 {
+        return Err(io::Error::other("it must have mode 0600"));
     }
-    if found.len() != 32 {
-        return Err(io::Error::other(format!("it must be 32 bytes long and is {}", found.len())));
+    if found.st_size != 32 {
+        return Err(io::Error::other(format!("it must be 32 bytes long and is {}", found.st_size)));
     }
     let mut key = [0; 32];
     file.read_exact(&mut key)?;
@@ -243,10 +250,10 @@ pub(super) fn hash_key(directory: BorrowedFd<'_>) -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     fn segments(dir: &tempfile::TempDir, size: u64) -> Segments {
-        Segments::new(File::open(dir.path()).unwrap().into(), BootId::from_random(1), None, size)
+        Segments::new(Directory::open(dir.path()).unwrap(), BootId::from_random(1), None, size)
     }
 
     #[test]
@@ -308,11 +315,11 @@ mod tests {
     #[test]
     fn hash_key_stays_the_same_and_a_readable_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || File::open(dir.path()).unwrap();
-        let key = hash_key(open().as_fd()).unwrap();
-        assert_eq!(hash_key(open().as_fd()).unwrap(), key);
+        let directory = Directory::open(dir.path()).unwrap();
+        let key = hash_key(&directory).unwrap();
+        assert_eq!(hash_key(&directory).unwrap(), key);
         let path = dir.path().join("hash.key");
         File::open(&path).unwrap().set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(hash_key(open().as_fd()).is_err());
+        assert!(hash_key(&directory).is_err());
     }
 }

@@ -16,7 +16,7 @@ use super::force::InForce;
 use super::identify::OwnNamespaces;
 use super::loader::{self, Loaded};
 use super::notify::{Notify, watchdog_interval};
-use super::options::{Environment, Options};
+use super::options::Options;
 use super::poll::{Interest, Poll, Source, Timers};
 use super::posture::{self, Identities};
 use super::record::Record;
@@ -69,10 +69,10 @@ impl<T, E: fmt::Display> In<T> for Result<T, E> {
 /// The steps, in an order that matters: nothing is made before the policy is good, nobody can connect before
 /// there is a log, and ready is said last.
 pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
-    let ground = prepare(&mut options)?;
+    let mut ground = prepare(&mut options)?;
     let loaded = load(&ground, &options.policy)?;
     let audit = open_audit(&loaded.policy)?;
-    let doors = bind(&ground, &loaded.policy, &options.environment)?;
+    let doors = bind(&mut ground, &loaded.policy)?;
     let segments = reserve_log(&ground, &loaded.policy, audit)?;
     let mut warden = assemble(options, ground, loaded, doors, segments)?;
     warden.begin_record()?;
@@ -143,16 +143,14 @@ struct Doors {
     control: Control,
 }
 
-fn bind(ground: &Ground, policy: &Policy, environment: &Environment) -> Result<Doors, Trouble> {
+fn bind(ground: &mut Ground, policy: &Policy) -> Result<Doors, Trouble> {
     /// Root and the daemon's own user.
     const CONTROL_MODE: u32 = 0o600;
     // The control socket first: its lock is what keeps a second daemon from going on.
     let path = Path::new(&policy.daemon.control);
     let control = Wanted { path, mode: CONTROL_MODE, uid: None, gid: None };
     let control = Listener::bind_packets(&control).when("make the control socket")?;
-    drop(environment);
-    let mut handed: Vec<Activated> = Vec::new();
-    drop(ground);
+    let mut handed = std::mem::take(&mut ground.activated);
     let mut entrances = Vec::new();
     for wanted in &policy.listeners {
         let place = Wanted {

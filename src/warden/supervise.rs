@@ -13,7 +13,7 @@ use super::roster::pause;
 use super::segments::Writer;
 use super::{Due, RETRY, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
-use crate::sys::process::{Child, Spawn};
+use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
 use crate::wire::message::{FromScribe, ScribeStatus, ToScribe};
 
@@ -307,7 +307,7 @@ impl Warden {
             }
             Err(error) => {
                 tracing::error!(%error, "the scribe's end can't be read");
-                nix_end()
+                Exit::Code(-1)
             }
         };
         // What it said last may still be there.
@@ -368,9 +368,4 @@ impl Warden {
     fn note_scribe(&mut self, pid: u32, event: Life) {
         self.record.note(&Entry::Gate(GateEvent { role: "scribe", uid: None, pid, event, live: &[] }));
     }
-}
-
-/// What is written where a process's end could not be read.
-fn nix_end() -> crate::sys::process::Exit {
-    crate::sys::process::Exit::Code(-1)
 }
