@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn random_two_draws_differ() {
         assert_ne!(random::<32>().unwrap(), random::<32>().unwrap());
-        assert_eq!(random::<0>().unwrap(), []);
+        assert_eq!(random::<0>().unwrap(), [0u8; 0]);
     }
 
     #[test]
