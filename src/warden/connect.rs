@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, getsockopt, setsockopt, socket,
-    sockopt,
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, setsockopt,
+    socket, sockopt,
 };
 
 use super::grant::Grant;
@@ -222,7 +222,11 @@ fn begin_tcp(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
     setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
-    match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+    let connected = match address {
+        SocketAddr::V4(address) => connect(fd.as_raw_fd(), &SockaddrIn::from(address)),
+        SocketAddr::V6(address) => connect(fd.as_raw_fd(), &SockaddrIn6::from(address)),
+    };
+    match connected {
         Ok(()) => Ok((fd, true)),
         Err(Errno::EINPROGRESS) => Ok((fd, false)),
         Err(errno) => Err(errno.into()),

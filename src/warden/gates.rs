@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::line::{Flow, Line};
 use super::poll::{Interest, LaneId, News, Source};
-use super::roster::{Gate, Lane, Place, QUEUED, Whose};
+use super::roster::{Gate, Lane, Place, QUEUED, Wanting, Whose};
 use super::segments::Writer;
 use super::{Due, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
@@ -143,7 +143,7 @@ impl Warden {
                     lane.segments.push(name);
                 }
             }
-            None => self.want_lane_segment(id),
+            None => self.lane_wants(id, Wanting::Segment),
         }
         self.tell_recordable(id);
     }

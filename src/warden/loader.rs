@@ -12,12 +12,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
 use super::Warden;
-use crate::policy::{Policy, SystemNames};
-use crate::sys::memfd;
+use super::options::{Environment, Options};
+use crate::model::caller;
+use crate::policy::{self, Own, Policy, SystemNames};
 use crate::sys::process::{Child, Spawn};
+use crate::sys::{memfd, trusted};
 use crate::wire::channel::{self, Channel};
 use crate::wire::message::FromLoader;
 
@@ -28,14 +30,15 @@ const WHY_MAX: usize = 32 << 10;
 /// Ids of systemd's dynamic range, which no package and no administrator assigns.
 const DYNAMIC: std::ops::RangeInclusive<u32> = 61_184..=65_519;
 
-/// The loader's side: loads `file`, answers on `channel`, ends.
+/// The loader's side: loads `file`, answers on `channel`, ends. `runtime` is what `@runtime` stands for in a
+/// demo's policy.
 #[must_use]
-pub fn run(file: &Path, channel: OwnedFd) -> ExitCode {
+pub fn run(file: &Path, runtime: Option<&Path>, environment: &Environment, channel: OwnedFd) -> ExitCode {
     let channel = Channel::from(channel);
-    let (answer, memory) = match load(file) {
+    let (answer, memory) = match seal(file, runtime, environment) {
         Ok((free_ids, memory)) => (FromLoader::Loaded { free_ids }, Some(memory)),
         Err(mut why) => {
-            why.truncate((0..=WHY_MAX).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0));
+            why.truncate((0..=WHY_MAX.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0));
             (FromLoader::Refused { why }, None)
         }
     };
@@ -47,14 +50,42 @@ pub fn run(file: &Path, channel: OwnedFd) -> ExitCode {
     }
 }
 
-fn load(file: &Path) -> Result<(Vec<u32>, OwnedFd), String> {
-    let policy = crate::policy::load(file, SystemNames).map_err(|why| why.to_string())?;
+fn seal(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<(Vec<u32>, OwnedFd), String> {
+    let policy = load(file, runtime, environment)?;
     let named = policy.daemon.gate_user.is_some() && policy.daemon.scribe_user.is_some();
     let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids() };
     let bytes = policy.to_bytes().map_err(|error| error.to_string())?;
     let memory = memfd::sealed("policy", &bytes)
         .map_err(|error| format!("the policy can't be put into sealed memory: {error}"))?;
     Ok((free_ids, memory))
+}
+
+/// Opens, judges and reads a policy's file and resolves its names, in this process.
+///
+/// # Errors
+///
+/// Lines for people.
+pub fn load(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<Policy, String> {
+    let (_judged, text) = trusted::open_policy(file).map_err(|judged| judged.to_string())?;
+    let own = own(runtime, environment)?;
+    let name = file.to_string_lossy();
+    policy::load_text(&name, &text, &SystemNames, &own).map_err(|why| why.to_string())
+}
+
+/// Who the daemon is, and where it lives unless the policy says otherwise.
+fn own(runtime: Option<&Path>, environment: &Environment) -> Result<Own, String> {
+    let nobody = "the daemon's own ids are no ids";
+    let uid = caller::Uid::new(geteuid().as_raw()).ok_or(nobody)?;
+    let gid = caller::Gid::new(getegid().as_raw()).ok_or(nobody)?;
+    let own = if geteuid().is_root() {
+        Own::system(uid, gid)
+    } else {
+        Own::user(uid, gid, &environment.runtime_home(uid.raw()), &environment.state_home())
+    };
+    Ok(match runtime {
+        Some(directory) => own.with_runtime(&directory.to_string_lossy()),
+        None => own,
+    })
 }
 
 /// Two ids that belong to no user, no group and no process.
@@ -92,15 +123,20 @@ pub(super) struct Loaded {
 }
 
 /// Starts a loader.
-pub(super) fn begin(executable: &OwnedFd, file: &Path) -> io::Result<Loading> {
+pub(super) fn begin(executable: &OwnedFd, options: &Options) -> io::Result<Loading> {
     let (ours, theirs) = Channel::pair()?;
-    let file = CString::new(file.as_os_str().as_bytes())?;
-    let child = Spawn::new(executable.as_fd(), c"peergated")
+    let text = |path: &Path| CString::new(path.as_os_str().as_bytes());
+    let mut spawn = Spawn::new(executable.as_fd(), c"peergated")
         .argument(c"@loader".to_owned())
-        .argument(file)
-        .descriptor(theirs.as_fd())
-        .start()?;
-    Ok(Loading { child, channel: ours })
+        .argument(text(&options.policy)?)
+        .descriptor(theirs.as_fd());
+    if let Some(runtime) = &options.runtime {
+        spawn = spawn.argument(text(runtime)?);
+    }
+    for variable in options.environment.places() {
+        spawn = spawn.environment(variable);
+    }
+    Ok(Loading { child: spawn.start()?, channel: ours })
 }
 
 /// Takes a loader's answer, in lines for people where it is no policy.
@@ -122,6 +158,6 @@ pub(super) fn answer(received: io::Result<Option<(FromLoader, Vec<OwnedFd>)>>) -
 impl Warden {
     /// Starts a loader for the policy's file.
     pub(super) fn begin_loading(&self) -> io::Result<Loading> {
-        begin(&self.executable, &self.options.policy)
+        begin(&self.executable, &self.options)
     }
 }

@@ -74,7 +74,7 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Segments in `directory`, readable by the group `readers`, of about `size` bytes each.
-    pub(super) fn new(directory: OwnedFd, boot: BootId, readers: Option<u32>, size: u64) -> Segments {
+    pub(super) fn new(directory: Directory, boot: BootId, readers: Option<u32>, size: u64) -> Segments {
         Segments { directory, boot, readers, size, made: 0, live: BTreeMap::new(), unreserved: false }
     }
 

@@ -70,7 +70,7 @@ impl<T, E: fmt::Display> In<T> for Result<T, E> {
 /// there is a log, and ready is said last.
 pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
     let mut ground = prepare(&mut options)?;
-    let loaded = load(&ground, &options.policy)?;
+    let loaded = load(&ground, &options)?;
     let audit = open_audit(&loaded.policy)?;
     let doors = bind(&mut ground, &loaded.policy)?;
     let segments = reserve_log(&ground, &loaded.policy, audit)?;
@@ -122,8 +122,8 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
 }
 
 /// A process of its own reads the file and asks for names; this one only waits for it.
-fn load(ground: &Ground, file: &Path) -> Result<Loaded, Trouble> {
-    let loading = loader::begin(&ground.executable, file).when("start the loader")?;
+fn load(ground: &Ground, options: &Options) -> Result<Loaded, Trouble> {
+    let loading = loader::begin(&ground.executable, options).when("start the loader")?;
     let loaded = loader::answer(loading.channel.receive_waiting()).map_err(Trouble::Policy)?;
     loading.child.wait_for_end().when("wait for the loader's end")?;
     Ok(loaded)

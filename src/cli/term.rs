@@ -1,0 +1,104 @@
+//! The one way to a terminal: every line printable ASCII, whatever is in it.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, Stderr, Stdout, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Failure;
+use crate::model::escape::Spelling;
+
+/// Standard output for answers, standard error for complaints.
+#[derive(Debug)]
+pub struct Term {
+    out: BufWriter<Stdout>,
+    err: Stderr,
+}
+
+impl Default for Term {
+    fn default() -> Term {
+        Term::new()
+    }
+}
+
+impl Term {
+    /// The process's own.
+    pub fn new() -> Term {
+        Term { out: BufWriter::new(io::stdout()), err: io::stderr() }
+    }
+
+    /// Prints one line, or several where `text` has line breaks of its own.
+    ///
+    /// # Errors
+    ///
+    /// The output can't be written.
+    pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        self.out.write_all(drawable(&text.to_string()).as_bytes()).map_err(gone)
+    }
+
+    /// Says something beside the answer.
+    pub fn complain(&mut self, text: impl Display) {
+        let text = drawable(&format!("peergate: {text}"));
+        // There is nobody else to be told.
+        self.err.write_all(text.as_bytes()).ok();
+    }
+
+    /// Lets the reader see what was printed so far.
+    ///
+    /// # Errors
+    ///
+    /// The output can't be written.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(gone)
+    }
+
+    /// Waits, unless the reader leaves meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The reader left.
+    pub fn pause(&mut self, time: Duration) -> Result<(), Failure> {
+        self.flush()?;
+        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+        // Asked for nothing, poll still tells of POLLERR: the other end of a pipe is closed.
+        let mut fds = [PollFd::new(self.out.get_ref().as_fd(), PollFlags::empty())];
+        match poll(&mut fds, timeout) {
+            Ok(found) if found > 0 => Err(Failure::ReaderLeft),
+            // An interrupted pause is a short one.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn gone(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ReaderLeft,
+        _ => Failure::at("can't write the answer")(error),
+    }
+}
+
+/// `text` and a line break, each character that is neither printable ASCII nor a line break spelt out.
+fn drawable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if matches!(c, ' '..='~' | '\n') {
+            line.push(c);
+        } else {
+            line.extend(Spelling::of(c).as_bytes().iter().map(|byte| char::from(*byte)));
+        }
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drawable;
+
+    #[test]
+    fn drawable_leaves_nothing_to_draw_with() {
+        assert_eq!(drawable("a\\\"\n\x1b[2J\r\u{202e}"), "a\\\"\n\\u001b[2J\\u000d\\u202e\n");
+    }
+}
