@@ -25,4 +25,7 @@ pub mod process;
 pub mod receive;
 pub mod trusted;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use limits::{random, umask};
