@@ -313,3 +313,6 @@ fn same_as_bound(fd: BorrowedFd<'_>, path: &Path, at_path: &FileStat) -> Result<
     }
     Err(Judged::kernel(path, "find our own socket at", Errno::ESTALE))
 }
+
+#[cfg(test)]
+mod tests;

@@ -297,3 +297,6 @@ pub(in crate::sys) fn kind(stat: &FileStat) -> &'static str {
         _ => "thing of unknown kind",
     }
 }
+
+#[cfg(test)]
+mod tests;
