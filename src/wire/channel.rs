@@ -131,7 +131,6 @@ fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-
 impl From<OwnedFd> for Channel {
     fn from(fd: OwnedFd) -> Channel {
         Channel { fd }

@@ -49,7 +49,8 @@ impl Connected {
 fn memfd(text: &str) -> OwnedFd {
     let uid = Uid::new(0).expect("an id");
     let own = Own::system(uid, Gid::new(0).expect("an id"));
-    let policy = policy::load_text("test.toml", text, &SystemNames, &own).unwrap_or_else(|why| panic!("{why}"));
+    let policy =
+        policy::load_text("test.toml", text, &SystemNames, &own).unwrap_or_else(|why| panic!("{why}"));
     sys::memfd::sealed("policy", &policy.to_bytes().expect("encodes")).expect("a memfd")
 }
 
@@ -224,7 +225,8 @@ pub(super) fn head(socket: &mut impl Read) -> String {
 /// Reads one answer with a Content-Length, or without a body.
 pub(super) fn answer(socket: &mut impl Read) -> (String, Vec<u8>) {
     let head = head(socket);
-    let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ").map(str::to_owned));
+    let length =
+        head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ").map(str::to_owned));
     let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
     socket.read_exact(&mut body).expect("the whole body");
     (head, body)
