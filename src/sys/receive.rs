@@ -181,6 +181,8 @@ mod tests {
             Received { bytes: 1, sender: us, truncated: false }
         );
         drop(theirs);
+        // A test that forks in this moment keeps it open a little longer.
+        crate::sys::datagram::wait(ours.as_fd()).unwrap();
         let end = receive(ours.as_fd(), &mut buf).unwrap();
         assert_eq!(end, Received { bytes: 0, sender: None, truncated: false });
     }
