@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Gid, Pid, Uid, geteuid, setgroups, setresgid, setresuid};
 
 /// A user that no machine has.
@@ -58,8 +58,9 @@ pub(crate) fn fork(keep: &[BorrowedFd<'_>], body: impl FnOnce()) -> Forked {
 }
 
 impl Forked {
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid.as_raw()
+    /// Waits until it has ended and does not reap it: it stays as a zombie.
+    pub(crate) fn wait_until_it_ends(&self) {
+        waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("waitid");
     }
 
     /// Waits for its end: true where its body returned without a panic.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::Refused;
@@ -49,6 +49,8 @@ impl Lock {
             if stat.st_uid != us {
                 return Err(Judged::new(&path, Rule::Owner { found: stat.st_uid, allowed: vec![us] }).into());
             }
+            // What the umask took, or somebody gave.
+            fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| refuse("restrict", errno))?;
             // SAFETY: flock(2) takes two integers and touches no memory.
             let answer = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
             match Errno::result(answer) {
