@@ -122,7 +122,7 @@ fn request<'a>(limits: &HeadLimits, bytes: &'a [u8]) -> Option<(Request, bool, &
     if !is_host(host) || !values("trailer").is_empty() {
         return None;
     }
-    if !limits.browsers && !(values("origin").is_empty() && values("referer").is_empty()) {
+    if !(limits.browsers || values("origin").is_empty() && values("referer").is_empty()) {
         return None;
     }
     if ["content-type", "authorization", "range", "content-range"].iter().any(|name| values(name).len() > 1) {
