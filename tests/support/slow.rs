@@ -247,11 +247,13 @@ fn is_twin(name: &str) -> bool {
     let folded: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let begun = folded.trim_start_matches('-');
     let whole = begun.trim_end_matches('-');
-    if WATCHED.contains(&whole) || IDENTITY_NAMES.contains(&whole) {
+    if WATCHED.contains(&whole) {
         return whole != name;
     }
-    let is_family = IDENTITY_PREFIXES.iter().any(|prefix| begun.starts_with(prefix));
-    is_family && begun != name
+    if IDENTITY_PREFIXES.iter().any(|prefix| begun.starts_with(prefix)) {
+        return begun != name;
+    }
+    IDENTITY_NAMES.contains(&whole) && whole != name
 }
 
 fn is_host(value: &str) -> bool {
