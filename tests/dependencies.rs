@@ -1,6 +1,7 @@
 //! The daemon's dependencies are few and known: a new one is a decision, not an accident.
 
 #![allow(clippy::disallowed_methods, reason = "asks cargo")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! The rules of the house that a compiler does not check: floors, file sizes, where `unsafe` lives, tests that
 //! wait for things instead of sleeping.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +47,8 @@ fn code(line: &str) -> &str {
 fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let part_of_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     text.match_indices(word).map(|(at, _)| at).filter(move |at| {
-        !part_of_word(text[..*at].chars().next_back()) && !part_of_word(text[at + word.len()..].chars().next())
+        !part_of_word(text[..*at].chars().next_back())
+            && !part_of_word(text[at + word.len()..].chars().next())
     })
 }
 
@@ -134,15 +137,20 @@ fn modules_import_downward_only() {
                 _ if other == own => {}
                 Some(below) if below < floor => {}
                 Some(floor_there) => {
-                    wrong.push(format!("{place}: `{own}` (floor {floor}) imports `{other}` (floor {floor_there})"));
+                    wrong.push(format!(
+                        "{place}: `{own}` (floor {floor}) imports `{other}` (floor {floor_there})"
+                    ));
                 }
                 None => wrong.push(format!("{place}: `crate::{other}` is on no floor")),
             }
         }
         let depth = inner.split('/').count();
         let climbs = "super::".repeat(depth.max(2));
-        if text.contains(&climbs) || (depth == 1 && text.lines().any(|line| line.starts_with("use super::"))) {
-            wrong.push(format!("{place}: climbs to the root by `super::`; write `crate::`, so that floors can be read"));
+        if text.contains(&climbs) || (depth == 1 && text.lines().any(|line| line.starts_with("use super::")))
+        {
+            wrong.push(format!(
+                "{place}: climbs to the root by `super::`; write `crate::`, so that floors can be read"
+            ));
         }
     }
     assert!(wrong.is_empty(), "imports go downward only:\n{}", wrong.join("\n"));
