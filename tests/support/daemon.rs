@@ -31,7 +31,8 @@ pub fn place() -> tempfile::TempDir {
 /// A running daemon; ended (and its directory removed) when dropped.
 pub struct Daemon {
     child: Child,
-    place: tempfile::TempDir,
+    place: Option<tempfile::TempDir>,
+    dir: PathBuf,
     notify: UnixDatagram,
     said: Arc<Mutex<String>>,
     reader: Option<std::thread::JoinHandle<()>>,
@@ -64,7 +65,19 @@ impl Daemon {
         policy: &Path,
         change: impl FnOnce(&mut Command),
     ) -> Result<Daemon, Refused> {
-        let notify_path = place.path().join("notify.sock");
+        let mut daemon = Daemon::spawn_keeping(&place, policy, change)?;
+        daemon.place = Some(place);
+        Ok(daemon)
+    }
+
+    /// The same, where the directory stays the test's.
+    pub fn spawn_keeping(
+        place: &tempfile::TempDir,
+        policy: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Daemon, Refused> {
+        let dir = place.path().to_owned();
+        let notify_path = dir.join("notify.sock");
         let _ = std::fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).unwrap();
         notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -83,7 +96,7 @@ impl Daemon {
                 }
             }
         });
-        let mut daemon = Daemon { child, place, notify, said, reader: Some(reader) };
+        let mut daemon = Daemon { child, place: None, dir, notify, said, reader: Some(reader) };
         if let Err(status) = daemon.wait_for_notice("READY=1") {
             daemon.reader.take().map(std::thread::JoinHandle::join);
             return Err(Refused { status, said: daemon.said() });
@@ -116,12 +129,12 @@ impl Daemon {
 
     /// Its directory, `@DIR@` in the policy.
     pub fn dir(&self) -> &Path {
-        self.place.path()
+        &self.dir
     }
 
     /// A path below its directory.
     pub fn path(&self, below: &str) -> PathBuf {
-        self.place.path().join(below)
+        self.dir.join(below)
     }
 
     /// Where the tests' policies put their first listener.
@@ -183,6 +196,27 @@ impl Daemon {
         records::read(&audit)
     }
 
+    /// Ends it by SIGKILL, which it can't answer; its directory stays as it left it.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.place.take().unwrap()
+    }
+
+    /// The processes that it started and that live now.
+    pub fn children(&self) -> Vec<Pid> {
+        let warden = self.pid().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+        let pids = processes.filter_map(|name| name.to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| {
+            // The parent is the second field behind the name, which may hold anything.
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(warden.as_str())
+        })
+        .map(Pid::from_raw)
+        .collect()
+    }
+
     /// Waits for its end, however it comes.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -219,6 +253,33 @@ pub fn write_policy(dir: &Path, policy: &str) -> PathBuf {
     let file = dir.join("policy.toml");
     std::fs::write(&file, text).unwrap();
     file
+}
+
+/// A process whose end can be waited for, though it is no child of ours.
+pub struct End(std::os::fd::OwnedFd);
+
+/// Opens it while it still is that process.
+pub fn watch_end(pid: Pid) -> End {
+    use std::os::fd::FromRawFd;
+    let raw = nix::libc::c_long::from(pid.as_raw());
+    // SAFETY: pidfd_open takes a pid and flags, and gives a descriptor of which we are the only owner.
+    #[allow(unsafe_code, reason = "nix has no pidfd_open")]
+    let descriptor = unsafe {
+        let descriptor = nix::libc::syscall(nix::libc::SYS_pidfd_open, raw, 0);
+        assert!(descriptor >= 0, "pidfd_open {pid}: {}", std::io::Error::last_os_error());
+        std::os::fd::OwnedFd::from_raw_fd(i32::try_from(descriptor).unwrap())
+    };
+    End(descriptor)
+}
+
+impl End {
+    /// Whether it ended in good time.
+    pub fn wait(&self) -> bool {
+        use std::os::fd::AsFd;
+        let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap();
+        let mut poll = [nix::poll::PollFd::new(self.0.as_fd(), nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut poll, timeout).unwrap() == 1
+    }
 }
 
 /// A started program that is ended when dropped: a service, a client that stays.
