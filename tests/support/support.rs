@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod docker;
 pub mod http;
 pub mod people;
 pub mod records;
