@@ -11,8 +11,10 @@ pub mod client;
 pub mod daemon;
 pub mod docker;
 pub mod http;
+pub mod paths;
 pub mod people;
 pub mod records;
+pub mod strict;
 pub mod upstream;
 
 use std::process::{Command, Output};
