@@ -19,7 +19,6 @@ use support::upstream::Upstream;
 const POLICY: &str = include_str!("policies/up.toml");
 
 fn started() -> (Daemon, Upstream) {
-    person("pg-alice", &[]);
     let place = daemon::place();
     let upstream = Upstream::start(&place.path().join("up.sock"));
     (Daemon::start_in(place, POLICY), upstream)
@@ -52,7 +51,7 @@ fn curl_denied_and_malformed_reach_nothing() {
     assert_eq!(Person::root().curl(&socket, "/other", &[]).0, 403);
     assert_eq!(Person::root().curl(&socket, "/allowed/%2e%2e/other", &[]).0, 400);
     assert_eq!(Person::root().curl(&socket, "/allowed/../other", &[]).0, 400);
-    let alice = person("pg-alice", &[]);
+    let alice = person("pg-alice");
     assert_eq!(alice.curl(&socket, "/allowed/x", &[]).0, 200);
     assert_eq!(alice.curl(&socket, "/big/x", &[]).0, 403);
     assert_eq!(upstream.asked(), ["GET /allowed/x"]);

@@ -87,20 +87,20 @@ fn operator_by_group_alone_sees_version_containers_and_images() {
     let docker = shared(POLICY);
     for client in clients() {
         for arguments in [&["version"][..], &["ps", "--all"], &["images"], &["info"], &["inspect", IMAGE]] {
-            let output = docker.docker(&client, &docker.alice, arguments);
+            let output = docker.docker(&client, &docker.olga, arguments);
             let said = support::said(&output);
             assert!(output.status.success() && !said.contains("not allowed"), "{arguments:?}: {said}");
         }
     }
     for part in ["/version", "/containers/json?all=1", "/images/json", "/info", "/images/pg-busybox/json"] {
-        let outcome = allowed(&docker, &docker.alice, "GET", part, "who.operators");
+        let outcome = allowed(&docker, &docker.olga, "GET", part, "who.operators");
         assert_eq!(
             (outcome["status"].as_u64(), outcome["result"].as_str()),
             (Some(200), Some("completed")),
             "{part}"
         );
     }
-    allowed(&docker, &docker.alice, "HEAD", "/_ping", "who.operators");
+    allowed(&docker, &docker.olga, "HEAD", "/_ping", "who.operators");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn run_prints_and_leaves_nothing() {
     need_docker!();
     let docker = shared(POLICY);
     for client in clients() {
-        for (who, by) in [(&docker.alice, "who.operators"), (&docker.carol, "who.runner")] {
+        for (who, by) in [(&docker.olga, "who.operators"), (&docker.carol, "who.runner")] {
             let run = ["run", "--rm", "--network", "none", "--name", "pg-run", IMAGE, "echo", "from inside"];
             let output = docker.docker(&client, who, &run);
             assert_eq!(support::said(&output), "from inside\n", "{} {client:?}", who.name);
@@ -152,20 +152,20 @@ fn exec_with_and_without_stdin() {
     let docker = shared(POLICY);
     let container = Container::new(&docker, "pg-exec");
     for client in clients() {
-        let output = docker.docker(&client, &docker.alice, &["exec", &container.name, "echo", "in exec"]);
+        let output = docker.docker(&client, &docker.olga, &["exec", &container.name, "echo", "in exec"]);
         assert_eq!(support::said(&output), "in exec\n", "{client:?}");
         let mut exec =
-            docker.command(&client, &docker.alice, &["exec", "--interactive", &container.name, "cat"]);
+            docker.command(&client, &docker.olga, &["exec", "--interactive", &container.name, "cat"]);
         let mut exec =
             exec.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         exec.stdin.take().unwrap().write_all(b"through and back").unwrap();
         assert_eq!(support::said(&exec.wait_with_output().unwrap()), "through and back", "{client:?}");
-        let failing = docker.docker(&client, &docker.alice, &["exec", &container.name, "sh", "-c", "exit 7"]);
+        let failing = docker.docker(&client, &docker.olga, &["exec", &container.name, "sh", "-c", "exit 7"]);
         assert_eq!(failing.status.code(), Some(7), "the exit code is asked for afterwards");
     }
-    let create = allowed(&docker, &docker.alice, "POST", "/containers/pg-exec/exec", "who.operators");
+    let create = allowed(&docker, &docker.olga, "POST", "/containers/pg-exec/exec", "who.operators");
     assert_eq!(create["status"], 201);
-    let start = allowed(&docker, &docker.alice, "POST", "/start", "who.operators");
+    let start = allowed(&docker, &docker.olga, "POST", "/start", "who.operators");
     assert!(matches!(start["result"].as_str(), Some("tunnel-closed" | "completed")), "{start}");
 }
 
@@ -181,7 +181,7 @@ fn logs_follow_until_the_caller_leaves_or_the_container_ends() {
         &["logs", "--follow", "--tail", "2", "pg-logs"],
     ));
     let mut staying =
-        Following::start(docker.command(&client, &docker.alice, &["logs", "--follow", "pg-logs"]));
+        Following::start(docker.command(&client, &docker.olga, &["logs", "--follow", "pg-logs"]));
     for _ in 0..3 {
         leaving.until("tick");
         staying.until("tick");
@@ -199,7 +199,7 @@ fn logs_follow_until_the_caller_leaves_or_the_container_ends() {
     assert!(staying.end(), "it ends with the container");
     let ended = allowed(
         &docker,
-        &docker.alice,
+        &docker.olga,
         "GET",
         &format!("/containers/{}/logs?follow=1", container.id),
         "who.operators",
@@ -218,7 +218,7 @@ fn events_arrive_while_they_happen() {
     let client = clients().remove(0);
     let mut events = Following::start(docker.command(
         &client,
-        &docker.alice,
+        &docker.olga,
         &["events", "--since", "1", "--filter", "container=pg-event", "--format", "{{.Action}}"],
     ));
     docker.docker(
@@ -230,7 +230,7 @@ fn events_arrive_while_they_happen() {
         events.until(action);
     }
     events.kill();
-    let outcome = allowed(&docker, &docker.alice, "GET", "/events?", "who.operators");
+    let outcome = allowed(&docker, &docker.olga, "GET", "/events?", "who.operators");
     assert_eq!(outcome["result"], "caller-gone");
 }
 
@@ -244,15 +244,15 @@ fn copy_in_and_out_is_the_same() {
     std::fs::write(&file, vec![b'z'; 5 << 20]).unwrap();
     for client in clients() {
         let to = format!("{}:/copied", container.name);
-        let output = docker.docker(&client, &docker.alice, &["cp", file.to_str().unwrap(), &to]);
+        let output = docker.docker(&client, &docker.olga, &["cp", file.to_str().unwrap(), &to]);
         assert!(output.status.success(), "{}", support::said(&output));
-        let back = docker.docker(&client, &docker.alice, &["cp", &to, "-"]);
+        let back = docker.docker(&client, &docker.olga, &["cp", &to, "-"]);
         assert!(
             back.stdout.len() > 5 << 20 && back.stdout[512..512 + (5 << 20)].iter().all(|byte| *byte == b'z')
         );
     }
     for method in ["HEAD", "PUT", "GET"] {
-        allowed(&docker, &docker.alice, method, "/containers/pg-copy/archive?", "who.operators");
+        allowed(&docker, &docker.olga, method, "/containers/pg-copy/archive?", "who.operators");
     }
 }
 
@@ -264,11 +264,11 @@ fn stop_and_remove() {
         let name = format!("pg-stop-{number}");
         docker.container(&name);
         for arguments in [&["stop", "--time", "0", name.as_str()][..], &["rm", name.as_str()]] {
-            let output = docker.docker(&client, &docker.alice, arguments);
+            let output = docker.docker(&client, &docker.olga, arguments);
             assert_eq!(support::said(&output), format!("{name}\n"), "{arguments:?}");
         }
-        allowed(&docker, &docker.alice, "POST", &format!("/containers/{name}/stop"), "who.operators");
-        allowed(&docker, &docker.alice, "DELETE", &format!("/containers/{name}"), "who.operators");
+        allowed(&docker, &docker.olga, "POST", &format!("/containers/{name}/stop"), "who.operators");
+        allowed(&docker, &docker.olga, "DELETE", &format!("/containers/{name}"), "who.operators");
     }
 }
 
@@ -374,10 +374,10 @@ fn forbid_wins_over_the_operators_allow() {
     let file = docker.daemon.path("policy.toml");
     for client in clients() {
         let to = format!("{}:/x", container.name);
-        let cp = docker.docker(&client, &docker.alice, &["cp", file.to_str().unwrap(), &to]);
-        refused(&docker, &docker.alice, &cp, "PUT", "/containers/pg-precious/archive");
+        let cp = docker.docker(&client, &docker.olga, &["cp", file.to_str().unwrap(), &to]);
+        refused(&docker, &docker.olga, &cp, "PUT", "/containers/pg-precious/archive");
     }
-    let record = record(&docker, &docker.alice, "PUT", "/containers/pg-precious/archive");
+    let record = record(&docker, &docker.olga, "PUT", "/containers/pg-precious/archive");
     assert_eq!(
         (record["refusal"].as_str(), record["by"].as_str()),
         (Some("forbidden"), Some("forbid.nobody-copies-in"))
@@ -390,9 +390,9 @@ fn version_prefix_counts_only_where_it_is_a_version() {
     let docker = shared(POLICY);
     let socket = docker.daemon.socket();
     for target in ["/version", "/v1.41/version", "/v1.24/containers/json"] {
-        assert_eq!(docker.alice.curl(&socket, target, &[]).0, 200, "{target}");
+        assert_eq!(docker.olga.curl(&socket, target, &[]).0, 200, "{target}");
     }
     for target in ["/volumes/version", "/v1.41/v1.41/version", "/v/version", "/vx/version", "/1.41/version"] {
-        assert_eq!(docker.alice.curl(&socket, target, &[]).0, 403, "{target}");
+        assert_eq!(docker.olga.curl(&socket, target, &[]).0, 403, "{target}");
     }
 }

@@ -77,7 +77,7 @@ fn backend_with_a_full_backlog_times_out_and_others_go_on() {
     nix::sys::socket::bind(full.as_raw_fd(), &nix::sys::socket::UnixAddr::new(&up).unwrap()).unwrap();
     nix::sys::socket::listen(&full, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let _filler = std::os::unix::net::UnixStream::connect(&up).unwrap();
-    let daemon = Daemon::start_in(place, &format!("[limits]\nconnect = \"300ms\"\n{POLICY}"));
+    let daemon = Daemon::start_in(place, &format!("[limits]\nconnect_time = \"300ms\"\n{POLICY}"));
     let mut waiting = Client::connect(&daemon.socket());
     waiting.ask("GET", "/allowed/full");
     // The warden serves others meanwhile.
@@ -99,7 +99,7 @@ fn backend_silent_times_out() {
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
     });
-    let daemon = Daemon::start_in(place, &format!("[limits]\nresponse = \"300ms\"\n{POLICY}"));
+    let daemon = Daemon::start_in(place, &format!("[limits]\nresponse_time = \"300ms\"\n{POLICY}"));
     let mut client = Client::connect(&daemon.socket());
     assert_eq!(client.ask("GET", "/allowed/hangs").answer().status(), 504);
     assert_eq!(client.ask("GET", "/allowed/fine").answer().status(), 200);

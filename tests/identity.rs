@@ -49,14 +49,14 @@ struct Stage {
     daemon: Daemon,
     upstream: Upstream,
     alice: Person,
-    bob: Person,
+    erin: Person,
 }
 
 fn stage() -> Stage {
-    let (alice, bob) = (person("pg-alice", &[]), person("pg-bob", &["pg-docker-ops"]));
+    let (alice, erin) = (person("pg-alice"), person("pg-erin"));
     let place = daemon::place();
     let upstream = Upstream::start(&place.path().join("up.sock"));
-    Stage { daemon: Daemon::start_in(place, POLICY), upstream, alice, bob }
+    Stage { daemon: Daemon::start_in(place, POLICY), upstream, alice, erin }
 }
 
 impl Stage {
@@ -69,7 +69,7 @@ impl Stage {
             .arg(self.daemon.socket());
         actor
             .arg(self.alice.uid.to_string())
-            .arg(self.bob.uid.to_string())
+            .arg(self.erin.uid.to_string())
             .arg(self.daemon.pid().to_string());
         support::out(&support::run(&mut actor)).lines().map(str::to_owned).collect()
     }
@@ -237,9 +237,9 @@ fn hostile_bind_name_is_only_a_name() {
     need_programs!("python3");
     let stage = stage();
     assert_eq!(stage.act("hostile_bind_name"), ["403", "403", "403"]);
-    let bob = stage.bob.uid.as_raw();
+    let erin = stage.erin.uid.as_raw();
     let all = stage.daemon.stop();
-    assert_eq!(all.iter().filter(|record| record["t"] == "conn" && record["uid"] == bob).count(), 3);
+    assert_eq!(all.iter().filter(|record| record["t"] == "conn" && record["uid"] == erin).count(), 3);
     assert!(stage.upstream.asked().is_empty());
 }
 
@@ -281,13 +281,13 @@ fn supplementary_group_alone_is_enough_and_no_group_is_not() {
     need_programs!("curl");
     let stage = stage();
     let socket = stage.daemon.socket();
-    assert_eq!(stage.bob.curl(&socket, "/operators", &[]).0, 200, "pg-bob is in pg-docker-ops");
+    assert_eq!(stage.erin.curl(&socket, "/operators", &[]).0, 200, "pg-erin is in pg-docker-ops");
     assert_eq!(stage.alice.curl(&socket, "/operators", &[]).0, 403);
     assert_eq!(Person::root().curl(&socket, "/operators", &[]).0, 403, "root is nobody special");
     // The same user without the group: what counts is what the process has, not what a database says.
     let mut bare = Command::new("setpriv");
-    bare.arg(format!("--reuid={}", stage.bob.uid))
-        .arg(format!("--regid={}", stage.bob.gid))
+    bare.arg(format!("--reuid={}", stage.erin.uid))
+        .arg(format!("--regid={}", stage.erin.gid))
         .arg("--clear-groups");
     bare.args(["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--unix-socket"]);
     let output = support::run(bare.arg(&socket).arg("http://h/operators"));
@@ -314,7 +314,7 @@ fn headers_say_nothing_about_who_calls() {
         "X-Forwarded-For: 127.0.0.1",
     ];
     for header in forged {
-        let status = stage.bob.curl(&stage.daemon.socket(), "/allowed/x", &["--header", header]).0;
+        let status = stage.erin.curl(&stage.daemon.socket(), "/allowed/x", &["--header", header]).0;
         assert_eq!(status, 403, "{header}");
     }
     assert!(stage.upstream.asked().is_empty());
@@ -327,7 +327,7 @@ fn each_caller_uid_has_a_gate_of_its_own() {
     need_programs!("curl");
     let stage = stage();
     let socket = stage.daemon.socket();
-    for who in [&Person::root(), &stage.alice, &stage.bob] {
+    for who in [&Person::root(), &stage.alice, &stage.erin] {
         who.curl(&socket, "/allowed/x", &[]);
     }
     let started: Vec<_> = stage.daemon.records_of("gate");
@@ -337,7 +337,7 @@ fn each_caller_uid_has_a_gate_of_its_own() {
         .map(|record| record["uid"].as_u64().unwrap() as u32)
         .collect();
     uids.sort_unstable();
-    let mut wanted = vec![0, stage.alice.uid.as_raw(), stage.bob.uid.as_raw()];
+    let mut wanted = vec![0, stage.alice.uid.as_raw(), stage.erin.uid.as_raw()];
     wanted.sort_unstable();
     assert_eq!(uids, wanted);
     // None of them runs as root, as its caller, or as another's gate could signal it.

@@ -62,7 +62,7 @@ fn start() -> Podman {
         }
     }
 
-    let (reader, stranger) = (person("pg-reader", &["pg-podman-readers"]), person("pg-mallory", &[]));
+    let (reader, stranger) = (person("pg-reader"), person("pg-mallory"));
     let policy = POLICY.replace("@DIR@/podman.sock", socket.to_str().unwrap());
     Podman { daemon: Daemon::start(&policy), _service: service, reader, stranger, home: place }
 }

@@ -20,7 +20,6 @@ use support::upstream::Upstream;
 const POLICY: &str = include_str!("policies/up.toml");
 
 fn started() -> (Daemon, Upstream) {
-    person("pg-alice", &[]);
     let place = daemon::place();
     let upstream = Upstream::start(&place.path().join("up.sock"));
     (Daemon::start_in(place, POLICY), upstream)
@@ -37,7 +36,6 @@ fn before(
     + Sync
     + 'static,
 ) -> (Daemon, Upstream) {
-    person("pg-alice", &[]);
     let place = daemon::place();
     let upstream = Upstream::behaving(&place.path().join("up.sock"), behaviour);
     (Daemon::start_in(place, POLICY), upstream)
@@ -281,7 +279,7 @@ fn backend_connections_are_never_shared_between_callers() {
     need_programs!("curl");
     let asked_by: Arc<Mutex<Vec<usize>>> = Arc::default();
     let (daemon, upstream) = started();
-    let (root, alice) = (Person::root(), person("pg-alice", &[]));
+    let (root, alice) = (Person::root(), person("pg-alice"));
     for who in [&root, &alice, &root, &alice] {
         let before = upstream.connections();
         assert_eq!(who.curl(&daemon.socket(), "/allowed/x", &[]).0, 200);

@@ -47,7 +47,6 @@ fn refused(place: TempDir, file: &Path, words: &[&str]) -> Refused {
 fn place_and_policy() -> (TempDir, PathBuf) {
     let place = daemon::place();
     let file = write_policy(place.path(), POLICY);
-    person("pg-alice", &[]);
     (place, file)
 }
 
@@ -71,7 +70,7 @@ fn policy_missing_is_refused() {
 fn policy_of_another_owner_is_refused() {
     need_root!();
     let (place, file) = place_and_policy();
-    let alice = person("pg-alice", &[]);
+    let alice = person("pg-alice");
     chown(&file, Some(alice.uid.as_raw()), None).unwrap();
     refused(place, &file, &["policy.toml", "own"]);
 }
@@ -104,7 +103,7 @@ fn policy_in_a_directory_of_another_owner_is_refused() {
     let (place, file) = place_and_policy();
     let theirs = place.path().join("theirs");
     fs::create_dir(&theirs).unwrap();
-    chown(&theirs, Some(person("pg-alice", &[]).uid.as_raw()), None).unwrap();
+    chown(&theirs, Some(person("pg-alice").uid.as_raw()), None).unwrap();
     fs::rename(&file, theirs.join("policy.toml")).unwrap();
     refused(place, &theirs.join("policy.toml"), &["theirs", "own"]);
 }
@@ -172,7 +171,7 @@ fn socket_directory_that_is_a_link_is_refused() {
 #[test]
 fn socket_directory_of_another_owner_or_open_to_others_is_refused() {
     need_root!();
-    let alice = person("pg-alice", &[]);
+    let alice = person("pg-alice");
     for (owner, bits) in [(Some(alice.uid.as_raw()), 0o711), (None, 0o777), (None, 0o731), (None, 0o1777)] {
         let (place, file) = place_and_policy();
         let run = place.path().join("run");
@@ -217,7 +216,7 @@ fn link_in_the_sockets_place_is_refused_and_kept() {
 fn socket_has_owner_and_modes_as_the_policy_says() {
     need_root!();
     let place = daemon::place();
-    let group = person("pg-alice", &[]);
+    let group = person("pg-alice");
     let policy = POLICY.replace("mode = \"0666\"", "group = \"pg-alice\"");
     let daemon = Daemon::start_in(place, &policy);
     let socket = fs::symlink_metadata(daemon.socket()).unwrap();
@@ -241,7 +240,7 @@ fn socket_is_right_from_its_first_moment() {
     need_root!();
     need_programs!("python3");
     let (place, _) = place_and_policy();
-    let bob = person("pg-bob", &[]);
+    let bob = person("pg-bob");
     let policy = POLICY.replace("mode = \"0666\"", "group = \"pg-alice\"");
     // Tries without a pause until told to end; says how often it got in and how often it was told off.
     let script = "import socket, sys, select\nin_, off = 0, 0\nprint('begun', flush=True)\n\
@@ -373,7 +372,7 @@ fn activation_with_a_wrong_socket_is_refused() {
     let (place, file) = place_and_policy();
     let path = run_directory(&place).join("api.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    chown(&path, Some(person("pg-alice", &[]).uid.as_raw()), None).unwrap();
+    chown(&path, Some(person("pg-alice").uid.as_raw()), None).unwrap();
     mode(&path, 0o777);
     fails(place, file, listener.into(), "a socket that somebody else owns");
 

@@ -16,7 +16,7 @@ pub struct Docker {
     pub daemon: Daemon,
     dockerd: Child,
     /// In `pg-docker-ops`, and named nowhere.
-    pub alice: Person,
+    pub olga: Person,
     /// May look.
     pub bob: Person,
     /// May run.
@@ -72,17 +72,12 @@ impl Docker {
         wait_for_dockerd(&mut dockerd, &socket, place.path());
         import(&socket, place.path());
 
-        let docker_people = (
-            person("pg-alice", &["pg-docker-ops"]),
-            person("pg-bob", &[]),
-            person("pg-carol", &[]),
-            person("pg-mallory", &[]),
-        );
+        let docker_people = (person("pg-olga"), person("pg-bob"), person("pg-carol"), person("pg-mallory"));
         let gate_place = daemon::place();
         let policy = policy.replace("@DIR@/docker.sock", socket.to_str().unwrap());
         let daemon = Daemon::start_in(gate_place, &policy);
-        let (alice, bob, carol, mallory) = docker_people;
-        Docker { daemon, dockerd, alice, bob, carol, mallory, place }
+        let (olga, bob, carol, mallory) = docker_people;
+        Docker { daemon, dockerd, olga, bob, carol, mallory, place }
     }
 
     /// dockerd's own socket, for what a test prepares or checks behind the gate's back.

@@ -2,12 +2,20 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::Once;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-// useradd takes the lock of /etc/passwd without waiting.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Everybody, with their groups; nobody is in more or other ones in any test.
+const EVERYBODY: [(&str, &[&str]); 7] = [
+    ("pg-alice", &[]),
+    ("pg-bob", &[]),
+    ("pg-carol", &[]),
+    ("pg-erin", &["pg-docker-ops"]),
+    ("pg-mallory", &[]),
+    ("pg-olga", &["pg-docker-ops"]),
+    ("pg-reader", &["pg-podman-readers"]),
+];
 
 /// Somebody to call as.
 #[derive(Debug, Clone)]
@@ -17,29 +25,43 @@ pub struct Person {
     pub gid: Gid,
 }
 
-/// The user of this name with exactly these supplementary groups; made where it is missing.
-pub fn person(name: &str, groups: &[&str]) -> Person {
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let lock = std::fs::File::create(std::env::temp_dir().join("peergate-tests-people.lock")).unwrap();
-    let _across_processes = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
-    for group in groups {
-        make_group(group);
-    }
-    if User::from_name(name).unwrap().is_none() {
-        make_group(name);
-        let mut useradd = Command::new("useradd");
-        useradd.args(["--system", "--no-create-home", "--home-dir", "/nonexistent"]);
-        super::run(useradd.args(["--shell", "/usr/sbin/nologin", "--gid", name, name]));
-    }
-    super::run(Command::new("usermod").args(["--groups", &groups.join(","), name]));
-    let user = User::from_name(name).unwrap().unwrap();
+/// One of [`EVERYBODY`].
+pub fn person(name: &str) -> Person {
+    everybody();
+    let user =
+        User::from_name(name).unwrap().unwrap_or_else(|| panic!("{name} is not one of the tests' people"));
     Person { name: user.name, uid: user.uid, gid: user.gid }
 }
 
-fn make_group(name: &str) {
-    if Group::from_name(name).unwrap().is_none() {
-        super::run(Command::new("groupadd").args(["--system", name]));
-    }
+/// Makes them all, where they are missing; only root can.
+pub fn everybody() {
+    static MADE: Once = Once::new();
+    MADE.call_once(|| {
+        // useradd takes the lock of /etc/passwd without waiting, and other tests may run beside this one.
+        let lock = std::fs::File::create(std::env::temp_dir().join("peergate-tests-people.lock")).unwrap();
+        let _one_at_a_time = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+        for (name, groups) in EVERYBODY {
+            for group in groups.iter().chain([&name]) {
+                if Group::from_name(group).unwrap().is_none() {
+                    super::run(Command::new("groupadd").args(["--system", group]));
+                }
+            }
+            if User::from_name(name).unwrap().is_none() {
+                let mut useradd = Command::new("useradd");
+                useradd.args(["--system", "--no-create-home", "--home-dir", "/nonexistent", "--no-log-init"]);
+                useradd.args([
+                    "--shell",
+                    "/usr/sbin/nologin",
+                    "--groups",
+                    &groups.join(","),
+                    "--gid",
+                    name,
+                    name,
+                ]);
+                super::run(&mut useradd);
+            }
+        }
+    });
 }
 
 impl Person {
