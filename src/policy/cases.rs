@@ -1,0 +1,98 @@
+//! Runs a policy's own tests. They run whenever the file is loaded; one that fails keeps it from being loaded.
+
+use std::sync::Arc;
+
+use super::check::{Case, Expect};
+use super::decide::{Decider, Denial, Verdict};
+use super::diagnostics::{Problems, quoted};
+use super::table::Policy;
+use crate::model::refusal::Refusal;
+use crate::model::target::{Asked, Target};
+
+/// Notes every case whose expectation does not hold.
+pub(crate) fn run(policy: &Arc<Policy>, cases: &[Case], problems: &mut Problems<'_>) {
+    if cases.is_empty() {
+        return;
+    }
+    let decider = Decider::new(policy.clone());
+    for case in cases {
+        let answer = ask(&decider, case);
+        if let Some(route) = &case.route
+            && answer.route() != Some(route.value.as_str())
+        {
+            let matched =
+                answer.route().map_or("no route".to_owned(), |id| format!("the route {}", quoted(id)));
+            let message =
+                format!("this test expects the route {}, but {matched} matches", quoted(&route.value));
+            problems.add(route.span, message);
+        }
+        let holds = match (case.expect.value, &answer) {
+            (Expect::Allow, Answer::Allowed { .. }) | (Expect::Deny, Answer::Denied(_)) => true,
+            (Expect::Refusal(expected), Answer::Denied(denial)) => denial.refusal == expected,
+            _ => false,
+        };
+        if !holds {
+            problems.add(case.expect.span, format!("this test fails: {}", answer.told()));
+        }
+    }
+}
+
+/// What the policy says, in plain values.
+enum Answer {
+    Allowed { route: String, by: String, at: String },
+    Denied(Box<Denial>),
+}
+
+impl Answer {
+    fn route(&self) -> Option<&str> {
+        match self {
+            Answer::Allowed { route, .. } => Some(route),
+            Answer::Denied(denial) => denial.route.as_deref(),
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Answer::Allowed { route, by, at } => format!("the route `{route}` allows it, by `{by}` at {at}"),
+            Answer::Denied(denial) => match (&denial.by, &denial.at) {
+                (Some(by), Some(at)) => format!("it is refused as `{}`, by `{by}` at {at}", denial.refusal),
+                _ => format!("it is refused as `{}`", denial.refusal),
+            },
+        }
+    }
+}
+
+fn ask(decider: &Decider, case: &Case) -> Answer {
+    let refused = |refusal| {
+        Answer::Denied(Box::new(Denial {
+            refusal,
+            route: None,
+            by: None,
+            at: None,
+            help: None,
+            shadow: None,
+        }))
+    };
+    let named = decider.policy().methods.iter().any(|extra| extra == case.method.as_str());
+    if !case.method.is_known() && !named {
+        return refused(Refusal::MethodUnknown);
+    }
+    let target = match case.target.as_str() {
+        "*" if case.method.as_str() == "OPTIONS" => Ok(Target::star()),
+        raw => Target::parse(raw.as_bytes()),
+    };
+    let target = match target {
+        Ok(target) => target,
+        Err(refusal) => return refused(refusal),
+    };
+    let subject = decider.recognise(case.listener, &case.caller);
+    let asked = Asked { method: &case.method, target: &target, upgrade: case.upgrade.as_deref() };
+    match decider.decide(case.listener, &subject, &asked) {
+        Verdict::Allow(permit) => Answer::Allowed {
+            route: permit.route_id().to_owned(),
+            by: permit.by().to_owned(),
+            at: permit.at().to_owned(),
+        },
+        Verdict::Deny(denial) => Answer::Denied(Box::new(denial)),
+    }
+}

@@ -1,0 +1,182 @@
+//! The tables that say who may ask what: whos, routes, forbids, tests.
+
+use super::super::diagnostics::{At, Span};
+use super::super::quantity::{show_size, size};
+use super::super::reader::Section;
+use super::super::table::NamespaceRule;
+use super::Texts;
+use crate::model::caller::{Attr, Namespace};
+
+/// `[who.NAME]`.
+#[derive(Debug)]
+pub(crate) struct Who {
+    pub(crate) name: At<String>,
+    pub(crate) uid: Option<At<Vec<At<u32>>>>,
+    pub(crate) user: Option<Texts>,
+    pub(crate) gid: Option<At<Vec<At<u32>>>>,
+    pub(crate) group: Option<Texts>,
+    pub(crate) namespace: Option<At<NamespaceRule>>,
+}
+
+impl Who {
+    pub(super) fn read(name: At<String>, section: &mut Section<'_, '_, '_>) -> Who {
+        const NOBODY: &str = "leave the key out, or name someone: an empty list would hold for nobody";
+        let ids = |section: &mut Section<'_, '_, '_>, key| {
+            let ids = section.ids(key)?;
+            section.not_empty(key, &ids, NOBODY);
+            Some(ids)
+        };
+        let namespaces =
+            [("host", NamespaceRule::Host), ("other", NamespaceRule::Other), ("any", NamespaceRule::Any)];
+        let who = Who {
+            name,
+            uid: ids(section, "uid"),
+            user: section.some_texts("user", NOBODY),
+            gid: ids(section, "gid"),
+            group: section.some_texts("group", NOBODY),
+            namespace: section.word("namespace", &namespaces),
+        };
+        if !["uid", "user", "gid", "group"].iter().any(|key| section.has(key)) {
+            section.problems.add_help(
+                section.span,
+                "this who names nobody",
+                "write one of `user`, `group`, `uid` and `gid`; everything else only narrows",
+            );
+        }
+        who
+    }
+}
+
+/// `[[route]]`.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) id: Option<At<String>>,
+    pub(crate) span: Span,
+    pub(crate) on: Option<Texts>,
+    pub(crate) matches: Option<Texts>,
+    pub(crate) query: Option<Texts>,
+    pub(crate) to: Option<At<String>>,
+    pub(crate) allow: Option<Texts>,
+    pub(crate) body_max: Option<At<u64>>,
+    pub(crate) help: Option<At<String>>,
+    pub(crate) stream: Option<At<bool>>,
+    pub(crate) upgrade: Option<Texts>,
+    pub(crate) encoded_slash: Option<Texts>,
+    pub(crate) path_parameter: Option<Texts>,
+    pub(crate) shadow: Option<At<bool>>,
+}
+
+const MODES: [(&str, bool); 2] = [("enforce", false), ("shadow", true)];
+
+impl Route {
+    pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Route {
+        let id = section.text("id");
+        let matches = section.some_texts("match", "name at least one method and path");
+        let to = section.text("to");
+        let allow = section.some_texts("allow", "name who may; a route that allows nobody is no route");
+        Route {
+            span: section.span,
+            id: section.need("id", id, "\"containers-list\""),
+            on: section.some_texts("on", "leave `on` out, or name a listener"),
+            matches: section.need("match", matches, "[\"GET /containers/json\"]"),
+            query: section.texts("query"),
+            to: section.need("to", to, "\"docker\""),
+            allow: section.need("allow", allow, "[\"operators\"]"),
+            body_max: section
+                .table("body", "route.body", |body| {
+                    let max =
+                        body.quantity("max", "a size such as `\"64KiB\"`", size, (0, 1 << 50), &show_size);
+                    body.need("max", max, "\"64KiB\"")
+                })
+                .flatten(),
+            help: section.text("help"),
+            stream: section.boolean("stream"),
+            upgrade: section.texts("upgrade"),
+            encoded_slash: section.texts("encoded_slash"),
+            path_parameter: section.texts("path_parameter"),
+            shadow: section.word("mode", &MODES),
+        }
+    }
+}
+
+/// `[[forbid]]`.
+#[derive(Debug)]
+pub(crate) struct Forbid {
+    pub(crate) id: Option<At<String>>,
+    pub(crate) on: Option<Texts>,
+    pub(crate) to: Option<Texts>,
+    pub(crate) matches: Option<Texts>,
+    pub(crate) who: Option<Texts>,
+    pub(crate) shadow: Option<At<bool>>,
+}
+
+impl Forbid {
+    pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Forbid {
+        let id = section.text("id");
+        let matches = section.some_texts("match", "name at least one method and path");
+        Forbid {
+            id: section.need("id", id, "\"nobody-prunes\""),
+            on: section.some_texts("on", "leave `on` out to forbid it on every listener"),
+            to: section.some_texts("to", "leave `to` out to forbid it for every backend"),
+            matches: section.need("match", matches, "[\"* /exec/{rest...}\"]"),
+            who: section.some_texts("who", "leave `who` out to forbid it to everyone"),
+            shadow: section.word("mode", &MODES),
+        }
+    }
+}
+
+/// `[[test]]`.
+#[derive(Debug)]
+pub(crate) struct Test {
+    pub(crate) span: Span,
+    pub(crate) who: TestWho,
+    pub(crate) on: Option<At<String>>,
+    pub(crate) request: Option<At<String>>,
+    pub(crate) upgrade: Option<At<String>>,
+    pub(crate) expect: Option<At<String>>,
+    pub(crate) route: Option<At<String>>,
+}
+
+/// `who` of a test: one caller.
+#[derive(Debug, Default)]
+pub(crate) struct TestWho {
+    pub(crate) user: Option<At<String>>,
+    pub(crate) uid: Option<At<u64>>,
+    pub(crate) group: Option<Texts>,
+    pub(crate) gid: Option<At<Vec<At<u32>>>>,
+    pub(crate) namespace: Option<At<usize>>,
+}
+
+impl TestWho {
+    /// Where the test's caller lives.
+    pub(crate) fn lives(&self) -> Attr<Namespace> {
+        match self.namespace.as_ref().map(|namespace| namespace.value) {
+            None | Some(0) => Attr::Known(Namespace::Host),
+            Some(1) => Attr::Known(Namespace::Other),
+            Some(_) => Attr::Unknown,
+        }
+    }
+}
+
+impl Test {
+    pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Test {
+        let who = section.table("who", "test.who", |who| TestWho {
+            user: who.text("user"),
+            uid: who.integer("uid", 0, u64::from(u32::MAX) - 1),
+            group: who.texts("group"),
+            gid: who.ids("gid"),
+            namespace: who.word("namespace", &[("host", 0), ("other", 1), ("unknown", 2)]),
+        });
+        let request = section.text("request");
+        let expect = section.text("expect");
+        Test {
+            span: section.span,
+            who: section.need("who", who, "{ user = \"ci\" }").unwrap_or_default(),
+            on: section.text("on"),
+            request: section.need("request", request, "\"GET /containers/json\""),
+            upgrade: section.text("upgrade"),
+            expect: section.need("expect", expect, "\"deny\""),
+            route: section.text("route"),
+        }
+    }
+}

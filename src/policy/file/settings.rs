@@ -1,0 +1,156 @@
+//! The tables that say how the daemon runs, where it listens and what stands behind it.
+
+use super::super::diagnostics::At;
+use super::super::keys::{LIMITS, Unit};
+use super::super::quantity::{rate, show_size, size, size_rate, time};
+use super::super::reader::Section;
+use super::super::table::{Gates, IdentityDepth};
+use super::Texts;
+
+/// `[daemon]`.
+#[derive(Debug, Default)]
+pub(crate) struct Daemon {
+    pub(crate) control: Option<At<String>>,
+    pub(crate) gates: Option<At<Gates>>,
+    pub(crate) lanes: Option<At<u64>>,
+    pub(crate) gate_user: Option<At<String>>,
+    pub(crate) scribe_user: Option<At<String>>,
+    pub(crate) methods: Option<Texts>,
+}
+
+impl Daemon {
+    pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Daemon {
+        Daemon {
+            control: section.text("control"),
+            gates: section.word("gates", &[("per-uid", Gates::PerUid), ("shared", Gates::Shared)]),
+            lanes: section.integer("lanes", 1, 256),
+            gate_user: section.text("gate_user"),
+            scribe_user: section.text("scribe_user"),
+            methods: section.texts("methods"),
+        }
+    }
+}
+
+/// `[limits]`: the place of each that was written, and its value.
+pub(super) fn limits(section: &mut Section<'_, '_, '_>) -> Vec<(usize, u64)> {
+    let mut written = Vec::new();
+    for (place, limit) in LIMITS.iter().enumerate() {
+        let bounds = (limit.least, limit.most);
+        let show = |value| limit.show(value);
+        let value = match limit.unit {
+            Unit::Bytes => section.quantity(limit.name, "a size such as `\"64KiB\"`", size, bounds, &show),
+            Unit::Time => section.quantity(limit.name, "a time such as `\"30s\"`", time, bounds, &show),
+            Unit::Rate => section.quantity(limit.name, "a rate such as `\"200/s\"`", rate, bounds, &show),
+            Unit::ByteRate => {
+                section.quantity(limit.name, "a rate such as `\"64KiB/s\"`", size_rate, bounds, &show)
+            }
+            Unit::Count => section.integer(limit.name, limit.least, limit.most),
+        };
+        written.extend(value.map(|value| (place, value.value)));
+    }
+    written
+}
+
+/// `[audit]`.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    pub(crate) directory: Option<At<String>>,
+    pub(crate) readers: Option<At<String>>,
+    pub(crate) keep_days: Option<At<u64>>,
+    pub(crate) keep_bytes: Option<At<u64>>,
+    pub(crate) segment: Option<At<u64>>,
+    pub(crate) identity: Option<At<IdentityDepth>>,
+}
+
+impl Audit {
+    pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Audit {
+        const SIZE: &str = "a size such as `\"64MiB\"`";
+        let keep = section.table("keep", "audit.keep", |keep| {
+            let days = keep.integer("days", 1, 36_500);
+            (days, keep.quantity("bytes", SIZE, size, (1 << 20, 1 << 60), &show_size))
+        });
+        let (keep_days, keep_bytes) = keep.unwrap_or_default();
+        let depths = [("needed", IdentityDepth::Needed), ("full", IdentityDepth::Full)];
+        Audit {
+            directory: section.text("directory"),
+            readers: section.text("readers"),
+            keep_days,
+            keep_bytes,
+            segment: section.quantity("segment", SIZE, size, (64 << 10, 1 << 40), &show_size),
+            identity: section
+                .table("record", "audit.record", |record| record.word("identity", &depths))
+                .flatten(),
+        }
+    }
+}
+
+/// `[diagnostics]`.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnostics {
+    pub(crate) directory: Option<At<String>>,
+    pub(crate) json: Option<At<bool>>,
+    pub(crate) level: Option<At<&'static str>>,
+}
+
+impl Diagnostics {
+    pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Diagnostics {
+        let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
+        Diagnostics {
+            directory: section.text("directory"),
+            json: section.word("format", &[("text", false), ("json", true)]),
+            level: section.word("level", &levels),
+        }
+    }
+}
+
+/// `[listen.NAME]`.
+#[derive(Debug)]
+pub(crate) struct Listen {
+    pub(crate) name: At<String>,
+    pub(crate) path: Option<At<String>>,
+    pub(crate) owner: Option<At<String>>,
+    pub(crate) group: Option<At<String>>,
+    pub(crate) mode: Option<At<u32>>,
+    pub(crate) browsers: Option<At<bool>>,
+}
+
+impl Listen {
+    pub(super) fn read(name: At<String>, section: &mut Section<'_, '_, '_>) -> Listen {
+        let path = section.text("path");
+        Listen {
+            path: section.need("path", path, "\"/run/peergate/docker.sock\""),
+            name,
+            owner: section.text("owner"),
+            group: section.text("group"),
+            mode: section.mode("mode"),
+            browsers: section.boolean("browsers"),
+        }
+    }
+}
+
+/// `[backend.NAME]`.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) name: At<String>,
+    pub(crate) proxy: Option<At<String>>,
+    pub(crate) builtin: Option<At<()>>,
+    pub(crate) owner: Option<At<String>>,
+    pub(crate) version_prefix: Option<At<String>>,
+    pub(crate) identity_headers: Option<At<bool>>,
+    /// Neither or both of `proxy` and `builtin` were written.
+    pub(crate) unclear: bool,
+}
+
+impl Backend {
+    pub(super) fn read(name: At<String>, section: &mut Section<'_, '_, '_>) -> Backend {
+        Backend {
+            unclear: section.has("proxy") == section.has("builtin"),
+            name,
+            proxy: section.text("proxy"),
+            builtin: section.word("builtin", &[("api", ())]),
+            owner: section.text("owner"),
+            version_prefix: section.text("version_prefix"),
+            identity_headers: section.boolean("identity_headers"),
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! What a route matches: `GET /containers/{id}/json`, read into pieces, one a segment.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+use crate::model::method::Method;
+use crate::model::target::Target;
+
+/// A method (or any) and the shape of a path. Every value is one that can match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern {
+    text: String,
+    method: Option<String>,
+    pieces: Vec<Piece>,
+}
+
+/// One segment of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Exactly this text.
+    Literal(String),
+    /// A capture between literal text, at least one of the two not empty: `v{api}`, `{name}.json`.
+    Mixed { prefix: String, name: String, kind: Kind, suffix: String },
+    /// One whole segment.
+    Capture { name: String, kind: Kind },
+    /// One segment or more; only literals can follow.
+    Rest { name: String },
+}
+
+/// What a capture may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Any text that is not empty.
+    Any,
+    /// Hexadecimal digits.
+    Hex,
+    /// Decimal digits.
+    Int,
+    /// 8-4-4-4-12 hexadecimal digits.
+    Uuid,
+    /// What Docker and Podman take for an API version: a digit or dot, then digits, letters, dots, hyphens.
+    Version,
+}
+
+/// The segment that stands for the target `*`: no segment of a path holds a space.
+pub(crate) const STAR: &str = "* ";
+
+/// Segments of one pattern.
+pub(crate) const MOST_PIECES: usize = 64;
+
+impl Kind {
+    pub(crate) const NAMES: [(&'static str, Kind); 4] =
+        [("hex", Kind::Hex), ("int", Kind::Int), ("uuid", Kind::Uuid), ("version", Kind::Version)];
+
+    /// Whether a capture of this kind takes `text`, which is no segment of more than one reading.
+    pub(crate) fn takes(self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        match self {
+            Kind::Any => !bytes.is_empty(),
+            Kind::Hex => !bytes.is_empty() && bytes.iter().all(u8::is_ascii_hexdigit),
+            Kind::Int => !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit),
+            Kind::Uuid => {
+                bytes.len() == 36
+                    && bytes.iter().enumerate().all(|(at, byte)| match at {
+                        8 | 13 | 18 | 23 => *byte == b'-',
+                        _ => byte.is_ascii_hexdigit(),
+                    })
+            }
+            Kind::Version => {
+                bytes.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.')
+                    && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+            }
+        }
+    }
+
+    /// Whether no text is of both kinds.
+    pub(crate) fn excludes(self, other: Kind) -> bool {
+        match (self.min(other), self.max(other)) {
+            (a, b) if a == b => false,
+            (Kind::Hex | Kind::Int, Kind::Uuid) => true,
+            _ => false,
+        }
+    }
+}
+
+/// How specific a segment is; larger is more.
+pub(crate) type Rank = u16;
+
+impl Piece {
+    /// Literal > literal with capture, the longer literal first > capture > rest.
+    pub(crate) fn rank(&self) -> Rank {
+        match self {
+            Piece::Literal(_) => Rank::MAX,
+            Piece::Mixed { prefix, suffix, .. } => Rank::try_from(prefix.len() + suffix.len())
+                .unwrap_or(Rank::MAX)
+                .saturating_add(2)
+                .min(Rank::MAX - 1),
+            Piece::Capture { .. } => 1,
+            Piece::Rest { .. } => 0,
+        }
+    }
+
+    /// The capture's name.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Piece::Literal(_) => None,
+            Piece::Mixed { name, .. } | Piece::Capture { name, .. } | Piece::Rest { name } => Some(name),
+        }
+    }
+
+    /// The capture's kind.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Piece::Mixed { kind, .. } | Piece::Capture { kind, .. } => *kind,
+            Piece::Literal(_) | Piece::Rest { .. } => Kind::Any,
+        }
+    }
+}
+
+/// What is wrong with a pattern, and which bytes of it are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadPattern {
+    pub(crate) part: Range<usize>,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl BadPattern {
+    fn new(part: Range<usize>, message: impl Into<String>) -> BadPattern {
+        BadPattern { part, message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> BadPattern {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl Pattern {
+    /// Reads `METHOD /path` or `* /path`.
+    pub(crate) fn parse(text: &str) -> Result<Pattern, BadPattern> {
+        let whole = 0..text.len();
+        let Some((method, path)) = text.split_once(' ') else {
+            let help = if text.starts_with('/') {
+                format!("write `GET {text}`, or `* {text}` for every method")
+            } else {
+                "write a method, one space and a path, such as `GET /containers/json`".to_owned()
+            };
+            return Err(BadPattern::new(whole, "a match is a method and a path").help(help));
+        };
+        let method = read_method(method)?;
+        let at = text.len() - path.len();
+        let pieces = if path == "*" {
+            if method.as_deref() != Some("OPTIONS") {
+                return Err(BadPattern::new(at..text.len(), "the target `*` goes with `OPTIONS` only")
+                    .help("for every path write `/{rest...}`"));
+            }
+            vec![Piece::Literal(STAR.to_owned())]
+        } else {
+            read_path(path, at)?
+        };
+        Ok(Pattern { text: text.to_owned(), method, pieces })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The method, unless it matches every one.
+    pub fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The target `*` has no path that a prefix could stand before.
+    pub(crate) fn is_star(&self) -> bool {
+        matches!(self.pieces.as_slice(), [Piece::Literal(text)] if text == STAR)
+    }
+}
+
+/// The segment that may stand before each path of a backend: `/v{api:version}`. Serves a pattern's rules, and
+/// a capture in it has a type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VersionPrefix {
+    text: String,
+    piece: Piece,
+}
+
+impl VersionPrefix {
+    pub(crate) fn parse(text: &str) -> Result<VersionPrefix, BadPattern> {
+        const HELP: &str = "write one segment with a typed capture, such as `/v{api:version}`";
+        let whole = 0..text.len();
+        let mut pieces = read_path(text, 0)?;
+        let (Some(piece), true) = (pieces.pop(), pieces.is_empty()) else {
+            return Err(BadPattern::new(whole, "a version prefix is one segment").help(HELP));
+        };
+        match &piece {
+            Piece::Literal(literal) if literal.is_empty() => {
+                Err(BadPattern::new(whole, "a version prefix is one segment").help(HELP))
+            }
+            Piece::Rest { .. } => Err(BadPattern::new(whole, "a version prefix is one segment").help(HELP)),
+            Piece::Capture { kind: Kind::Any, .. } | Piece::Mixed { kind: Kind::Any, .. } => {
+                Err(BadPattern::new(whole, "the capture of a version prefix needs a type").help(HELP))
+            }
+            _ => Ok(VersionPrefix { text: text.to_owned(), piece }),
+        }
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The pieces of `pattern` behind this prefix.
+    pub(crate) fn before(&self, pattern: &Pattern) -> Vec<Piece> {
+        std::iter::once(&self.piece).chain(pattern.pieces()).cloned().collect()
+    }
+}
+
+fn read_method(text: &str) -> Result<Option<String>, BadPattern> {
+    let whole = 0..text.len();
+    if text == "*" {
+        return Ok(None);
+    }
+    let method = Method::parse(text.as_bytes()).map_err(|_| {
+        BadPattern::new(whole.clone(), "this is no method").help("write one such as `GET`, or `*`")
+    })?;
+    if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        let upper = text.to_ascii_uppercase();
+        return Err(BadPattern::new(whole, "methods are upper case").help(format!("write `{upper}`")));
+    }
+    Ok(Some(method.as_str().to_owned()))
+}
+
+/// Reads a path whose first byte stands at `at`.
+fn read_path(path: &str, at: usize) -> Result<Vec<Piece>, BadPattern> {
+    let whole = at..at + path.len();
+    let Some(inner) = path.strip_prefix('/') else {
+        return Err(BadPattern::new(whole, "a path begins with `/`"));
+    };
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut start = at + 1;
+    let mut segments = inner.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let part = start..start + segment.len();
+        start = part.end + 1;
+        if segment.is_empty() && segments.peek().is_some() {
+            return Err(BadPattern::new(part.start..part.start + 1, "a path has no empty segment"));
+        }
+        let piece = read_segment(segment, part.clone())?;
+        if let Some(name) = piece.name()
+            && pieces.iter().any(|piece| piece.name() == Some(name))
+        {
+            return Err(BadPattern::new(part, format!("two captures are named `{name}`")));
+        }
+        let after_rest = pieces.iter().any(|piece| matches!(piece, Piece::Rest { .. }));
+        match piece {
+            Piece::Rest { .. } if after_rest => {
+                return Err(BadPattern::new(part, "one `{name...}` a path is allowed"));
+            }
+            Piece::Mixed { .. } | Piece::Capture { .. } if after_rest => {
+                return Err(BadPattern::new(part, "only literals may follow `{name...}`"));
+            }
+            _ => pieces.push(piece),
+        }
+    }
+    if pieces.len() > MOST_PIECES {
+        return Err(BadPattern::new(whole, format!("a path has at most {MOST_PIECES} segments")));
+    }
+    Ok(pieces)
+}
+
+fn read_segment(segment: &str, part: Range<usize>) -> Result<Piece, BadPattern> {
+    let Some((prefix, after)) = segment.split_once('{') else {
+        if segment.contains('}') {
+            return Err(BadPattern::new(part, "`}` without `{`"));
+        }
+        literal(segment, segment, &part)?;
+        return Ok(Piece::Literal(segment.to_owned()));
+    };
+    let Some((inside, suffix)) = after.split_once('}') else {
+        return Err(BadPattern::new(part, "`{` without `}`"));
+    };
+    if suffix.contains(['{', '}']) || prefix.contains('}') {
+        return Err(BadPattern::new(part, "one capture a segment is allowed"));
+    }
+    let bare = prefix.is_empty() && suffix.is_empty();
+    if let Some(name) = inside.strip_suffix("...") {
+        check_name(name, &part)?;
+        if !bare {
+            return Err(BadPattern::new(part, "`{name...}` is a whole segment"));
+        }
+        return Ok(Piece::Rest { name: name.to_owned() });
+    }
+    let (name, kind) = match inside.split_once(':') {
+        None => (inside, Kind::Any),
+        Some((name, kind)) => match Kind::NAMES.iter().find(|(known, _)| *known == kind) {
+            Some((_, kind)) => (name, *kind),
+            None => {
+                return Err(BadPattern::new(part, "this capture has no type that is known")
+                    .help("types are `hex`, `int`, `uuid` and `version`"));
+            }
+        },
+    };
+    check_name(name, &part)?;
+    if bare {
+        return Ok(Piece::Capture { name: name.to_owned(), kind });
+    }
+    // Padding keeps `.` from being read as a dot segment when the capture adds to it.
+    literal(prefix, &format!("x{prefix}x"), &part)?;
+    literal(suffix, &format!("x{suffix}x"), &part)?;
+    Ok(Piece::Mixed { prefix: prefix.to_owned(), name: name.to_owned(), kind, suffix: suffix.to_owned() })
+}
+
+/// A literal must be written as a canonical target has it, or it would never match.
+fn literal(written: &str, padded: &str, part: &Range<usize>) -> Result<(), BadPattern> {
+    if written.contains('?') {
+        return Err(BadPattern::new(part.clone(), "a path ends before `?`")
+            .help("name the query's names by `query = [...]`"));
+    }
+    let raw = format!("/{padded}");
+    match Target::parse(raw.as_bytes()) {
+        Ok(target) if target.as_str() == raw && !written.contains(';') && !written.contains("%2F") => Ok(()),
+        Ok(target) if target.as_str() != raw => {
+            Err(BadPattern::new(part.clone(), "this never matches as it is written")
+                .help(format!("in a canonical target it reads `{}`", target.as_str())))
+        }
+        Ok(_) => Err(BadPattern::new(part.clone(), "no literal holds `;` or `%2F`")
+            .help("let a capture take it, and name that capture in `path_parameter` or `encoded_slash`")),
+        Err(refusal) => {
+            Err(BadPattern::new(part.clone(), format!("no request can ask for this: {}", refusal.text())))
+        }
+    }
+}
+
+fn check_name(name: &str, part: &Range<usize>) -> Result<(), BadPattern> {
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if plain && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 32 {
+        return Ok(());
+    }
+    Err(BadPattern::new(part.clone(), "a capture's name is lower case letters, digits and `_`")
+        .help("write `{name}`, `{name:hex}` or `{name...}`"))
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Pattern, String> {
+        Pattern::parse(&text).map_err(|bad| bad.message)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> String {
+        pattern.text
+    }
+}
+
+impl TryFrom<String> for VersionPrefix {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<VersionPrefix, String> {
+        VersionPrefix::parse(&text).map_err(|bad| bad.message)
+    }
+}
+
+impl From<VersionPrefix> for String {
+    fn from(prefix: VersionPrefix) -> String {
+        prefix.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> (String, String) {
+        let bad = Pattern::parse(text).expect_err(text);
+        (text.get(bad.part).expect("a part of the text").to_owned(), bad.message)
+    }
+
+    #[test]
+    fn pattern_is_read_into_one_piece_a_segment() {
+        let pattern = Pattern::parse("GET /v{api:version}/images/{name...}/json").unwrap();
+        assert_eq!(pattern.method(), Some("GET"));
+        assert_eq!(pattern.pieces().iter().map(Piece::rank).collect::<Vec<_>>(), [3, u16::MAX, 0, u16::MAX]);
+        assert_eq!(Pattern::parse("* /").unwrap().pieces(), [Piece::Literal(String::new())]);
+        assert!(Pattern::parse("OPTIONS *").unwrap().is_star());
+    }
+
+    #[test]
+    fn pattern_that_is_wrong_says_where_and_what() {
+        for (text, part, message) in [
+            ("/x", "/x", "a match is a method and a path"),
+            ("get /x", "get", "methods are upper case"),
+            ("GET x", "x", "a path begins with `/`"),
+            ("GET *", "*", "the target `*` goes with `OPTIONS` only"),
+            ("GET  /x", " /x", "a path begins with `/`"),
+            ("GET /a//b", "/", "a path has no empty segment"),
+            ("GET /a/../b", "..", "no request can ask for this: dot segments are refused"),
+            ("GET /a/{x", "{x", "`{` without `}`"),
+            ("GET /a/x}", "x}", "`}` without `{`"),
+            ("GET /a/{x}{y}", "{x}{y}", "one capture a segment is allowed"),
+            ("GET /{x}/{x}", "{x}", "two captures are named `x`"),
+            ("GET /{x...}/{y...}", "{y...}", "one `{name...}` a path is allowed"),
+            ("GET /{x...}/{y}", "{y}", "only literals may follow `{name...}`"),
+            ("GET /a{x...}", "a{x...}", "`{name...}` is a whole segment"),
+            ("GET /{x:word}", "{x:word}", "this capture has no type that is known"),
+            ("GET /{X}", "{X}", "a capture's name is lower case letters, digits and `_`"),
+            ("GET /{}", "{}", "a capture's name is lower case letters, digits and `_`"),
+            ("GET /a%41", "a%41", "this never matches as it is written"),
+            ("GET /a?b=c", "a?b=c", "a path ends before `?`"),
+            ("GET /a;b", "a;b", "no literal holds `;` or `%2F`"),
+        ] {
+            assert_eq!(wrong(text), (part.to_owned(), message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn capture_types_take_what_they_say() {
+        for (kind, yes, no) in [
+            (Kind::Hex, vec!["0", "deadBEEF"], vec!["", "g", "0x1"]),
+            (Kind::Int, vec!["0", "42"], vec!["", "-1", "1.0"]),
+            (
+                Kind::Uuid,
+                vec!["6ba7b810-9dad-11d1-80b4-00c04fd430c8"],
+                vec!["6ba7b8109dad11d180b400c04fd430c8"],
+            ),
+            (Kind::Version, vec!["1.41", "1", "5.4.2-dev", "."], vec!["", "olumes", "1_0", "1%2F"]),
+        ] {
+            assert!(yes.iter().all(|text| kind.takes(text)), "{kind:?}");
+            assert!(!no.iter().any(|text| kind.takes(text)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn version_prefix_is_one_typed_segment() {
+        assert!(VersionPrefix::parse("/v{api:version}").is_ok());
+        for text in ["v{api:version}", "/v{api}", "/{x...}", "/", "/v{api:version}/x", "/v{api:version}/"] {
+            assert!(VersionPrefix::parse(text).is_err(), "{text}");
+        }
+    }
+}

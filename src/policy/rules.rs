@@ -1,0 +1,459 @@
+//! The routes and forbids of a policy as trees, and the journey of one request through them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::decide::Denial;
+use super::pattern::{Pattern, Piece};
+use super::subject::{Bits, Set, Subject};
+use super::table::{Named, Policy, Route};
+use super::tree::{End, Tree};
+use crate::model::ids::{BackendId, ListenerId};
+use crate::model::refusal::Refusal;
+use crate::model::target::{Asked, Target};
+
+/// On which terms a request may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// What answers it.
+    pub backend: BackendId,
+    /// Whether idle and total time are lifted.
+    pub stream: bool,
+    /// Protocols that it may upgrade to, in lower case.
+    pub upgrade: Vec<String>,
+    /// The largest body in bytes, where it is not the limit of all.
+    pub body_max: Option<u64>,
+}
+
+/// A route that allows one caller: a line of "what may I call".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The route's id.
+    pub route: Arc<str>,
+    /// What it matches, as written.
+    pub patterns: Vec<String>,
+    /// The query names that it takes; `None`: any.
+    pub query: Option<Vec<String>>,
+    /// What forbids take from it for this caller, as written.
+    pub except: Vec<String>,
+    /// What the policy's author says about it.
+    pub help: Option<Arc<str>>,
+}
+
+/// One set of rules.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// One a listener.
+    routes_of: Vec<Tree>,
+    /// One a backend: a path counts there with that backend's version prefix.
+    forbids_of: Vec<Tree>,
+    routes: Vec<Arc<RouteRule>>,
+    forbids: Vec<ForbidRule>,
+    /// Whom the routes of a listener allow, in all and to each backend.
+    reach: Vec<Reach>,
+}
+
+#[derive(Debug)]
+struct Reach {
+    anything: Set,
+    backends: HashMap<BackendId, Set>,
+}
+
+/// One route, ready to be asked.
+#[derive(Debug)]
+pub(super) struct RouteRule {
+    pub(super) id: Arc<str>,
+    pub(super) terms: Terms,
+    on: Vec<ListenerId>,
+    by: Arc<str>,
+    at: Arc<str>,
+    help: Option<Arc<str>>,
+    allow: Set,
+    /// Sorted by who.
+    grants: Vec<(u16, Grant)>,
+    query: Option<Vec<Box<str>>>,
+    /// The pieces of each pattern that was put into a tree, by its number there; kept only where a capture of
+    /// the route takes what others may not.
+    shapes: Vec<Vec<Opened>>,
+    patterns: Vec<String>,
+}
+
+/// One name of an `allow`, as records show it.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) by: Arc<str>,
+    pub(super) at: Arc<str>,
+}
+
+/// What one piece of a pattern lets through.
+#[derive(Debug, Clone, Copy, Default)]
+struct Opened {
+    rest: bool,
+    encoded_slash: bool,
+    path_parameter: bool,
+}
+
+#[derive(Debug)]
+struct ForbidRule {
+    by: Arc<str>,
+    at: Arc<str>,
+    on: Option<Vec<ListenerId>>,
+    who: Option<Set>,
+    patterns: Vec<String>,
+    to: Option<Vec<BackendId>>,
+}
+
+/// A route that allows, and the name in its `allow` that does.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) rule: Arc<RouteRule>,
+    grant: usize,
+}
+
+impl Found {
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        self.rule.grants.get(self.grant).map(|(_, grant)| grant)
+    }
+}
+
+impl Rules {
+    /// The rules that decide.
+    pub(super) fn enforced(policy: &Policy) -> Rules {
+        Rules::build(policy, false)
+    }
+
+    /// All rules; of two routes that match alike, the one in shadow mode goes first.
+    pub(super) fn with_shadows(policy: &Policy) -> Rules {
+        Rules::build(policy, true)
+    }
+
+    fn build(policy: &Policy, shadows: bool) -> Rules {
+        let mut texts = Texts::of(policy);
+        let taken: Vec<&Route> = if shadows {
+            let (shadow, enforced) = policy.routes.iter().partition(|route| route.shadow);
+            let both: (Vec<&Route>, Vec<&Route>) = (shadow, enforced);
+            both.0.into_iter().chain(both.1).collect()
+        } else {
+            policy.routes.iter().filter(|route| !route.shadow).collect()
+        };
+        let routes: Vec<_> =
+            taken.iter().map(|route| Arc::new(RouteRule::build(policy, route, &mut texts))).collect();
+        let mut routes_of: Vec<Tree> = policy.listeners.iter().map(|_| Tree::new()).collect();
+        for (number, route) in (0..).zip(&taken) {
+            for ListenerId(listener) in &route.on {
+                let Some(tree) = routes_of.get_mut(usize::from(*listener)) else { continue };
+                for (shape, (method, pieces)) in (0..).zip(shapes(policy, route.to, &route.matches)) {
+                    tree.insert(method, &pieces, number, shape);
+                }
+            }
+        }
+        let mut forbids = Vec::new();
+        let mut forbids_of: Vec<Tree> = policy.backends.iter().map(|_| Tree::new()).collect();
+        for forbid in policy.forbids.iter().filter(|forbid| shadows || !forbid.shadow) {
+            for (number, tree) in (0..).zip(&mut forbids_of) {
+                let backend = BackendId(number);
+                if forbid.to.as_ref().is_none_or(|to| to.contains(&backend)) {
+                    for (method, pieces) in shapes(policy, backend, &forbid.matches) {
+                        tree.insert(method, &pieces, u32::try_from(forbids.len()).unwrap_or(u32::MAX), 0);
+                    }
+                }
+            }
+            forbids.push(ForbidRule {
+                by: format!("forbid.{}", forbid.id).into(),
+                at: texts.place(forbid.line),
+                on: forbid.on.clone(),
+                who: forbid.who.as_ref().map(|who| Set::of(who.iter().map(|named| named.who))),
+                patterns: forbid.matches.iter().map(Pattern::to_string).collect(),
+                to: forbid.to.clone(),
+            });
+        }
+        let reach =
+            (0..).zip(&policy.listeners).map(|(number, _)| Reach::of(ListenerId(number), &taken)).collect();
+        Rules { routes_of, forbids_of, routes, forbids, reach }
+    }
+
+    /// The journey of one request.
+    pub(super) fn judge(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+    ) -> Result<Found, Denial> {
+        let (method, path) = (asked.method.as_str(), asked.target.path());
+        let hidden = path.contains([';', '%']);
+        let end = self.routes_of.get(usize::from(listener.0)).and_then(|tree| tree.best(method, path));
+        let Some((end, rule)) = end.and_then(|end| Some((end, self.routes.get(end.rule as usize)?))) else {
+            // A path that hides something is answered alike whether or not there is a route that does not
+            // take it.
+            let refusal = if hidden {
+                first_hidden(asked.target).unwrap_or(Refusal::NoRoute)
+            } else {
+                Refusal::NoRoute
+            };
+            return Err(Denial { refusal, route: None, by: None, at: None, help: None, shadow: None });
+        };
+        if hidden {
+            rule.takes_hidden(end, asked.target).map_err(|refusal| rule.denial(refusal))?;
+        }
+        if let Some(forbid) = self.forbidden(listener, subject, rule.terms.backend, method, path) {
+            let by = (Some(forbid.by.clone()), Some(forbid.at.clone()));
+            return Err(Denial { by: by.0, at: by.1, ..rule.denial(Refusal::Forbidden) });
+        }
+        let grant = rule.grant(&subject.holds).ok_or_else(|| rule.denial(Refusal::NotAllowed))?;
+        rule.takes_query(asked.target).map_err(|refusal| rule.denial(refusal))?;
+        if let Some(protocol) = asked.upgrade
+            && !rule.terms.upgrade.iter().any(|known| known.eq_ignore_ascii_case(protocol))
+        {
+            return Err(rule.denial(Refusal::UpgradeRefused));
+        }
+        Ok(Found { rule: rule.clone(), grant })
+    }
+
+    /// The first forbid, in the order of the file, that binds this caller here.
+    fn forbidden(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        backend: BackendId,
+        method: &str,
+        path: &str,
+    ) -> Option<&ForbidRule> {
+        let tree = self.forbids_of.get(usize::from(backend.0))?;
+        let mut first: Option<(u32, &ForbidRule)> = None;
+        let mut look = |number: u32| {
+            if let Some(forbid) = self.forbids.get(number as usize)
+                && forbid.binds(listener, &subject.binds)
+                && first.is_none_or(|(known, _)| number < known)
+            {
+                first = Some((number, forbid));
+            }
+        };
+        tree.all(method, path, &mut look);
+        if let Some(other) = other_reading(path) {
+            tree.all(method, &other, &mut look);
+        }
+        first.map(|(_, forbid)| forbid)
+    }
+
+    pub(super) fn allows_anything(&self, listener: ListenerId, holds: &Bits) -> bool {
+        self.reach.get(usize::from(listener.0)).is_some_and(|reach| reach.anything.meets(holds))
+    }
+
+    pub(super) fn may_reach(&self, listener: ListenerId, holds: &Bits, backend: BackendId) -> bool {
+        let reach = self.reach.get(usize::from(listener.0));
+        reach.and_then(|reach| reach.backends.get(&backend)).is_some_and(|set| set.meets(holds))
+    }
+
+    pub(super) fn offers(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
+        let allowed =
+            self.routes.iter().filter(|rule| rule.on.contains(&listener) && rule.allow.meets(&subject.holds));
+        allowed
+            .map(|rule| {
+                let there = |forbid: &&ForbidRule| {
+                    forbid.to.as_ref().is_none_or(|to| to.contains(&rule.terms.backend))
+                        && forbid.binds(listener, &subject.binds)
+                };
+                let except = self.forbids.iter().filter(there);
+                Offer {
+                    route: rule.id.clone(),
+                    patterns: rule.patterns.clone(),
+                    query: rule
+                        .query
+                        .as_ref()
+                        .map(|names| names.iter().map(|name| name.to_string()).collect()),
+                    except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
+                    help: rule.help.clone(),
+                }
+            })
+            .collect()
+    }
+}
+
+impl Reach {
+    fn of(listener: ListenerId, routes: &[&Route]) -> Reach {
+        let mut backends: HashMap<BackendId, Vec<_>> = HashMap::new();
+        for route in routes.iter().filter(|route| route.on.contains(&listener)) {
+            backends.entry(route.to).or_default().extend(route.allow.iter().map(|named| named.who));
+        }
+        Reach {
+            anything: Set::of(backends.values().flatten().copied()),
+            backends: backends.into_iter().map(|(backend, whos)| (backend, Set::of(whos))).collect(),
+        }
+    }
+}
+
+impl ForbidRule {
+    /// Unknown binds: a forbid asks who is not known to be another.
+    fn binds(&self, listener: ListenerId, binds: &Bits) -> bool {
+        self.on.as_ref().is_none_or(|on| on.contains(&listener))
+            && self.who.as_ref().is_none_or(|who| who.meets(binds))
+    }
+}
+
+impl RouteRule {
+    fn build(policy: &Policy, route: &Route, texts: &mut Texts) -> RouteRule {
+        let opens = !route.encoded_slash.is_empty() || !route.path_parameter.is_empty();
+        let opened = |piece: &Piece| {
+            let named =
+                |list: &[String]| piece.name().is_some_and(|name| list.iter().any(|known| known == name));
+            Opened {
+                rest: matches!(piece, Piece::Rest { .. }),
+                encoded_slash: named(&route.encoded_slash),
+                path_parameter: named(&route.path_parameter),
+            }
+        };
+        let all = shapes(policy, route.to, &route.matches);
+        let shape = |(_, pieces): (_, Cow<'_, [Piece]>)| pieces.iter().map(opened).collect();
+        let mut grants: Vec<_> = route.allow.iter().map(|named| texts.grant(policy, named)).collect();
+        grants.sort_by_key(|(who, _)| *who);
+        RouteRule {
+            id: route.id.as_str().into(),
+            terms: Terms {
+                backend: route.to,
+                stream: route.stream,
+                upgrade: route.upgrade.clone(),
+                body_max: route.body_max,
+            },
+            on: route.on.clone(),
+            by: format!("route.{}", route.id).into(),
+            at: texts.place(route.line),
+            help: route.help.as_deref().map(Into::into),
+            allow: Set::of(route.allow.iter().map(|named| named.who)),
+            grants,
+            query: route.query.as_ref().map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+            shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
+            patterns: route.matches.iter().map(Pattern::to_string).collect(),
+        }
+    }
+
+    fn denial(&self, refusal: Refusal) -> Denial {
+        Denial {
+            refusal,
+            route: Some(self.id.clone()),
+            by: Some(self.by.clone()),
+            at: Some(self.at.clone()),
+            help: self.help.clone(),
+            shadow: None,
+        }
+    }
+
+    fn grant(&self, holds: &Bits) -> Option<usize> {
+        let who = self.allow.first_in(holds)?;
+        self.grants.binary_search_by_key(&who.0, |(who, _)| *who).ok()
+    }
+
+    /// `%2F` and `;` only where the capture that takes the segment opts in.
+    fn takes_hidden(&self, end: &End, target: &Target) -> Result<(), Refusal> {
+        let shape = self.shapes.get(end.pattern as usize).map_or([].as_slice(), Vec::as_slice);
+        let segments = target.segments().count();
+        for (at, segment) in target.segments().enumerate() {
+            let opened = opened_at(shape, at, segments);
+            if segment.encoded_slash && !opened.encoded_slash {
+                return Err(Refusal::EncodedSlash);
+            }
+            if segment.semicolon && !opened.path_parameter {
+                return Err(Refusal::PathParameter);
+            }
+            // A backend that decodes before it routes would see `//`.
+            if segment.encoded_slash && segment.text.split("%2F").any(str::is_empty) {
+                return Err(Refusal::EmptySegment);
+            }
+        }
+        Ok(())
+    }
+
+    fn takes_query(&self, target: &Target) -> Result<(), Refusal> {
+        let (Some(known), Some(_)) = (&self.query, target.query()) else { return Ok(()) };
+        target.query_names_once()?;
+        let listed = |(name, _): (&str, &str)| known.iter().any(|known| **known == *name);
+        if target.query_pairs().all(listed) { Ok(()) } else { Err(Refusal::QueryName) }
+    }
+}
+
+/// Which piece took the segment: what stands before a rest and behind it is counted from its end of the path.
+fn opened_at(shape: &[Opened], at: usize, segments: usize) -> Opened {
+    let place = match shape.iter().position(|piece| piece.rest) {
+        Some(rest) if at >= rest => {
+            let behind = shape.len() - rest - 1;
+            if at + behind >= segments { shape.len() + at - segments } else { rest }
+        }
+        _ => at,
+    };
+    shape.get(place).copied().unwrap_or_default()
+}
+
+fn first_hidden(target: &Target) -> Option<Refusal> {
+    target.segments().find_map(|segment| match (segment.encoded_slash, segment.semicolon) {
+        (true, _) => Some(Refusal::EncodedSlash),
+        (_, true) => Some(Refusal::PathParameter),
+        _ => None,
+    })
+}
+
+/// How a backend might read the path: without what follows `;`, with `%2F` as a slash, without a slash at its
+/// end. A forbid holds for that reading too. `None` where it is the same.
+fn other_reading(path: &str) -> Option<String> {
+    let end = path.len() > 1 && path.ends_with('/');
+    if !end && !path.contains(';') && !path.contains("%2F") {
+        return None;
+    }
+    let mut other = String::with_capacity(path.len());
+    for segment in path.split('/').flat_map(|segment| segment.split("%2F")) {
+        let bare = segment.split(';').next().unwrap_or_default();
+        if !bare.is_empty() {
+            other.push('/');
+            other.push_str(bare);
+        }
+    }
+    if other.is_empty() {
+        other.push('/');
+    }
+    (other != path).then_some(other)
+}
+
+/// Each pattern as it stands in a tree: plain, and behind the backend's version prefix.
+fn shapes<'p>(
+    policy: &Policy,
+    backend: BackendId,
+    patterns: &'p [Pattern],
+) -> Vec<(Option<&'p str>, Cow<'p, [Piece]>)> {
+    let prefix = policy.backend(backend).and_then(|backend| backend.version_prefix.as_ref());
+    let mut shapes = Vec::with_capacity(patterns.len() * 2);
+    for pattern in patterns {
+        shapes.push((pattern.method(), Cow::Borrowed(pattern.pieces())));
+        if let Some(prefix) = prefix
+            && !pattern.is_star()
+        {
+            shapes.push((pattern.method(), Cow::Owned(prefix.before(pattern))));
+        }
+    }
+    shapes
+}
+
+/// The texts of records, each made once.
+struct Texts {
+    file: String,
+    places: HashMap<u32, Arc<str>>,
+    whos: Vec<Arc<str>>,
+}
+
+impl Texts {
+    fn of(policy: &Policy) -> Texts {
+        let file = policy.file.rsplit('/').next().unwrap_or(&policy.file).to_owned();
+        let whos = policy.whos.iter().map(|who| format!("who.{}", who.name).into()).collect();
+        Texts { file, places: HashMap::new(), whos }
+    }
+
+    fn place(&mut self, line: u32) -> Arc<str> {
+        let file = &self.file;
+        self.places.entry(line).or_insert_with(|| format!("{file}:{line}").into()).clone()
+    }
+
+    fn grant(&mut self, policy: &Policy, named: &Named) -> (u16, Grant) {
+        let number = named.who.0;
+        debug_assert!(usize::from(number) < policy.whos.len());
+        let by = self.whos.get(usize::from(number)).cloned().unwrap_or_default();
+        (number, Grant { by, at: self.place(named.line) })
+    }
+}

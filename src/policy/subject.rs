@@ -1,0 +1,133 @@
+//! One connection's caller, as the policy sees it: which whos hold for it, worked out once.
+
+use super::table::{NamespaceRule, Who, WhoId};
+use crate::model::caller::{Attr, Caller, Gid, Namespace, Uid};
+use crate::model::ids::ListenerId;
+use crate::model::truth::Truth;
+
+/// Which whos hold for one caller on one listener. Made by `Decider::recognise`, good for that decider alone.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub(super) decider: u64,
+    pub(super) listener: ListenerId,
+    /// Whos that are known to hold: what an allow asks.
+    pub(super) holds: Bits,
+    /// Whos that are not known to be false: what a forbid asks.
+    pub(super) binds: Bits,
+    pub(super) stranger: bool,
+}
+
+impl Subject {
+    /// Whether no route of the listener allows this caller anything.
+    pub fn is_stranger(&self) -> bool {
+        self.stranger
+    }
+}
+
+/// One bit a who.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Bits(Box<[u64]>);
+
+impl Bits {
+    pub(super) fn of(bits: impl Iterator<Item = bool>) -> Bits {
+        let mut words = Vec::new();
+        for (at, bit) in bits.enumerate() {
+            if at % 64 == 0 {
+                words.push(0u64);
+            }
+            if let Some(word) = words.last_mut() {
+                *word |= u64::from(bit) << (at % 64);
+            }
+        }
+        Bits(words.into())
+    }
+}
+
+/// Some whos, sparse: the words that have a bit, and their bits.
+#[derive(Debug, Default)]
+pub(super) struct Set(Box<[(u16, u64)]>);
+
+impl Set {
+    pub(super) fn of(whos: impl IntoIterator<Item = WhoId>) -> Set {
+        let mut words = std::collections::BTreeMap::<u16, u64>::new();
+        for WhoId(who) in whos {
+            *words.entry(who / 64).or_default() |= 1 << (who % 64);
+        }
+        Set(words.into_iter().collect())
+    }
+
+    /// The first who of the set that is among `bits`.
+    pub(super) fn first_in(&self, bits: &Bits) -> Option<WhoId> {
+        self.0.iter().find_map(|(at, set)| {
+            let both = bits.0.get(usize::from(*at))? & set;
+            // 16 bits of `at` times 64 come from a `u16`, so this fits again.
+            (both != 0).then(|| WhoId((at * 64) | both.trailing_zeros() as u16))
+        })
+    }
+
+    pub(super) fn meets(&self, bits: &Bits) -> bool {
+        self.first_in(bits).is_some()
+    }
+}
+
+/// The parts of a caller that whos ask for, ready to be asked often.
+pub(super) struct Seen {
+    uid: Attr<Uid>,
+    gid: Attr<Gid>,
+    /// In order.
+    groups: Attr<Vec<Gid>>,
+    namespace: Attr<Namespace>,
+}
+
+impl Seen {
+    pub(super) fn of(caller: &Caller) -> Seen {
+        let credentials = &caller.credentials;
+        let mut groups = credentials.groups.clone();
+        if let Attr::Known(groups) = &mut groups {
+            groups.sort_unstable();
+        }
+        Seen {
+            uid: credentials.uid.clone(),
+            gid: credentials.gid.clone(),
+            groups,
+            namespace: caller.namespace.clone(),
+        }
+    }
+
+    /// Whether `who` holds, if a namespace that was not written means `unwritten`.
+    pub(super) fn is(&self, who: &Who, unwritten: NamespaceRule) -> Truth {
+        let uid = match &who.uids {
+            Some(uids) => self.uid.is(|uid| uids.contains(uid)),
+            None => Truth::Yes,
+        };
+        let namespace = match who.namespace.unwrap_or(unwritten) {
+            NamespaceRule::Host => self.namespace.is(|namespace| *namespace == Namespace::Host),
+            NamespaceRule::Other => self.namespace.is(|namespace| *namespace == Namespace::Other),
+            NamespaceRule::Any => Truth::Yes,
+        };
+        who.groups.iter().fold(uid.and(namespace), |so_far, groups| so_far.and(self.in_one_of(groups)))
+    }
+
+    fn in_one_of(&self, groups: &[Gid]) -> Truth {
+        let primary = self.gid.is(|gid| groups.contains(gid));
+        let supplementary =
+            self.groups.is(|mine| groups.iter().any(|group| mine.binary_search(group).is_ok()));
+        primary.or(supplementary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_finds_the_first_that_is_in_both() {
+        let bits = Bits::of((0..1000).map(|who| who == 130 || who == 999));
+        for (set, first) in
+            [(vec![1, 999, 130], Some(130)), (vec![999], Some(999)), (vec![2, 131], None), (vec![], None)]
+        {
+            assert_eq!(Set::of(set.iter().copied().map(WhoId)).first_in(&bits), first.map(WhoId), "{set:?}");
+        }
+        assert_eq!(Set::of([WhoId(u16::MAX)]).first_in(&bits), None);
+    }
+}

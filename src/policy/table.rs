@@ -1,0 +1,391 @@
+//! The policy as it is meant: names resolved, every reference an index that holds. Nothing after this validates
+//! again.
+
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use super::pattern::{Pattern, VersionPrefix};
+use crate::model::caller::{Gid, Uid};
+use crate::model::ids::{BackendId, ListenerId};
+use crate::model::limits::Limits;
+
+/// A policy that can be put in force. It is read through its [`Table`]; only the loader and
+/// [`Policy::from_bytes`] make one, and both check every reference in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    table: Table,
+}
+
+impl Deref for Policy {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.table
+    }
+}
+
+/// What a policy says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// SHA-256 of the file's bytes.
+    pub hash: [u8; 32],
+    /// The file, as it was named to the loader.
+    pub file: String,
+    /// How the daemon runs.
+    pub daemon: DaemonSettings,
+    /// What one caller, connection and request may use.
+    pub limits: Limits,
+    /// Where and how much is recorded.
+    pub audit: AuditSettings,
+    /// What the daemon tells about itself.
+    pub diagnostics: DiagnosticsSettings,
+    /// The sockets; a [`ListenerId`] is a place in this list.
+    pub listeners: Vec<Listener>,
+    /// What stands behind routes; a [`BackendId`] is a place in this list.
+    pub backends: Vec<Backend>,
+    /// Who calls; a [`WhoId`] is a place in this list.
+    pub whos: Vec<Who>,
+    /// What may be asked.
+    pub routes: Vec<Route>,
+    /// What may not be asked whatever the routes say.
+    pub forbids: Vec<Forbid>,
+    /// Names of users, for records: sorted by id.
+    pub names: Vec<(Uid, String)>,
+    /// Methods outside the known set that the policy names.
+    pub methods: Vec<String>,
+}
+
+/// `[daemon]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonSettings {
+    /// Path of the control socket.
+    pub control: String,
+    /// Which callers share a gate.
+    pub gates: Gates,
+    /// Threads of a gate; `None`: one less than the cores.
+    pub lanes: Option<u16>,
+    /// Whom gates run as, where the daemon starts as root.
+    pub gate_user: Option<(Uid, Gid)>,
+    /// Whom the scribe runs as, where the daemon starts as root.
+    pub scribe_user: Option<(Uid, Gid)>,
+    /// How much of a caller's identity is read for the record.
+    pub identity: IdentityDepth,
+}
+
+/// Which callers share a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gates {
+    /// Each uid has its own.
+    PerUid,
+    /// One serves all.
+    Shared,
+}
+
+/// How much of a caller's identity is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdentityDepth {
+    /// What authorises, and what a rule asks for.
+    Needed,
+    /// Program, unit, login uid and start time too.
+    Full,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditSettings {
+    /// Where the segments lie.
+    pub directory: String,
+    /// The group that may read them.
+    pub readers: Option<Gid>,
+    /// Days that closed segments are kept.
+    pub keep_days: u32,
+    /// Bytes of closed segments that are kept.
+    pub keep_bytes: u64,
+    /// Bytes after which a writer gets a new segment.
+    pub segment_bytes: u64,
+}
+
+/// `[diagnostics]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiagnosticsSettings {
+    /// Where rolling files lie; `None`: lines go to standard error.
+    pub directory: Option<String>,
+    /// JSON instead of readable lines.
+    pub json: bool,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+}
+
+/// `[listen.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// The socket's path.
+    pub path: String,
+    /// Who owns the socket; `None`: the daemon's user.
+    pub owner_uid: Option<Uid>,
+    /// The socket's group; `None`: the daemon's group.
+    pub owner_gid: Option<Gid>,
+    /// The socket's mode; who can write can connect.
+    pub mode: u32,
+    /// Whether `Origin` and `Referer`, which only browsers send, are let through.
+    pub browsers: bool,
+}
+
+/// `[backend.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: BackendKind,
+    /// The segment with and without which each path counts.
+    pub version_prefix: Option<VersionPrefix>,
+}
+
+/// What stands behind a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackendKind {
+    /// Another local API.
+    Proxy {
+        /// Where it listens.
+        address: Address,
+        /// Who must be listening there, by its credentials.
+        owner: Option<Uid>,
+        /// Whether it is told who calls, by `X-Peergate-Uid` and its like.
+        identity_headers: bool,
+    },
+    /// The daemon's own API.
+    Builtin,
+}
+
+/// Where a proxied API listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Address {
+    /// A socket's absolute path.
+    Unix(String),
+    /// A loopback address and port.
+    Tcp(SocketAddr),
+}
+
+/// A place in [`Table::whos`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WhoId(pub u16);
+
+/// `[who.NAME]`: all conditions together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// Its name.
+    pub name: String,
+    /// One of these users; `None`: any, and then there is a condition on groups.
+    pub uids: Option<Vec<Uid>>,
+    /// In one of these groups, for each list.
+    pub groups: Vec<Vec<Gid>>,
+    /// Where the caller lives; `None`: it was not written, which is `host` for an allow and any for a forbid.
+    pub namespace: Option<NamespaceRule>,
+}
+
+/// Which namespaces a who asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceRule {
+    /// The warden's own.
+    Host,
+    /// Another.
+    Other,
+    /// No matter which.
+    Any,
+}
+
+/// One name in a route's `allow` or a forbid's `who`, and the line that it stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Who.
+    pub who: WhoId,
+    /// From 1.
+    pub line: u32,
+}
+
+/// `[[route]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its id.
+    pub id: String,
+    /// The line of its id, from 1.
+    pub line: u32,
+    /// The listeners that it holds on.
+    pub on: Vec<ListenerId>,
+    /// What it matches.
+    pub matches: Vec<Pattern>,
+    /// The query names it takes; `None`: any query.
+    pub query: Option<Vec<String>>,
+    /// What stands behind it.
+    pub to: BackendId,
+    /// Who may.
+    pub allow: Vec<Named>,
+    /// The largest body, where it is not the limit of all.
+    pub body_max: Option<u64>,
+    /// What a caller is told who may not.
+    pub help: Option<String>,
+    /// Whether idle and total time are lifted.
+    pub stream: bool,
+    /// Protocols that it may upgrade to, in lower case.
+    pub upgrade: Vec<String>,
+    /// Captures that may hold `%2F`.
+    pub encoded_slash: Vec<String>,
+    /// Captures that may hold `;`.
+    pub path_parameter: Vec<String>,
+    /// It only records what it would have done.
+    pub shadow: bool,
+}
+
+/// `[[forbid]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forbid {
+    /// Its id.
+    pub id: String,
+    /// The line of its id, from 1.
+    pub line: u32,
+    /// The listeners that it holds on; `None`: all.
+    pub on: Option<Vec<ListenerId>>,
+    /// The backends that it holds for; `None`: all.
+    pub to: Option<Vec<BackendId>>,
+    /// What it matches.
+    pub matches: Vec<Pattern>,
+    /// Whom it binds; `None`: everyone.
+    pub who: Option<Vec<Named>>,
+    /// It only records what it would have done.
+    pub shadow: bool,
+}
+
+/// Bytes or values that are no policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken(String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this is no policy: {}", self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Policy {
+    /// The policy that `table` says, once every reference in it is known to hold.
+    pub(crate) fn new(table: Table) -> Result<Policy, Broken> {
+        table.check().map_err(|what| Broken(what.to_owned()))?;
+        Ok(Policy { table })
+    }
+
+    /// For the sealed memory that carries a policy from the loader to the other roles.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Broken> {
+        postcard::to_stdvec(&self.table).map_err(|error| Broken(error.to_string()))
+    }
+
+    /// Reads what [`Policy::to_bytes`] wrote, to the last byte, and checks every reference.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Policy, Broken> {
+        let (table, rest) = postcard::take_from_bytes(bytes).map_err(|error| Broken(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(Broken("there are bytes behind it".to_owned()));
+        }
+        Policy::new(table)
+    }
+}
+
+impl Table {
+    /// The first eight hex digits of the hash, as records carry it.
+    pub fn short_hash(&self) -> String {
+        self.hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The listener of that place.
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(usize::from(id.0))
+    }
+
+    /// The backend of that place.
+    pub fn backend(&self, id: BackendId) -> Option<&Backend> {
+        self.backends.get(usize::from(id.0))
+    }
+
+    /// The name of a user, for records.
+    pub fn user_name(&self, uid: Uid) -> Option<&str> {
+        let at = self.names.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
+        self.names.get(at).map(|(_, name)| name.as_str())
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let most = usize::from(u16::MAX);
+        if self.listeners.len() > most || self.backends.len() > most || self.whos.len() > most {
+            return Err("a list is longer than its ids can count");
+        }
+        let unique = |mut names: &mut dyn Iterator<Item = &str>| {
+            let mut seen = HashSet::new();
+            Iterator::all(&mut names, |name| !name.is_empty() && seen.insert(name.to_owned()))
+        };
+        if !unique(&mut self.listeners.iter().map(|listener| listener.name.as_str()))
+            || !unique(&mut self.backends.iter().map(|backend| backend.name.as_str()))
+            || !unique(&mut self.whos.iter().map(|who| who.name.as_str()))
+            || !unique(&mut self.routes.iter().map(|route| route.id.as_str()))
+            || !unique(&mut self.forbids.iter().map(|forbid| forbid.id.as_str()))
+        {
+            return Err("a name stands there twice");
+        }
+        let listeners_hold =
+            |on: &[ListenerId]| !on.is_empty() && on.iter().all(|id| self.listener(*id).is_some());
+        let whos_hold = |named: &[Named]| {
+            !named.is_empty() && named.iter().all(|named| usize::from(named.who.0) < self.whos.len())
+        };
+        if self
+            .listeners
+            .iter()
+            .any(|listener| !listener.path.starts_with('/') || listener.mode & !0o666 != 0)
+        {
+            return Err("a listener has no place or an odd mode");
+        }
+        for backend in &self.backends {
+            match &backend.kind {
+                BackendKind::Proxy { address: Address::Unix(path), .. } if !path.starts_with('/') => {
+                    return Err("a backend's path is not absolute");
+                }
+                BackendKind::Proxy { address: Address::Tcp(address), .. } if !address.ip().is_loopback() => {
+                    return Err("a backend is not on the loopback");
+                }
+                _ => {}
+            }
+        }
+        let authorises = |who: &Who| {
+            let lists = who.uids.iter().map(Vec::is_empty).chain(who.groups.iter().map(Vec::is_empty));
+            (who.uids.is_some() || !who.groups.is_empty()) && lists.into_iter().all(|empty| !empty)
+        };
+        if !self.whos.iter().all(authorises) {
+            return Err("a who names nobody");
+        }
+        for route in &self.routes {
+            if route.matches.is_empty() || !listeners_hold(&route.on) || !whos_hold(&route.allow) {
+                return Err("a route matches nothing, or refers to what is not there");
+            }
+            if self.backend(route.to).is_none() {
+                return Err("a route leads to no backend");
+            }
+        }
+        for forbid in &self.forbids {
+            let on = forbid.on.as_ref().is_none_or(|on| listeners_hold(on));
+            let to = forbid
+                .to
+                .as_ref()
+                .is_none_or(|to| !to.is_empty() && to.iter().all(|id| self.backend(*id).is_some()));
+            let who = forbid.who.as_ref().is_none_or(|who| whos_hold(who));
+            if forbid.matches.is_empty() || !on || !to || !who {
+                return Err("a forbid matches nothing, or refers to what is not there");
+            }
+        }
+        if !self.names.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Err("the names are not in order");
+        }
+        Ok(())
+    }
+}

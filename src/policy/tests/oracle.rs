@@ -1,0 +1,112 @@
+//! A slow second matcher, written from the words of the manual, beside the tree.
+
+use proptest::prelude::{Strategy, any, prop};
+use proptest::{prop_assert_eq, proptest};
+
+use crate::policy::pattern::{Kind, Pattern, Piece};
+use crate::policy::tree::Tree;
+
+/// Whether `segments` are what `pieces` take, piece by piece.
+fn takes(pieces: &[Piece], segments: &[&str]) -> bool {
+    match (pieces, segments) {
+        ([], []) => true,
+        ([Piece::Rest { .. }, behind @ ..], [_, ..]) => {
+            (1..=segments.len()).any(|taken| takes(behind, &segments[taken..]))
+        }
+        ([piece, pieces @ ..], [segment, segments @ ..]) => one(piece, segment) && takes(pieces, segments),
+        _ => false,
+    }
+}
+
+fn one(piece: &Piece, segment: &str) -> bool {
+    let typed = |kind: Kind, text: &str| match kind {
+        Kind::Any => true,
+        Kind::Hex => text.chars().all(|c| c.is_ascii_hexdigit()),
+        Kind::Int => text.chars().all(|c| c.is_ascii_digit()),
+        Kind::Uuid | Kind::Version => false,
+    };
+    match piece {
+        Piece::Literal(text) => text == segment,
+        Piece::Capture { kind, .. } => !segment.is_empty() && typed(*kind, segment),
+        Piece::Mixed { prefix, suffix, kind, .. } => {
+            segment.len() > prefix.len() + suffix.len()
+                && segment.starts_with(prefix.as_str())
+                && segment.ends_with(suffix.as_str())
+                && typed(*kind, &segment[prefix.len()..segment.len() - suffix.len()])
+        }
+        Piece::Rest { .. } => false,
+    }
+}
+
+/// Compares segment by segment: literal > literal with capture, the longer literal first > capture > rest.
+fn specificity(pattern: &Pattern) -> (Vec<(u8, usize)>, bool) {
+    let class = |piece: &Piece| match piece {
+        Piece::Literal(_) => (3, 0),
+        Piece::Mixed { prefix, suffix, .. } => (2, prefix.len() + suffix.len()),
+        Piece::Capture { .. } => (1, 0),
+        Piece::Rest { .. } => (0, 0),
+    };
+    (pattern.pieces().iter().map(class).collect(), pattern.method().is_some())
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    let segment = prop::sample::select(vec![
+        "a", "b", "ab", "{?}", "{?:hex}", "{?:int}", "a{?}", "{?}b", "a{?:int}", "1{?}",
+    ]);
+    let literal = prop::sample::select(vec!["a", "b", "ab"]);
+    let before = prop::collection::vec(segment, 0..4);
+    let behind = prop::option::of(prop::collection::vec(literal, 0..3));
+    let method = prop::sample::select(vec!["GET", "POST", "*"]);
+    (method, before, behind).prop_map(|(method, before, behind)| {
+        let mut path = String::new();
+        for (number, segment) in before.iter().enumerate() {
+            path.push_str(&format!("/{}", segment.replace('?', &format!("x{number}"))));
+        }
+        if let Some(behind) = behind {
+            path.push_str("/{rest...}");
+            path.extend(behind.iter().map(|segment| format!("/{segment}")));
+        }
+        if path.is_empty() {
+            path.push('/');
+        }
+        Pattern::parse(&format!("{method} {path}")).unwrap()
+    })
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let segment = prop::sample::select(vec!["a", "b", "ab", "1", "a1", "1b", "f0", "zz", "a1b"]);
+    (prop::collection::vec(segment, 0..6), any::<bool>()).prop_map(|(segments, slash)| {
+        let slash = slash && !segments.is_empty();
+        format!("/{}{}", segments.join("/"), if slash { "/" } else { "" })
+    })
+}
+
+proptest! {
+    #[test]
+    fn tree_finds_what_the_slow_matcher_finds(
+        patterns in prop::collection::vec(pattern(), 1..24),
+        paths in prop::collection::vec(path(), 1..24),
+    ) {
+        let mut tree = Tree::new();
+        for (number, pattern) in patterns.iter().enumerate() {
+            tree.insert(pattern.method(), pattern.pieces(), number as u32, 0);
+        }
+        for path in &paths {
+            let segments: Vec<&str> = path[1..].split('/').collect();
+            let taking = |pattern: &&Pattern| {
+                pattern.method().is_none_or(|method| method == "GET") && takes(pattern.pieces(), &segments)
+            };
+            let expected = patterns.iter().filter(taking).map(specificity).max();
+            let found = tree.best("GET", path).map(|end| &patterns[end.rule as usize]);
+            prop_assert_eq!(found.map(specificity), expected, "{}", path);
+            if let Some(found) = found {
+                prop_assert_eq!(takes(found.pieces(), &segments), true, "{} takes {}", found, path);
+            }
+            let mut all = Vec::new();
+            tree.all("GET", path, &mut |rule| all.push(rule as usize));
+            all.sort_unstable();
+            let slow: Vec<_> = (0..patterns.len()).filter(|number| taking(&&patterns[*number])).collect();
+            prop_assert_eq!(all, slow, "{}", path);
+        }
+    }
+}
