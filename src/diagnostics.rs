@@ -103,6 +103,22 @@ pub fn start(role: &str, pipe: Option<OwnedFd>, level: &str, json: bool) -> Resu
     Ok(())
 }
 
+/// Speaks from now on as the policy asks: with this level, in this form.
+///
+/// # Errors
+///
+/// An unknown level; what was in force stays.
+pub fn adjust(level: &str, json: bool) -> Result<(), Unstartable> {
+    let level: LevelFilter = level.parse().map_err(|_| Unstartable::Level(level.to_owned()))?;
+    if let Some(handle) = LEVEL.get() {
+        handle.reload(level).map_err(|_| Unstartable::Taken)?;
+    }
+    if let Some(voice) = &mut *VOICE.write().unwrap_or_else(PoisonError::into_inner) {
+        voice.json = json;
+    }
+    Ok(())
+}
+
 /// Sets O_NONBLOCK where it is not set yet; it belongs to the description that all writers share.
 fn never_block(pipe: &OwnedFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);

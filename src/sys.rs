@@ -22,6 +22,7 @@ pub mod listen;
 pub mod memfd;
 pub mod peer;
 pub mod process;
+pub mod reactor;
 pub mod receive;
 pub mod trusted;
 

@@ -1,3 +1,224 @@
-//! Placeholder.
+//! The warden: the one privileged process. It takes the policy in force, makes the sockets, asks the kernel who
+//! connects, hands each connection with its caller to that uid's gate, connects to backends, and looks after the
+//! other roles. It reads no HTTP.
+//!
+//! One thread, one epoll loop ([`serve`](Warden::serve)); it never waits for a peer, a backend or a name
+//! service. It believes no gate: what a gate asks for names a live connection and an id, and both are looked up
+//! again here. Records of one round go out in one write, and only then their effects happen
+//! ([`record`]).
+//!
+//! | file | what it says |
+//! |---|---|
+//! | [`start`] | from nothing to ready, one line a step |
+//! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
+//! | [`gates`], [`roster`], [`line`] | each caller's gate, and what it is told |
+//! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`supervise`] | the scribe |
+//! | [`loader`], [`reload`] | another policy |
+//! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
+mod accept;
+mod connect;
+mod connections;
+mod control;
+pub mod demo;
+mod drain;
+mod force;
+mod gates;
+mod grant;
 pub mod identify;
+mod line;
+pub mod loader;
+mod notify;
+mod options;
+mod poll;
+mod posture;
+mod record;
+mod reload;
+mod roster;
+mod segments;
+mod shed;
+mod signals;
+mod space;
+mod start;
+mod supervise;
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::model::ids::BootId;
+
+use accept::Door;
+use connect::Connects;
+use connections::Connections;
+use control::Control;
+use drain::Phase;
+use force::InForce;
+use identify::OwnNamespaces;
+use notify::Notify;
+use poll::{LaneId, News, Poll, Source, Timers};
+use record::Record;
+use reload::Reload;
+use roster::{Roster, Whose};
+use segments::Segments;
+use shed::Callers;
+use signals::Signals;
+use supervise::Scribe;
+
+pub use options::{Environment, Options};
+pub use start::Trouble;
+
+/// After this long what could not be had (a segment, space, room in a channel) is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a timer reminds of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// The warden's own segment.
+    OwnSegment,
+    /// A lane's segment or space.
+    LaneSegment(LaneId),
+    /// A lane's queue, after the kernel was short of something.
+    Push(LaneId),
+    /// A gate that died may start again.
+    GateStart(Whose),
+    /// A gate may have been idle for long enough.
+    GateIdle(u32),
+    /// A gate that was told to leave should be gone.
+    GateStop(u32),
+    /// A backend's listener had no room.
+    ConnectAgain(u32),
+    /// A backend had its time to answer.
+    ConnectLimit(u32),
+    /// Whether the scribe still gives signs of life.
+    ScribeWatch,
+    /// The scribe may start again.
+    ScribeStart,
+    /// The scribe's queue.
+    PushScribe,
+    /// Refused connections were counted.
+    Repeats,
+    /// The service manager wants to hear from us.
+    Watchdog,
+    /// Accepting was interrupted for lack of descriptors.
+    Accept,
+    /// The loader had its time.
+    LoaderLimit(u32),
+    /// Loaders that were ended may be gone by now.
+    LoaderGone,
+    /// Running exchanges had their time.
+    DrainLimit,
+    /// The scribe had its time to close.
+    CloseLimit,
+}
+
+/// Everything that the warden knows and holds.
+pub(crate) struct Warden {
+    boot: BootId,
+    executable: OwnedFd,
+    options: Options,
+    own: OwnNamespaces,
+    poll: Poll,
+    timers: Timers<Due>,
+    signals: Signals,
+    notify: Notify,
+    watchdog: Option<Duration>,
+    force: InForce,
+    door: Door,
+    callers: Callers,
+    connections: Connections,
+    roster: Roster,
+    connects: Connects,
+    segments: Segments,
+    record: Record,
+    scribe: Scribe,
+    control: Control,
+    reload: Reload,
+    phase: Phase,
+    identities: posture::Identities,
+    missing: Vec<String>,
+    hash_key: [u8; 32],
+    diagnostics: DiagnosticsPipe,
+    /// Where a lane without a segment writes: nothing is reserved there, so it refuses everything.
+    nowhere: Rc<OwnedFd>,
+    since: Instant,
+}
+
+/// The pipe through which every role's diagnostics reach the scribe's process. The warden keeps both ends, so
+/// that a scribe that is started again goes on where the last one stopped.
+struct DiagnosticsPipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// Runs the daemon: from the policy's file to the end of the drain.
+///
+/// # Errors
+///
+/// What kept it from starting; once it is ready it only ends on request.
+pub fn run(options: Options) -> Result<ExitCode, Trouble> {
+    Ok(start::start(options)?.serve())
+}
+
+impl Warden {
+    fn serve(mut self) -> ExitCode {
+        while !self.phase.is_over() {
+            match self.poll.wait(self.timers.next()) {
+                Ok(round) => round.into_iter().for_each(|news| self.heed(news)),
+                Err(error) => {
+                    tracing::error!(%error, "epoll failed, the daemon ends");
+                    return ExitCode::FAILURE;
+                }
+            }
+            let now = Instant::now();
+            while let Some(due) = self.timers.take(now) {
+                self.attend(due);
+            }
+            self.settle();
+        }
+        self.farewell()
+    }
+
+    fn heed(&mut self, news: News) {
+        match news.source {
+            Source::Listener(place) => self.accept(place),
+            Source::Signals => self.take_signals(),
+            Source::Control => self.accept_control(),
+            Source::ControlClient(client) => self.answer_control(client),
+            Source::Lane(lane) => self.hear_lane(lane, news),
+            Source::GateProcess(gate) => self.reap_gate(gate),
+            Source::Scribe => self.hear_scribe(news),
+            Source::ScribeProcess(incarnation) => self.reap_scribe(incarnation),
+            Source::Connection(number) if news.ended => self.connection_ended(number),
+            Source::Connection(_) => {}
+            Source::Connect(connect) => self.connect_settled(connect),
+            Source::Loader(run) => self.hear_loader(run),
+        }
+    }
+
+    fn attend(&mut self, due: Due) {
+        match due {
+            Due::OwnSegment => self.renew_own_segment_again(),
+            Due::LaneSegment(lane) => self.give_lane_again(lane),
+            Due::Push(lane) => self.push_lane(lane),
+            Due::GateStart(whose) => self.start_for_waiting(whose),
+            Due::GateIdle(gate) => self.retire_if_idle(gate),
+            Due::GateStop(gate) => self.kill_gate(gate),
+            Due::ConnectAgain(connect) => self.connect_again(connect),
+            Due::ConnectLimit(connect) => self.connect_timed_out(connect),
+            Due::ScribeWatch => self.watch_scribe(),
+            Due::ScribeStart => self.start_scribe_again(),
+            Due::PushScribe => self.push_scribe(),
+            Due::Repeats => self.write_repeats(),
+            Due::Watchdog => self.feed_watchdog(),
+            Due::Accept => self.accept_again(),
+            Due::LoaderLimit(run) => self.loader_timed_out(run),
+            Due::LoaderGone => self.reap_loaders(),
+            Due::DrainLimit => self.drain_timed_out(),
+            Due::CloseLimit => self.close_timed_out(),
+        }
+    }
+}

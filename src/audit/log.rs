@@ -157,6 +157,23 @@ impl Log {
         Ok(Noted { value, round: round? })
     }
 
+    /// As [`Log::note`], for a record that tells of the value itself: `describe` gets the value and puts one
+    /// entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::note`]; EINVAL where nothing was put.
+    pub fn note_of<T>(
+        &self,
+        value: T,
+        describe: impl FnOnce(&T, &mut dyn FnMut(&Entry<'_>)),
+    ) -> Result<Noted<T>, Unwritable> {
+        let mut noted = Err(Errno::EINVAL.into());
+        describe(&value, &mut |entry| noted = self.note((), entry));
+        let Noted { value: (), round } = noted?;
+        Ok(Noted { value, round })
+    }
+
     /// Writes all that is pending, with one `write(2)`, and wakes who waits for it.
     ///
     /// # Errors

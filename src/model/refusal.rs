@@ -175,6 +175,8 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 #[cfg(test)]
 mod tests {
     use super::Refusal;

@@ -85,6 +85,12 @@ impl Permit {
     pub fn shadow(&self) -> Option<&str> {
         self.shadow.as_deref()
     }
+
+    /// Gives it up for a denial by the same route, where something outside the policy's rules forbids it.
+    pub fn deny(self, refusal: Refusal) -> Denial {
+        let route = Some(Arc::clone(&self.found.rule.id));
+        Denial { refusal, route, by: None, at: None, help: None, shadow: self.shadow }
+    }
 }
 
 impl fmt::Debug for Permit {
@@ -98,7 +104,7 @@ impl fmt::Debug for Permit {
 
 impl Denial {
     /// A denial that no rule of the policy is behind.
-    fn plain(refusal: Refusal) -> Denial {
+    pub fn plain(refusal: Refusal) -> Denial {
         Denial { refusal, route: None, by: None, at: None, help: None, shadow: None }
     }
 }

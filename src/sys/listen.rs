@@ -42,6 +42,8 @@ pub struct Wanted<'a> {
     pub path: &'a Path,
     /// The socket's permission bits, for instance 0o660.
     pub mode: u32,
+    /// Who owns the socket; `None`: the process's own user.
+    pub uid: Option<u32>,
     /// The socket's group; `None`: the process's own.
     pub gid: Option<u32>,
 }
@@ -124,21 +126,45 @@ struct Name {
 }
 
 impl Listener {
-    /// Makes the socket: walk and judge the directory (make it where it is missing), lock, remove what a dead
-    /// daemon left, restrict, bind, own, verify, listen.
+    /// Makes a stream socket: walk and judge the directory (make it where it is missing), lock, remove what a
+    /// dead daemon left, restrict, bind, own, verify. Nobody can connect before [`Listener::listen`].
     ///
     /// # Errors
     ///
     /// Which step found what; nothing is left behind, and nothing of anybody else's is touched.
     pub fn bind(wanted: &Wanted<'_>) -> Result<Listener, Refused> {
+        Listener::bind_as(wanted, SockType::Stream)
+    }
+
+    /// The same for a socket of whole datagrams (SOCK_SEQPACKET).
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::bind`].
+    pub fn bind_packets(wanted: &Wanted<'_>) -> Result<Listener, Refused> {
+        Listener::bind_as(wanted, SockType::SeqPacket)
+    }
+
+    /// Lets callers connect. One of the service manager's listens already.
+    ///
+    /// # Errors
+    ///
+    /// What `listen(2)` answered.
+    pub fn listen(&self) -> io::Result<()> {
+        // SAFETY: listen(2) takes two integers and touches no memory.
+        let answer = unsafe { libc::listen(self.fd.as_raw_fd(), BACKLOG) };
+        Errno::result(answer).map(drop).map_err(io::Error::from)
+    }
+
+    fn bind_as(wanted: &Wanted<'_>, kind: SockType) -> Result<Listener, Refused> {
         let (parent, name) = trusted::split(wanted.path)?;
         let directory = trusted::ensure_directory(parent, DIRECTORY_MODE, None, None)?;
         let lock = Lock::take(&directory, name)?;
-        remove_stale(&directory, name)?;
+        remove_stale(&directory, name, wanted.uid)?;
 
         let refuse = |step| move |errno| Judged::kernel(wanted.path, step, errno);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        let fd = socket(AddressFamily::Unix, kind, flags, None)
             .map_err(refuse("make a socket for"))?;
         // Restrict.
         fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR).map_err(refuse("restrict"))?;
@@ -149,16 +175,13 @@ impl Listener {
             Listener { fd, name: Some(Name { directory, name: name.to_owned(), bound, _lock: lock }) };
         judge_fresh(wanted.path, &bound)?;
         // Own, group before mode: the group's bits must not be there for another group.
-        trusted::own(handle.as_fd(), None, wanted.gid).map_err(refuse("give its group to"))?;
+        trusted::own(handle.as_fd(), wanted.uid, wanted.gid).map_err(refuse("give its owner and group to"))?;
         trusted::chmod(handle.as_fd(), wanted.mode).map_err(refuse("give its mode to"))?;
         // Verify, by the name's own handle and not by the socket's.
         let now = nix::sys::stat::fstat(&handle).map_err(refuse("look at"))?;
         judge_socket(wanted, &now)?;
         same_as_bound(listener.fd.as_fd(), wanted.path, &now)?;
         setsockopt(&listener.fd, sockopt::PassCred, &true).map_err(refuse("set SO_PASSCRED on"))?;
-        // SAFETY: listen(2) takes two integers and touches no memory.
-        let answer = unsafe { libc::listen(listener.fd.as_raw_fd(), BACKLOG) };
-        Errno::result(answer).map_err(refuse("listen at"))?;
         Ok(listener)
     }
 
@@ -207,7 +230,7 @@ fn address_in(directory: &Directory, name: &OsStr) -> Result<UnixAddr, Judged> {
 }
 
 /// Removes the socket of a daemon that is gone. The caller holds the lock.
-fn remove_stale(directory: &Directory, name: &OsStr) -> Result<(), Refused> {
+fn remove_stale(directory: &Directory, name: &OsStr, uid: Option<u32>) -> Result<(), Refused> {
     let path = directory.path().join(name);
     let refuse = |step, errno| Refused::Path(Judged::kernel(&path, step, errno));
     let (handle, stat) = match directory.look(name) {
@@ -219,7 +242,7 @@ fn remove_stale(directory: &Directory, name: &OsStr) -> Result<(), Refused> {
         "symbolic link" => return Err(Judged::new(&path, Rule::Link { leads_to: None }).into()),
         found => return Err(Judged::new(&path, Rule::Kind { wanted: "socket", found }).into()),
     }
-    trusted::Owners::ours().judge(&path, &stat)?;
+    trusted::Owners::ours().and(uid).judge(&path, &stat)?;
     // A service that knows nothing of our lock may live here: only a socket that nobody listens on is stale.
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)
@@ -252,7 +275,7 @@ fn judge_fresh(path: &Path, stat: &FileStat) -> Result<(), Judged> {
 /// What the policy wants of the name, as its handle says.
 fn judge_socket(wanted: &Wanted<'_>, stat: &FileStat) -> Result<(), Judged> {
     is_socket(wanted.path, stat)?;
-    trusted::Owners::ours().judge(wanted.path, stat)?;
+    trusted::Owners::ours().and(wanted.uid).judge(wanted.path, stat)?;
     let mode = stat.st_mode & PERMISSIONS;
     if mode != wanted.mode {
         return Err(Judged::new(wanted.path, Rule::Mode { found: mode, wanted: wanted.mode }));

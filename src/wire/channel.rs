@@ -38,6 +38,15 @@ impl Channel {
         Ok((Channel { fd: ours }, Channel { fd: theirs }))
     }
 
+    /// Another descriptor of the same end, for an event loop to watch.
+    ///
+    /// # Errors
+    ///
+    /// What `fcntl(F_DUPFD_CLOEXEC)` answered.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
     /// Sends one message. Without descriptors this is `send(2)`; only with them `sendmsg(2)`.
     ///
     /// # Errors
@@ -121,6 +130,7 @@ pub fn exactly<const N: usize>(descriptors: Vec<OwnedFd>) -> io::Result<[OwnedFd
 fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
+
 
 impl From<OwnedFd> for Channel {
     fn from(fd: OwnedFd) -> Channel {

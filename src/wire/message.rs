@@ -104,6 +104,8 @@ pub enum FromGate {
         /// 0 where it only reached its size.
         errno: i32,
     },
+    /// Answer to [`ToGate::Segment`]: nothing more goes into the segments before it.
+    Switched,
     /// A panic ended one connection.
     Panicked {
         /// The connection's number.
@@ -174,6 +176,21 @@ pub enum FromScribe {
     },
     /// All is synced and closed.
     Closed,
+}
+
+/// The loader's one answer to the warden.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromLoader {
+    /// The policy is good. Descriptor: it, as a sealed memfd.
+    Loaded {
+        /// Ids that belong to nobody, where the policy names no users for the roles and the daemon is root.
+        free_ids: Vec<u32>,
+    },
+    /// It is not, and why, in lines for people.
+    Refused {
+        /// The diagnostics, cut to what a message holds.
+        why: String,
+    },
 }
 
 /// `peergate` to the warden's control socket.

@@ -1,0 +1,152 @@
+//! The daemon's own API, below `/_peergate/`: who am I, what may I call, is it well. Reached only by routes of
+//! the policy, like anything else.
+//!
+//! Handlers read what the kernel and the policy already said and change nothing. Their answers are made first,
+//! so that one record can carry decision and status, and stay [`Withheld`] until that record is written.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Extension;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use crate::audit::log::Receipt;
+use crate::gate::answer::Answer;
+use crate::model::caller::{Attr, Caller, Gid};
+use crate::model::ids::RequestId;
+use crate::policy::{Offer, Permit};
+
+/// What a handler may know of the request that it answers.
+#[derive(Debug, Clone)]
+pub(in crate::gate) struct Asking {
+    /// The request's id.
+    pub id: RequestId,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// The listener's name.
+    pub on: Arc<str>,
+    /// The first eight hex digits of the policy's hash.
+    pub policy: Arc<str>,
+    /// Whether records can be written.
+    pub recordable: bool,
+    /// What the caller may call on this listener.
+    pub offers: Arc<Vec<Offer>>,
+}
+
+/// An answer that is made but may not leave before its record is written.
+#[must_use]
+pub(in crate::gate) struct Withheld(Response<Answer>);
+
+impl Withheld {
+    /// The status that the record is to carry.
+    pub(in crate::gate) fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    /// The body's length in bytes.
+    pub(in crate::gate) fn bytes(&self) -> u64 {
+        http_body::Body::size_hint(self.0.body()).exact().unwrap_or(0)
+    }
+
+    /// Lets it go, for a permission that is on record.
+    pub(in crate::gate) fn release(self, _recorded: Receipt<Permit>) -> Response<Answer> {
+        self.0
+    }
+}
+
+/// The router; one a lane, cloned by reference for each request.
+#[derive(Clone)]
+pub(in crate::gate) struct Builtin(Router);
+
+impl Builtin {
+    /// All endpoints.
+    pub(in crate::gate) fn new() -> Builtin {
+        Builtin(
+            Router::new()
+                .route("/_peergate/whoami", get(whoami))
+                .route("/_peergate/routes", get(routes))
+                .route("/_peergate/health", get(health)),
+        )
+    }
+
+    /// Makes the answer. Requests carry no body to the handlers: none of them reads one.
+    pub(in crate::gate) async fn prepare(&self, method: &str, path: &str, asking: Asking) -> Withheld {
+        let request = http::Request::builder().method(method).uri(path).extension(asking).body(Body::empty());
+        let Ok(request) = request else { return Withheld(failed()) };
+        let answered: Result<Response<Body>, Infallible> = self.0.clone().call(request).await;
+        let Ok(response) = answered;
+        let (parts, body) = response.into_parts();
+        let Ok(body) = body.collect().await else { return Withheld(failed()) };
+        let bytes = body.to_bytes();
+        Withheld(Response::from_parts(parts, Answer::Whole((!bytes.is_empty()).then_some(bytes))))
+    }
+}
+
+fn failed() -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(None));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+/// `GET /_peergate/whoami`: the caller as the kernel says it; what is unknown is `null`.
+async fn whoami(Extension(asking): Extension<Asking>) -> Response<Body> {
+    let caller = &*asking.caller;
+    let text = |bytes: &Vec<u8>| json!(String::from_utf8_lossy(bytes));
+    answer(&json!({
+        "id": asking.id.to_string(),
+        "on": &*asking.on,
+        "uid": known(&caller.credentials.uid, |uid| json!(uid.raw())),
+        "user": caller.user,
+        "gid": known(&caller.credentials.gid, |gid| json!(gid.raw())),
+        "groups": known(&caller.credentials.groups, |groups| json!(groups.iter().map(|g| Gid::raw(*g)).collect::<Vec<_>>())),
+        "pid": caller.peer.pid,
+        "namespace": known(&caller.namespace, |ns| json!(ns.name())),
+        "exe": known(&caller.exe, |exe| text(&exe.path)),
+        "unit": known(&caller.unit, |unit| json!(unit)),
+        "login_uid": known(&caller.login_uid, |uid| json!(uid.raw())),
+        "label": known(&caller.label, text),
+    }))
+}
+
+/// `GET /_peergate/routes`: what the caller may call here, by the policy in force.
+async fn routes(Extension(asking): Extension<Asking>) -> Response<Body> {
+    let allowed: Vec<Value> = asking
+        .offers
+        .iter()
+        .map(|offer| {
+            json!({
+                "route": &*offer.route,
+                "match": offer.patterns,
+                "query": offer.query,
+                "except": offer.except,
+                "help": offer.help.as_deref(),
+            })
+        })
+        .collect();
+    answer(&json!({ "on": &*asking.on, "policy": &*asking.policy, "allowed": allowed }))
+}
+
+/// `GET /_peergate/health`: 200 while requests can be recorded. (While they can't, no request gets this far.)
+async fn health(Extension(asking): Extension<Asking>) -> Response<Body> {
+    answer(&json!({ "status": if asking.recordable { "ok" } else { "not recordable" }, "policy": &*asking.policy }))
+}
+
+fn known<T>(attr: &Attr<T>, show: impl FnOnce(&T) -> Value) -> Value {
+    attr.known().map_or(Value::Null, show)
+}
+
+fn answer(value: &Value) -> Response<Body> {
+    let mut text = value.to_string();
+    text.push('\n');
+    let mut response = Response::new(Body::from(Bytes::from(text)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,106 @@
+//! A connection to a backend: made by the warden, used for one caller connection alone.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown};
+use tokio::io::unix::AsyncFd;
+
+use crate::gate::lane::Lane;
+use crate::model::ids::{BackendId, Generation, RequestId};
+use crate::model::refusal::Refusal;
+use crate::sys;
+
+/// A connected stream socket, Unix or TCP: the gate does not need to know which.
+#[derive(Debug)]
+pub(in crate::gate) struct Link {
+    socket: AsyncFd<OwnedFd>,
+    backend: BackendId,
+    generation: Generation,
+    reused: bool,
+}
+
+/// A link that rests between two requests of the same caller connection.
+#[derive(Debug)]
+pub(in crate::gate) struct Kept(Link);
+
+/// Has the warden connect to `backend`, which it does after judging and recording by itself.
+///
+/// # Errors
+///
+/// The warden's refusal, or [`Refusal::Internal`] where the descriptor can't be used.
+pub(in crate::gate) async fn open(
+    lane: &Rc<Lane>,
+    id: RequestId,
+    backend: BackendId,
+    generation: Generation,
+) -> Result<Link, Refusal> {
+    let socket = lane.open(id, backend, generation).await?;
+    let socket = sys::reactor::watch(socket).map_err(|error| {
+        tracing::error!(%id, "a backend's descriptor can't be used: {error}");
+        Refusal::Internal
+    })?;
+    Ok(Link { socket, backend, generation, reused: false })
+}
+
+impl Link {
+    /// Whether it served a request before, and so may have been closed by the backend meanwhile.
+    pub(in crate::gate) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Lets it rest until the next request.
+    pub(in crate::gate) fn keep(self) -> Kept {
+        Kept(self)
+    }
+
+    /// Reads some bytes; 0 at the end of the stream.
+    pub(in crate::gate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.socket.poll_read_ready(cx))?;
+            match guard.try_io(|socket| Ok(nix::unistd::read(socket.get_ref(), into)?)) {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Writes some of `bytes`.
+    pub(in crate::gate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.socket.poll_write_ready(cx))?;
+            match guard.try_io(|socket| Ok(nix::unistd::write(socket.get_ref(), bytes)?)) {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub(in crate::gate) fn shutdown_write(&self) {
+        // A backend that is gone already has nothing to be told.
+        nix::sys::socket::shutdown(self.socket.get_ref().as_raw_fd(), Shutdown::Write).ok();
+    }
+}
+
+impl Kept {
+    /// The link, if it leads to that backend by that policy and the backend neither closed it nor said
+    /// anything unasked (which would be taken for the next answer).
+    pub(in crate::gate) fn reuse(self, backend: BackendId, generation: Generation) -> Option<Link> {
+        let link = self.0;
+        if link.backend != backend || link.generation != generation {
+            return None;
+        }
+        let mut byte = [0];
+        let fd = link.socket.get_ref().as_raw_fd();
+        match nix::sys::socket::recv(fd, &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => Some(Link { reused: true, ..link }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Another API behind a socket: the rebuilt request goes out, its answer comes back, both streamed, neither
+//! trusted. Memory is bounded by one buffer each way; who is slow slows the other side.
+
+mod upload;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::SizeHint;
+use hyper::body::Incoming;
+
+use super::link::Link;
+use crate::audit::log::Receipt;
+use crate::gate::answer::Answer;
+use crate::gate::connection::{Connection, Phase};
+use crate::gate::head::{self, Event, Expected, Framing, Head, HeadLimits, ResponseGuard};
+use crate::gate::tunnel::Tunnel;
+use crate::model::outcome::Outcome;
+use crate::model::refusal::Refusal;
+use crate::policy::Permit;
+use upload::Upload;
+
+/// What follows the request's head.
+pub(in crate::gate) enum Payload {
+    /// Nothing.
+    None,
+    /// All of it, read before anything was sent.
+    Whole(Bytes),
+    /// As the caller sends it, `max` bytes at most.
+    Streamed {
+        /// Hyper's reading of what the guard verified.
+        body: Incoming,
+        /// The most bytes it may have.
+        max: u64,
+    },
+}
+
+/// Why no answer came.
+pub(in crate::gate) enum Unsent {
+    /// A kept connection turned out to be closed, nothing of an answer had come, and the request is safe to
+    /// repeat (RFC 9110 §9.2.1) with this payload.
+    Stale(Payload),
+    /// It failed for good.
+    Failed(Refusal),
+}
+
+impl Unsent {
+    /// What to answer where it is not tried again.
+    pub(in crate::gate) fn refusal(self) -> Refusal {
+        match self {
+            Unsent::Stale(_) => Refusal::BackendDied,
+            Unsent::Failed(refusal) => refusal,
+        }
+    }
+}
+
+/// Sends a request whose permission is on record, and waits for the head of its answer. The body follows as
+/// the caller reads it.
+pub(in crate::gate) async fn send(
+    connection: &Rc<Connection>,
+    receipt: &Receipt<Permit>,
+    link: Link,
+    head: &Head,
+    payload: Payload,
+    identify: bool,
+) -> Result<Response<Answer>, Unsent> {
+    let repeatable = link.is_reused()
+        && matches!(payload, Payload::None)
+        && matches!(head.method().as_str(), "GET" | "HEAD" | "OPTIONS");
+    let identity = if identify { identity_headers(connection) } else { Vec::new() };
+    let extra: Vec<(&str, &str)> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut first = Vec::with_capacity(512);
+    head.write_for_backend(&mut first, &extra);
+    let policy = connection.lane.policy();
+    let limits = &policy.decider.policy().limits;
+    let mut relay = Relay {
+        connection: Rc::clone(connection),
+        link: Some(link),
+        upload: Upload::new(first, payload, head.framing()),
+        guard: ResponseGuard::new(
+            HeadLimits::new(limits, false, Arc::from([])),
+            Expected { head: head.method().as_str() == "HEAD", upgrade: head.upgrade().is_some() },
+        ),
+        began: false,
+        response_ms: (!receipt.terms().stream).then_some(limits.response_ms),
+    };
+    relay.expect_answer();
+    let answered = std::future::poll_fn(|cx| relay.poll_head(cx)).await;
+    connection.lift(Phase::Response);
+    match answered {
+        Ok(head) => relay.into_response(&head).map_err(Unsent::Failed),
+        Err(Refusal::BackendDied) if repeatable && !relay.began => Err(Unsent::Stale(Payload::None)),
+        Err(refusal) => Err(Unsent::Failed(refusal)),
+    }
+}
+
+/// The caller, for a backend that asks for it (`identity_headers = true`); inbound ones were removed before.
+fn identity_headers(connection: &Connection) -> Vec<(&'static str, String)> {
+    let caller = &connection.caller;
+    let mut headers = Vec::with_capacity(4);
+    if let Some(uid) = caller.credentials.uid.known() {
+        headers.push(("X-Peergate-Uid", uid.to_string()));
+    }
+    if let Some(gid) = caller.credentials.gid.known() {
+        headers.push(("X-Peergate-Gid", gid.to_string()));
+    }
+    headers.push(("X-Peergate-Pid", caller.peer.pid.to_string()));
+    headers.push(("X-Peergate-Connection", connection.id.to_string()));
+    headers
+}
+
+/// One exchange with a backend.
+struct Relay {
+    connection: Rc<Connection>,
+    /// `None` once it was given back or dropped.
+    link: Option<Link>,
+    upload: Upload,
+    guard: ResponseGuard,
+    /// A byte of the answer came.
+    began: bool,
+    response_ms: Option<u32>,
+}
+
+impl Relay {
+    fn expect_answer(&self) {
+        if let Some(ms) = self.response_ms {
+            self.connection.expect(Phase::Response, ms);
+        }
+    }
+
+    /// Fails where a deadline of the exchange passed.
+    fn check_time(&self) -> Result<(), Refusal> {
+        match self.connection.take_expired(&[Phase::Response, Phase::Total, Phase::Body]) {
+            Some(phase) => Err(phase.refusal()),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends on; an error is the caller's fault or ours, a backend that takes no more is not an error (it may
+    /// have answered already).
+    fn push(&mut self, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let before = self.upload.sent();
+        let result = self.upload.poll(cx, link, &self.connection);
+        if self.upload.sent() != before && !self.began {
+            self.expect_answer();
+        }
+        match result {
+            Poll::Ready(Err(refusal)) => Err(refusal),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Reads from the backend until the guard can say something.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event<head::Answer>, Refusal>> {
+        loop {
+            self.check_time()?;
+            self.push(cx)?;
+            match self.guard.step()? {
+                Event::NeedMore => {}
+                event => return Poll::Ready(Ok(event)),
+            }
+            let Some(link) = &self.link else { return Poll::Ready(Err(Refusal::BackendDied)) };
+            match ready!(link.poll_read(cx, self.guard.spare())) {
+                Ok(0) => self.guard.closed(),
+                Ok(n) => {
+                    self.began = true;
+                    self.guard.filled(n);
+                }
+                Err(error) => {
+                    tracing::debug!(id = %self.connection.id, "a backend failed: {error}");
+                    return Poll::Ready(Err(Refusal::BackendDied));
+                }
+            }
+        }
+    }
+
+    /// The answer's head; interim ones (1xx) are passed over, as RFC 9110 §15.2 lets a proxy that asked for
+    /// none of them.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<head::Answer>, Refusal>> {
+        loop {
+            match ready!(self.poll_event(cx))? {
+                // The guard takes a 101 only where an upgrade was asked for; here it must have been asked whole.
+                Event::Head(head) if head.status() == 101 && !self.upload.is_done() => {
+                    return Poll::Ready(Err(Refusal::BackendGarbage));
+                }
+                Event::Head(head) if head.status() < 200 && head.status() != 101 => {}
+                Event::Head(head) => return Poll::Ready(Ok(head)),
+                Event::Closed => return Poll::Ready(Err(Refusal::BackendDied)),
+                Event::Body(_) | Event::End | Event::NeedMore => {
+                    return Poll::Ready(Err(Refusal::BackendGarbage));
+                }
+            }
+        }
+    }
+
+    fn into_response(mut self, head: &head::Answer) -> Result<Response<Answer>, Refusal> {
+        let connection = Rc::clone(&self.connection);
+        let status = StatusCode::from_u16(head.status()).map_err(|_| Refusal::BackendGarbage)?;
+        connection.answering(head.status());
+        let mut response = Response::new(Answer::Whole(None));
+        *response.status_mut() = status;
+        for (name, value) in head.forwardable() {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::BackendGarbage)?;
+            let value = HeaderValue::from_str(value).map_err(|_| Refusal::BackendGarbage)?;
+            response.headers_mut().append(name, value);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let protocol = head.upgrade().ok_or(Refusal::BackendGarbage)?;
+            let protocol = HeaderValue::from_str(protocol).map_err(|_| Refusal::BackendGarbage)?;
+            response.headers_mut().insert(header::UPGRADE, protocol);
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            let link = self.link.take().ok_or(Refusal::BackendDied)?;
+            *connection.tunnel.borrow_mut() = Some(Tunnel::new(link, self.rest()));
+            return Ok(response);
+        }
+        if let Some(length) = head.told_length() {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        *response.body_mut() = match head.framing() {
+            Framing::None => {
+                self.finish();
+                Answer::Whole(None)
+            }
+            framing => {
+                let size = match framing {
+                    Framing::Length(length) => SizeHint::with_exact(length),
+                    _ => SizeHint::default(),
+                };
+                Answer::Relayed(Box::new(Relayed { relay: self, size }))
+            }
+        };
+        Ok(response)
+    }
+
+    /// What came right behind a 101.
+    fn rest(&mut self) -> Vec<u8> {
+        match self.guard.step() {
+            Ok(Event::Body(_)) => self.guard.body().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The answer is whole: it settles once the caller's socket has it, and the link may serve again.
+    fn finish(&mut self) {
+        self.connection.answered(Outcome::Completed);
+        if let Some(link) = self.link.take()
+            && self.upload.is_done()
+            && self.guard.is_reusable()
+        {
+            *self.connection.kept.borrow_mut() = Some(link.keep());
+        }
+    }
+}
+
+/// The body of a backend's answer, on its way to the caller.
+pub(in crate::gate) struct Relayed {
+    relay: Relay,
+    size: SizeHint,
+}
+
+impl Relayed {
+    /// The next bytes; `None` at the end. An error ends the caller's connection: an answer that has begun can't
+    /// be taken back.
+    pub(in crate::gate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
+        if self.relay.link.is_none() {
+            return Poll::Ready(None);
+        }
+        match ready!(self.relay.poll_event(cx)) {
+            Ok(Event::Body(count)) => {
+                let bytes = Bytes::copy_from_slice(self.relay.guard.body());
+                self.relay.guard.consume(count);
+                self.relay.connection.count_out(bytes.len() as u64);
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Ok(Event::End) => {
+                self.relay.finish();
+                self.relay.link = None;
+                Poll::Ready(None)
+            }
+            Ok(Event::Head(_) | Event::NeedMore | Event::Closed) => self.fail(Refusal::BackendGarbage),
+            Err(refusal) => self.fail(refusal),
+        }
+    }
+
+    fn fail(&mut self, refusal: Refusal) -> Poll<Option<Result<Bytes, Refusal>>> {
+        self.relay.link = None;
+        self.relay.connection.fail(refusal);
+        Poll::Ready(Some(Err(refusal)))
+    }
+
+    /// Exact where the answer has a Content-Length.
+    pub(in crate::gate) fn size_hint(&self) -> SizeHint {
+        self.size.clone()
+    }
+}

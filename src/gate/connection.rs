@@ -1,0 +1,473 @@
+//! One caller's connection, from its arrival to its end: what its parts share, its deadlines, and the settling
+//! of its exchanges.
+//!
+//! Everything of a connection runs in one task, so there is one waker to wake it by, whatever it waits for.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use tokio::net::UnixStream;
+
+use super::answer::Answer;
+use super::backend::link::Kept;
+use super::guard::{Guarded, Judged};
+use super::journey;
+use super::lane::{InForce, Lane};
+use super::tunnel::Tunnel;
+use crate::audit::entry::OutcomeOf;
+use crate::model::caller::Caller;
+use crate::model::ids::{ConnectionId, Generation, ListenerId, RequestId};
+use crate::model::method::Method;
+use crate::model::outcome::Outcome;
+use crate::model::refusal::Refusal;
+use crate::model::target::{Asked, Target};
+use crate::policy::{Subject, Verdict};
+use crate::wire::message::FromGate;
+
+/// Why a connection ends from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The warden saw both directions shut.
+    CallerGone,
+    /// The drain limit passed.
+    Stopped,
+    /// A newer policy took back what runs.
+    RefusedByReload,
+    /// A deadline passed, or the caller broke the rules, while an exchange ran.
+    Failed(Refusal),
+}
+
+impl End {
+    fn outcome(self) -> Outcome {
+        match self {
+            End::CallerGone => Outcome::CallerGone,
+            End::Stopped => Outcome::Stopped,
+            End::RefusedByReload => Outcome::RefusedByReload,
+            End::Failed(refusal) => Outcome::Failed(refusal),
+        }
+    }
+}
+
+/// What a deadline guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waiting for a request to begin.
+    Idle,
+    /// A head is arriving.
+    Head,
+    /// A body is arriving.
+    Body,
+    /// The backend has to answer.
+    Response,
+    /// The caller has to read.
+    Write,
+    /// The whole exchange.
+    Total,
+}
+
+impl Phase {
+    const ALL: [Phase; 6] =
+        [Phase::Idle, Phase::Head, Phase::Body, Phase::Response, Phase::Write, Phase::Total];
+
+    /// What is said when its time is up.
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Phase::Idle | Phase::Head => Refusal::HeadTimeout,
+            Phase::Body => Refusal::BodyTimeout,
+            Phase::Response => Refusal::BackendTimeout,
+            Phase::Write => Refusal::WriteTimeout,
+            Phase::Total => Refusal::TotalTimeout,
+        }
+    }
+}
+
+/// A request that was allowed and recorded, and whose outcome is still to be written.
+struct Exchange {
+    id: RequestId,
+    began: Instant,
+    generation: Generation,
+    method: Method,
+    target: Target,
+    upgrade: Option<String>,
+    status: Option<u16>,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// The answer's last byte was made; it settles when the socket took it.
+    answered: Option<Outcome>,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) lane: Rc<Lane>,
+    pub(super) id: ConnectionId,
+    pub(super) listener: ListenerId,
+    pub(super) caller: Arc<Caller>,
+    /// Whether the warden has its `conn` record.
+    pub(super) recorded: bool,
+    /// What the policy makes of the caller, by its generation.
+    subject: RefCell<Rc<(Generation, Subject)>>,
+    /// What the guard read and the journey has not taken yet.
+    pub(super) judged: RefCell<Option<Judged>>,
+    requests: Cell<u32>,
+    exchange: RefCell<Option<Exchange>>,
+    /// A backend connection that the next request to it may use.
+    pub(super) kept: RefCell<Option<Kept>>,
+    /// What to do after a 101 has left, and whether it has.
+    pub(super) tunnel: RefCell<Option<Tunnel>>,
+    switched: Cell<bool>,
+    deadlines: [Cell<Option<Instant>>; 6],
+    expired: Cell<Option<Phase>>,
+    ended: Cell<Option<End>>,
+    failure: Cell<Option<Refusal>>,
+    draining: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        lane: Rc<Lane>,
+        id: ConnectionId,
+        listener: ListenerId,
+        caller: Caller,
+        recorded: bool,
+    ) -> Rc<Connection> {
+        let policy = lane.policy();
+        let subject = policy.decider.recognise(listener, &caller);
+        Rc::new(Connection {
+            id,
+            listener,
+            caller: Arc::new(caller),
+            recorded,
+            subject: RefCell::new(Rc::new((policy.generation, subject))),
+            judged: RefCell::default(),
+            requests: Cell::new(0),
+            exchange: RefCell::default(),
+            kept: RefCell::default(),
+            tunnel: RefCell::default(),
+            switched: Cell::new(false),
+            deadlines: Default::default(),
+            expired: Cell::new(None),
+            ended: Cell::new(None),
+            failure: Cell::new(None),
+            draining: Cell::new(lane.draining()),
+            waker: RefCell::default(),
+            lane,
+        })
+    }
+
+    /// What the policy makes of the caller; recognised anew where the policy is a newer one.
+    pub(super) fn subject(&self, policy: &InForce) -> Rc<(Generation, Subject)> {
+        let mut subject = self.subject.borrow_mut();
+        if subject.0 != policy.generation {
+            *subject = Rc::new((policy.generation, policy.decider.recognise(self.listener, &self.caller)));
+        }
+        Rc::clone(&subject)
+    }
+
+    /// Notes what made the connection fail; the first cause stays.
+    pub(super) fn fail(&self, refusal: Refusal) {
+        if self.failure.get().is_none() {
+            self.failure.set(Some(refusal));
+        }
+    }
+
+    /// What made the connection fail.
+    pub(super) fn failure(&self) -> Option<Refusal> {
+        self.failure.get()
+    }
+
+    /// Names the next request.
+    pub(super) fn next_request(&self) -> RequestId {
+        let number = self.requests.get().saturating_add(1);
+        self.requests.set(number);
+        RequestId { connection: self.id, number }
+    }
+
+    /// Whether this is the last request that the connection may carry.
+    pub(super) fn last_request(&self, policy: &InForce) -> bool {
+        self.draining.get() || self.requests.get() >= policy.decider.policy().limits.requests
+    }
+
+    // --- deadlines ---------------------------------------------------------------------------------------
+
+    fn deadline(&self, phase: Phase) -> &Cell<Option<Instant>> {
+        let [idle, head, body, response, write, total] = &self.deadlines;
+        match phase {
+            Phase::Idle => idle,
+            Phase::Head => head,
+            Phase::Body => body,
+            Phase::Response => response,
+            Phase::Write => write,
+            Phase::Total => total,
+        }
+    }
+
+    /// Begins or renews a deadline.
+    pub(super) fn expect(&self, phase: Phase, within_ms: u32) {
+        self.deadline(phase).set(Some(Instant::now() + Duration::from_millis(within_ms.into())));
+    }
+
+    /// Begins a deadline unless it runs already.
+    pub(super) fn expect_from_now(&self, phase: Phase, within_ms: u32) {
+        if self.deadline(phase).get().is_none() {
+            self.expect(phase, within_ms);
+        }
+    }
+
+    /// Lifts a deadline.
+    pub(super) fn lift(&self, phase: Phase) {
+        self.deadline(phase).set(None);
+    }
+
+    /// The deadline that passed, if one did; told once.
+    pub(super) fn take_expired(&self, phases: &[Phase]) -> Option<Phase> {
+        let expired = self.expired.get().filter(|phase| phases.contains(phase))?;
+        self.expired.set(None);
+        Some(expired)
+    }
+
+    /// Notes which deadline passed and wakes the connection; one that nobody waits for ends it.
+    pub(super) fn look_at_deadlines(&self, now: Instant) {
+        for phase in Phase::ALL {
+            if self.deadline(phase).get().is_some_and(|at| now >= at) {
+                self.lift(phase);
+                self.expired.set(Some(phase));
+                self.wake();
+            }
+        }
+    }
+
+    // --- ends --------------------------------------------------------------------------------------------
+
+    /// Ends the connection, and what runs on it, at its next turn.
+    pub(super) fn end(&self, why: End) {
+        if self.ended.get().is_none() {
+            self.ended.set(Some(why));
+        }
+        self.wake();
+    }
+
+    /// Takes no further request: an idle connection ends now, a busy one when its exchange has.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        self.wake();
+    }
+
+    /// Whether no further request is wanted.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Judges what runs by a policy that has just come into force, and lets go of kept backends, whose grant
+    /// was the old one's.
+    pub(super) fn judge_again(&self) {
+        self.kept.borrow_mut().take();
+        let exchange = self.exchange.borrow();
+        let Some(running) = exchange.as_ref() else { return };
+        let policy = self.lane.policy();
+        if running.generation == policy.generation {
+            return;
+        }
+        let subject = self.subject(&policy);
+        let asked = Asked {
+            method: &running.method,
+            target: &running.target,
+            upgrade: running.upgrade.as_deref(),
+        };
+        if let Verdict::Deny(_) = policy.decider.decide(self.listener, &subject.1, &asked) {
+            self.end(End::RefusedByReload);
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn remember(&self, waker: &Waker) {
+        let mut place = self.waker.borrow_mut();
+        match &mut *place {
+            Some(known) => known.clone_from(waker),
+            None => *place = Some(waker.clone()),
+        }
+    }
+
+    // --- exchanges ---------------------------------------------------------------------------------------
+
+    /// Begins an exchange whose decision is recorded, and whose outcome is to be.
+    pub(super) fn begin(
+        &self,
+        id: RequestId,
+        began: Instant,
+        generation: Generation,
+        method: Method,
+        target: Target,
+        upgrade: Option<String>,
+    ) {
+        *self.exchange.borrow_mut() = Some(Exchange {
+            id,
+            began,
+            generation,
+            method,
+            target,
+            upgrade,
+            status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            answered: None,
+        });
+    }
+
+    /// Whether an exchange is not settled yet.
+    pub(super) fn busy(&self) -> bool {
+        self.exchange.borrow().is_some()
+    }
+
+    /// Body bytes came from the caller.
+    pub(super) fn count_in(&self, bytes: u64) {
+        if let Some(exchange) = &mut *self.exchange.borrow_mut() {
+            exchange.bytes_in += bytes;
+        }
+    }
+
+    /// Body bytes go to the caller.
+    pub(super) fn count_out(&self, bytes: u64) {
+        if let Some(exchange) = &mut *self.exchange.borrow_mut() {
+            exchange.bytes_out += bytes;
+        }
+    }
+
+    /// The answer's status is known.
+    pub(super) fn answering(&self, status: u16) {
+        if let Some(exchange) = &mut *self.exchange.borrow_mut() {
+            exchange.status = Some(status);
+        }
+    }
+
+    /// The answer's last byte is made; the exchange settles so when the socket has taken it.
+    pub(super) fn answered(&self, outcome: Outcome) {
+        if let Some(exchange) = &mut *self.exchange.borrow_mut() {
+            exchange.answered = Some(outcome);
+        }
+    }
+
+    /// The socket has taken all that was made so far.
+    pub(super) fn flushed(&self) {
+        if self.tunnel.borrow().is_some() {
+            self.switched.set(true);
+        }
+        let answered = self.exchange.borrow().as_ref().and_then(|exchange| exchange.answered);
+        if let Some(outcome) = answered {
+            self.settle(outcome);
+            // The guard holds back the next head until now.
+            self.wake();
+        }
+    }
+
+    /// Writes down how the running exchange ended, if one runs.
+    pub(super) fn settle(&self, result: Outcome) {
+        let Some(exchange) = self.exchange.borrow_mut().take() else { return };
+        self.lift(Phase::Total);
+        self.lift(Phase::Response);
+        self.lane.record.outcome(OutcomeOf {
+            id: exchange.id,
+            status: exchange.status,
+            result,
+            bytes_in: exchange.bytes_in,
+            bytes_out: exchange.bytes_out,
+            us: micros(exchange.began),
+        });
+    }
+}
+
+/// Microseconds since `began`.
+pub(super) fn micros(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Hyper's side of a connection: each request that it reads off the guard's writing goes on the journey.
+struct Service(Rc<Connection>);
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = http::Response<Answer>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let connection = Rc::clone(&self.0);
+        Box::pin(async move { Ok(journey::serve(connection, request.into_body()).await) })
+    }
+}
+
+/// Serves one connection to its end, whatever that is, and records it.
+pub(super) async fn run(connection: Rc<Connection>, socket: UnixStream) {
+    let _leaving = Leaving(Rc::clone(&connection));
+    let guarded = Guarded::new(socket, Rc::clone(&connection));
+    let mut http = http1::Builder::new()
+        .half_close(true)
+        .header_read_timeout(None)
+        .auto_date_header(true)
+        .max_headers(256)
+        .serve_connection(guarded, Service(Rc::clone(&connection)));
+    let served = poll_fn(|context| {
+        connection.remember(context.waker());
+        match connection.ended.get() {
+            Some(end) => Poll::Ready(Err(end)),
+            // As a future, not by `poll_without_shutdown`: that one may be ready with bytes still to flush.
+            None => Pin::new(&mut http).poll(context).map(Ok),
+        }
+    })
+    .await;
+    let parts = http.into_parts();
+    let guarded = parts.io;
+    match (served, connection.tunnel.take()) {
+        (Err(end), _) => connection.settle(end.outcome()),
+        // Hyper may be done with bytes still unwritten here; a tunnel begins only behind a 101 that has left.
+        (Ok(Ok(())), Some(tunnel)) if connection.switched.get() => tunnel.run(&connection, guarded).await,
+        (Ok(result), _) => {
+            if let Err(error) = result {
+                tracing::debug!(id = %connection.id, "a connection ended: {error}");
+            }
+            connection.settle(guarded.failure().map_or(Outcome::CallerGone, Outcome::Failed));
+            guarded.say_goodbye().await;
+        }
+    }
+}
+
+/// Waits for `future` while the connection may go on; `Err` where it was ended from outside.
+pub(super) async fn unless_ended<F: Future>(connection: &Connection, future: F) -> Result<F::Output, Outcome> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|context| {
+        connection.remember(context.waker());
+        match connection.ended.get() {
+            Some(end) => Poll::Ready(Err(end.outcome())),
+            None => future.as_mut().poll(context).map(Ok),
+        }
+    })
+    .await
+}
+
+/// Whatever ends the task, a panic too, the exchange is settled and the lane forgets the connection.
+struct Leaving(Rc<Connection>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.settle(Outcome::Failed(Refusal::Internal));
+            self.0.lane.tell(FromGate::Panicked { connection: self.0.id.number });
+        } else {
+            // Only where nothing settled it by a better name.
+            self.0.settle(Outcome::CallerGone);
+        }
+        self.0.lane.forget(self.0.id.number);
+    }
+}

@@ -1,0 +1,363 @@
+//! Between a caller's socket and hyper: reads the socket with each read's sender, has the head guard judge the
+//! bytes, and gives hyper only what the guard wrote itself.
+//!
+//! One request at a time: the next head is not looked at before the running exchange is settled, so what hyper
+//! answers and what was judged can't get out of step. A head that is refused reaches hyper as a plain request
+//! that ends the connection, and the journey answers it by the refusal's name.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use super::connection::{Connection, Phase};
+use super::head::{Event, Glimpse, Head, HeadLimits, RequestGuard};
+use crate::model::refusal::Refusal;
+use crate::sys::receive::{Received, receive};
+
+/// How much of what a refused caller still sends is read and thrown away, so that it can read its answer.
+const LINGER_BYTES: usize = 1 << 20;
+/// And for how long.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What hyper gets to see of a head that was refused.
+const REFUSED_HEAD: &[u8] = b"GET /refused HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
+
+/// What the guard read, for the journey to take.
+pub(super) enum Judged {
+    /// A whole head that follows every rule.
+    Request(Box<Head>),
+    /// A head that breaks one.
+    Refused {
+        /// Which.
+        refusal: Refusal,
+        /// Its method, as far as it came.
+        method: Vec<u8>,
+        /// Its target, as far as it came.
+        target: Vec<u8>,
+    },
+}
+
+/// Where the reading stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// A head may come.
+    Head,
+    /// A body is on its way.
+    Body,
+    /// The message is read; its exchange is not settled yet.
+    Held,
+    /// Nothing more is read for hyper.
+    Over,
+}
+
+/// The socket as hyper sees it.
+pub(super) struct Guarded {
+    socket: UnixStream,
+    guard: RequestGuard,
+    connection: Rc<Connection>,
+    reading: Reading,
+    /// Written by the guard, not yet taken by hyper.
+    ready: Vec<u8>,
+    ready_at: usize,
+    /// The caller will send no more.
+    half_closed: bool,
+    /// A body was left unread: linger before closing.
+    unread: bool,
+}
+
+impl Guarded {
+    pub(super) fn new(socket: UnixStream, connection: Rc<Connection>) -> Guarded {
+        let in_force = connection.lane.policy();
+        let policy = in_force.decider.policy();
+        let browsers = policy.listener(connection.listener).is_some_and(|listener| listener.browsers);
+        connection.expect(Phase::Idle, policy.limits.idle_ms);
+        let guard = RequestGuard::new(HeadLimits::new(&policy.limits, browsers, Arc::clone(&in_force.methods)));
+        Guarded {
+            socket,
+            guard,
+            connection,
+            reading: Reading::Head,
+            ready: Vec::with_capacity(512),
+            ready_at: 0,
+            half_closed: false,
+            unread: false,
+        }
+    }
+
+    /// The failure that ended the reading, if one did.
+    pub(super) fn failure(&self) -> Option<Refusal> {
+        self.connection.failure()
+    }
+
+    /// What was read beyond the last request, once its backend has answered 101: the tunnel's first bytes.
+    pub(super) fn take_rest(&mut self) -> Vec<u8> {
+        match self.guard.tunnel().then(|| self.guard.step()) {
+            Some(Ok(Event::Body(_))) => self.guard.body().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The socket, for a tunnel.
+    pub(super) fn socket(&self) -> &UnixStream {
+        &self.socket
+    }
+
+    /// Reads from the caller and checks who sent it. 0 bytes at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The sender is not who connected, or ancillary data came; the connection has to end.
+    pub(super) fn poll_receive(
+        socket: &UnixStream,
+        connection: &Connection,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<Result<usize, Refusal>>> {
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            let received = socket.try_io(Interest::READABLE, || receive(socket.as_fd(), into));
+            match received {
+                Ok(received) => return Poll::Ready(Ok(judge_sender(connection, &received))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Has the guard go on until hyper has something to take, or there is nothing to be had now.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ready_at == self.ready.len() {
+            match self.reading {
+                Reading::Over => return Poll::Ready(Ok(())),
+                Reading::Held if self.connection.busy() => return Poll::Pending,
+                Reading::Held => self.next_message(),
+                Reading::Head | Reading::Body => {}
+            }
+            if self.reading == Reading::Head && self.connection.is_draining() && self.guard.is_idle() {
+                self.reading = Reading::Over;
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(phase) = self.connection.take_expired(&[Phase::Idle, Phase::Head, Phase::Body]) {
+                if phase == Phase::Idle {
+                    self.reading = Reading::Over;
+                    return Poll::Ready(Ok(()));
+                }
+                self.refuse(phase.refusal())?;
+                continue;
+            }
+            match self.guard.step() {
+                Ok(Event::NeedMore) => ready!(self.poll_fill(cx))?,
+                Ok(Event::Head(head)) => self.begin(head),
+                Ok(Event::Body(_)) => return Poll::Ready(Ok(())),
+                Ok(Event::End) => {
+                    self.connection.lift(Phase::Body);
+                    self.reading = Reading::Held;
+                }
+                Ok(Event::Closed) => self.reading = Reading::Over,
+                Err(refusal) => self.refuse(refusal)?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn next_message(&mut self) {
+        self.guard.next();
+        self.reading = Reading::Head;
+        let idle_ms = self.connection.lane.policy().decider.policy().limits.idle_ms;
+        self.connection.expect(Phase::Idle, idle_ms);
+    }
+
+    fn begin(&mut self, head: Box<Head>) {
+        self.connection.lift(Phase::Head);
+        self.connection.lift(Phase::Idle);
+        self.ready.clear();
+        self.ready_at = 0;
+        head.write_for_engine(&mut self.ready);
+        self.reading = Reading::Body;
+        *self.connection.judged.borrow_mut() = Some(Judged::Request(head));
+    }
+
+    /// Reads some more from the socket into the guard.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let received = Guarded::poll_receive(&self.socket, &self.connection, cx, self.guard.spare());
+        let limits = |connection: &Connection| {
+            let policy = connection.lane.policy();
+            let limits = &policy.decider.policy().limits;
+            (limits.head_ms, limits.body_idle_ms)
+        };
+        match received {
+            Poll::Pending => {
+                let (head_ms, body_idle_ms) = limits(&self.connection);
+                match self.reading {
+                    Reading::Body => self.connection.expect_from_now(Phase::Body, body_idle_ms),
+                    _ if !self.guard.is_idle() => {
+                        self.connection.lift(Phase::Idle);
+                        self.connection.expect_from_now(Phase::Head, head_ms);
+                    }
+                    _ => {}
+                }
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(Err(refusal))) => self.refuse(refusal)?,
+            Poll::Ready(Ok(Ok(0))) => {
+                self.half_closed = true;
+                self.guard.closed();
+            }
+            Poll::Ready(Ok(Ok(n))) => {
+                self.connection.lift(Phase::Body);
+                self.guard.filled(n);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the reading by a refusal: instead of a head, hyper gets one that the journey refuses; inside a
+    /// body, hyper gets an error and the exchange fails by this name.
+    fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
+        self.unread = true;
+        if self.reading == Reading::Body {
+            self.reading = Reading::Over;
+            self.connection.fail(refusal);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.code()));
+        }
+        self.reading = Reading::Over;
+        self.connection.lift(Phase::Head);
+        self.connection.lift(Phase::Idle);
+        self.ready.clear();
+        self.ready_at = 0;
+        self.ready.extend_from_slice(REFUSED_HEAD);
+        let Glimpse { method, target } = self.guard.glimpse();
+        let judged = Judged::Refused { refusal, method: method.to_vec(), target: target.to_vec() };
+        *self.connection.judged.borrow_mut() = Some(judged);
+        Ok(())
+    }
+
+    /// Closes in an order that lets the caller read its answer: no more from us, then for a moment whatever it
+    /// still sends is thrown away.
+    pub(super) async fn say_goodbye(mut self) {
+        use tokio::io::AsyncWriteExt;
+        // A caller that is gone already needs no goodbye.
+        self.socket.shutdown().await.ok();
+        if (self.unread || self.reading == Reading::Body) && !self.half_closed {
+            tokio::time::timeout(LINGER, self.discard()).await.ok();
+        }
+    }
+
+    async fn discard(&self) {
+        let mut left = LINGER_BYTES;
+        let mut bytes = [0; 4096];
+        while left > 0 && self.socket.readable().await.is_ok() {
+            match self.socket.try_read(&mut bytes) {
+                Ok(0) => return,
+                Ok(n) => left = left.saturating_sub(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // The warden holds a duplicate: only a shutdown ends the connection for the caller.
+        use std::os::fd::AsRawFd;
+        nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both).ok();
+    }
+}
+
+/// Each read carries its sender's real uid (SCM_CREDENTIALS, `unix(7)`); descriptors find no room.
+fn judge_sender(connection: &Connection, received: &Received) -> Result<usize, Refusal> {
+    if received.truncated {
+        return Err(Refusal::Ancillary);
+    }
+    match received.sender {
+        _ if received.bytes == 0 => Ok(0),
+        Some(sender) if connection.caller.peer.may_send(sender) => Ok(received.bytes),
+        _ => Err(Refusal::SenderChanged),
+    }
+}
+
+impl Read for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.poll_ready(cx))?;
+        let rest = this.ready.get(this.ready_at..).unwrap_or_default();
+        let source = if rest.is_empty() { this.guard.body() } else { rest };
+        let taken = source.len().min(buf.remaining());
+        buf.put_slice(source.get(..taken).unwrap_or_default());
+        if rest.is_empty() {
+            this.guard.consume(taken);
+        } else {
+            this.ready_at += taken;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Guarded {
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        mut send: impl FnMut(&UnixStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(phase) = self.connection.take_expired(&[Phase::Write]) {
+            self.connection.fail(phase.refusal());
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        loop {
+            match self.socket.poll_write_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => {
+                    let write_ms = self.connection.lane.policy().decider.policy().limits.write_ms;
+                    self.connection.expect_from_now(Phase::Write, write_ms);
+                    return Poll::Pending;
+                }
+            }
+            match send(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => {
+                    self.connection.lift(Phase::Write);
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+}
+
+impl Write for Guarded {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, |socket| socket.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, |socket| socket.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is buffered here: what hyper has written, the socket has taken.
+        self.connection.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,281 @@
+//! A request's journey: one line a step, and what fails leaves by `?`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Response, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::answer::{self, Answer};
+use super::backend::builtin::{Asking, Withheld};
+use super::backend::link::{self, Link};
+use super::backend::proxy::{self, Payload};
+use super::budget::Denying;
+use super::connection::{Connection, Phase, micros};
+use super::guard::Judged;
+use super::head::{Framing, Head};
+use super::lane::InForce;
+use super::record::{Immediate, Named};
+use crate::audit::log::Receipt;
+use crate::model::ids::RequestId;
+use crate::model::outcome::Outcome;
+use crate::model::refusal::Refusal;
+use crate::model::target::Asked;
+use crate::model::time::Timestamp;
+use crate::policy::{BackendKind, Denial, Permit, Verdict};
+
+/// What one record is reckoned to cost, against the budget of record bytes.
+const RECORD_BYTES: u64 = 512;
+/// A body that comes with an `Upgrade` is read whole before the backend sees anything of it.
+const UPGRADE_BODY_MAX: u64 = 64 << 10;
+
+/// Where a journey ends early.
+enum Stop {
+    /// Not permitted, or not well formed; not recorded yet.
+    Denied(Denial),
+    /// Neither this nor anything else can be recorded.
+    Unrecordable,
+    /// Permitted and recorded, and then it failed.
+    Failed(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Denied(Denial::plain(refusal))
+    }
+}
+
+/// One request on its way.
+struct Traveller<'a> {
+    connection: &'a Rc<Connection>,
+    policy: Rc<InForce>,
+    id: RequestId,
+    began: Instant,
+    method: &'a [u8],
+    target: &'a [u8],
+}
+
+/// Answers the request that the guard has just read; its bytes as hyper saw them are not looked at again.
+pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Response<Answer> {
+    let judged = connection.judged.take();
+    let traveller = |method, target| Traveller {
+        connection: &connection,
+        policy: connection.lane.policy(),
+        id: connection.next_request(),
+        began: Instant::now(),
+        method,
+        target,
+    };
+    match &judged {
+        Some(Judged::Request(head)) => {
+            let traveller = traveller(head.method().as_str().as_bytes(), head.target().as_str().as_bytes());
+            let has_body = head.framing().has_body();
+            match traveller.travel(head, body).await {
+                Ok(response) => traveller.keep_or_close(response),
+                Err(stop) => traveller.stop(stop, has_body).await,
+            }
+        }
+        Some(Judged::Refused { refusal, method, target }) => {
+            traveller(method, target).stop(Stop::from(*refusal), true).await
+        }
+        // Hyper asks only after the guard has written a head for it.
+        None => traveller(b"", b"").stop(Stop::from(Refusal::Internal), true).await,
+    }
+}
+
+impl Traveller<'_> {
+    async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
+        self.admit()?;
+        let permit = self.lookup(head)?;
+        match self.kind(&permit)? {
+            BackendKind::Builtin => {
+                let withheld = self.ask_builtin(head).await;
+                let receipt = self.record(permit, Some(&withheld)).await?;
+                Ok(withheld.release(receipt))
+            }
+            BackendKind::Proxy { identity_headers, .. } => {
+                let payload = self.payload(&permit, head, body).await?;
+                let receipt = self.record(permit, None).await?;
+                self.begin(&receipt, head);
+                let link = self.reach(&receipt).await?;
+                let sent = proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
+                match sent.await {
+                    Ok(response) => Ok(response),
+                    Err(proxy::Unsent::Stale(payload)) => {
+                        // The kept connection was closed under us and nothing of an answer came: once more.
+                        let link = self.connect(&receipt).await?;
+                        let again = proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
+                        again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
+                    }
+                    Err(unsent) => Err(Stop::Failed(unsent.refusal())),
+                }
+            }
+        }
+    }
+
+    /// Whether there is room for one more decision at all.
+    fn admit(&self) -> Result<(), Stop> {
+        let lane = &self.connection.lane;
+        if !lane.recordable() || !self.connection.recorded {
+            return Err(Stop::Unrecordable);
+        }
+        if lane.draining() {
+            return Err(Refusal::Stopping.into());
+        }
+        let limits = &self.policy.decider.policy().limits;
+        let stranger = self.connection.subject(&self.policy).1.is_stranger();
+        let uid = self.connection.caller.peer.uid;
+        let admitted = lane.budgets.borrow_mut().admit(uid, stranger, RECORD_BYTES, limits, Timestamp::now());
+        if admitted { Ok(()) } else { Err(Refusal::RateLimited.into()) }
+    }
+
+    /// The policy decides.
+    fn lookup(&self, head: &Head) -> Result<Permit, Stop> {
+        let subject = self.connection.subject(&self.policy);
+        let asked = Asked { method: head.method(), target: head.target(), upgrade: head.upgrade() };
+        match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
+            Verdict::Allow(permit) => match head.framing() {
+                Framing::Length(length) if length > self.body_max(&permit) => {
+                    Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)))
+                }
+                _ => Ok(permit),
+            },
+            Verdict::Deny(denial) => Err(Stop::Denied(denial)),
+        }
+    }
+
+    fn body_max(&self, permit: &Permit) -> u64 {
+        permit.terms().body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
+    }
+
+    fn kind(&self, permit: &Permit) -> Result<&BackendKind, Stop> {
+        let backend = self.policy.decider.policy().backend(permit.terms().backend);
+        backend.map(|backend| &backend.kind).ok_or_else(|| Refusal::Internal.into())
+    }
+
+    async fn ask_builtin(&self, head: &Head) -> Withheld {
+        let policy = &self.policy.decider;
+        let subject = self.connection.subject(&self.policy);
+        let on = policy.policy().listener(self.connection.listener);
+        let asking = Asking {
+            id: self.id,
+            caller: Arc::clone(&self.connection.caller),
+            on: Arc::from(on.map_or("", |listener| listener.name.as_str())),
+            policy: Arc::clone(&self.policy.hash),
+            recordable: self.connection.lane.recordable(),
+            offers: Arc::new(policy.what_may(self.connection.listener, &subject.1)),
+        };
+        self.connection.lane.builtin.prepare(head.method().as_str(), head.target().path(), asking).await
+    }
+
+    /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.
+    async fn payload(&self, permit: &Permit, head: &Head, body: Incoming) -> Result<Payload, Stop> {
+        let max = self.body_max(permit);
+        match head.framing() {
+            // A request has no body that the connection's end delimits.
+            Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
+            Framing::Length(_) if head.upgrade().is_some() => {
+                let limited = Limited::new(body, usize::try_from(max.min(UPGRADE_BODY_MAX)).unwrap_or(0));
+                match limited.collect().await {
+                    Ok(whole) => Ok(Payload::Whole(whole.to_bytes())),
+                    Err(_) => Err(self.connection.failure().unwrap_or(Refusal::BodyTooLarge).into()),
+                }
+            }
+            Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max }),
+        }
+    }
+
+    /// The permission, once it is on record.
+    async fn record(&self, permit: Permit, answer: Option<&Withheld>) -> Result<Receipt<Permit>, Stop> {
+        let immediate = answer.map(|a| Immediate { status: a.status(), us: micros(self.began) });
+        self.connection
+            .lane
+            .record
+            .allowed(permit, self.named(), immediate)
+            .await
+            .map_err(|_| Stop::Unrecordable)
+    }
+
+    fn begin(&self, receipt: &Receipt<Permit>, head: &Head) {
+        let (generation, upgrade) = (self.policy.generation, head.upgrade().map(str::to_owned));
+        let (method, target) = (head.method().clone(), head.target().clone());
+        self.connection.begin(self.id, self.began, generation, method, target, upgrade);
+        if !receipt.terms().stream && head.upgrade().is_none() {
+            self.connection.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
+        }
+    }
+
+    /// A connection to the backend: the one that was kept for this caller, or a new one by the warden.
+    async fn reach(&self, receipt: &Receipt<Permit>) -> Result<Link, Stop> {
+        let kept = self.connection.kept.borrow_mut().take();
+        match kept.and_then(|kept| kept.reuse(receipt.terms().backend, self.policy.generation)) {
+            Some(link) => Ok(link),
+            None => self.connect(receipt).await,
+        }
+    }
+
+    async fn connect(&self, receipt: &Receipt<Permit>) -> Result<Link, Stop> {
+        let (backend, generation) = (receipt.terms().backend, self.policy.generation);
+        link::open(&self.connection.lane, self.id, backend, generation).await.map_err(Stop::Failed)
+    }
+
+    // --- early ends --------------------------------------------------------------------------------------
+
+    async fn stop(&self, stop: Stop, has_body: bool) -> Response<Answer> {
+        let mut response = match stop {
+            Stop::Denied(denial) => self.deny(denial).await,
+            Stop::Unrecordable => answer::refusal(self.id, Refusal::AuditUnavailable, None),
+            Stop::Failed(refusal) => {
+                let refusal = self.connection.failure().unwrap_or(refusal);
+                self.connection.answering(refusal.status());
+                self.connection.answered(Outcome::Failed(refusal));
+                answer::refusal(self.id, refusal, None)
+            }
+        };
+        if has_body {
+            // What is left of the body is not worth reading on.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.keep_or_close(response)
+    }
+
+    /// Records a denial, by itself or in a count, and then answers it.
+    async fn deny(&self, denial: Denial) -> Response<Answer> {
+        let lane = &self.connection.lane;
+        if !lane.recordable() || !self.connection.recorded {
+            return answer::refusal(self.id, Refusal::AuditUnavailable, None);
+        }
+        let (uid, listener) = (self.connection.caller.peer.uid, self.connection.listener.0);
+        let limits = &self.policy.decider.policy().limits;
+        let (route, refusal, now) = (denial.route.as_ref(), denial.refusal, Timestamp::now());
+        let denying = lane.budgets.borrow_mut().deny(uid, listener, route, refusal, limits, now);
+        if denying == Denying::Record {
+            let immediate = Immediate { status: refusal.status(), us: micros(self.began) };
+            if lane.record.denied(&denial, self.named(), immediate).await.is_err() {
+                return answer::refusal(self.id, Refusal::AuditUnavailable, None);
+            }
+        } else {
+            lane.watch();
+        }
+        answer::refusal(self.id, refusal, denial.help.as_deref())
+    }
+
+    fn named(&self) -> Named<'_> {
+        Named {
+            id: self.id,
+            peer: self.connection.caller.peer,
+            method: self.method,
+            target: self.target,
+            policy: &self.policy.hash,
+        }
+    }
+
+    fn keep_or_close(&self, mut response: Response<Answer>) -> Response<Answer> {
+        if self.connection.last_request(&self.policy) && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,346 @@
+//! One lane: a thread with its channel to the warden, its log segment, its copy of the policy, and its
+//! connections. Single-threaded; what is shared within it is shared by `Rc`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::LocalSet;
+
+use super::backend::builtin::Builtin;
+use super::budget::Budgets;
+use super::connection::{self, Connection, End};
+use super::record::Recorder;
+use crate::audit::log::Want;
+use crate::diagnostics;
+use crate::model::caller::Caller;
+use crate::model::ids::{BackendId, BootId, ConnectionId, Generation, ListenerId, RequestId};
+use crate::model::method::Method;
+use crate::model::refusal::Refusal;
+use crate::model::time::Timestamp;
+use crate::policy::{Decider, Policy};
+use crate::sys;
+use crate::wire::channel::Channel;
+use crate::wire::message::{FromGate, ToGate};
+
+/// How often deadlines are looked at and counted denials are written.
+const SWEEP: Duration = Duration::from_millis(500);
+/// The largest encoded policy that is taken.
+const POLICY_MAX: usize = 64 << 20;
+
+/// A policy and the name under which the warden knows it.
+pub(super) struct InForce {
+    pub generation: Generation,
+    pub decider: Decider,
+    /// The first eight hex digits of its hash.
+    pub hash: Arc<str>,
+    /// Methods besides the known ones that it names.
+    pub methods: Arc<[Method]>,
+}
+
+/// What the tasks of one lane share.
+pub(super) struct Lane {
+    pub boot: BootId,
+    pub record: Recorder,
+    pub budgets: RefCell<Budgets>,
+    pub builtin: Builtin,
+    policy: RefCell<Rc<InForce>>,
+    connections: RefCell<HashMap<u64, Rc<Connection>>>,
+    /// Questions for a backend that the warden has not answered yet.
+    tickets: RefCell<HashMap<u32, oneshot::Sender<Result<OwnedFd, Refusal>>>>,
+    next_ticket: Cell<u32>,
+    outbox: RefCell<VecDeque<FromGate>>,
+    to_send: Notify,
+    /// The warden's word that records can be trusted to go on.
+    recordable: Cell<bool>,
+    /// Set while the lane drains: when what still runs is cut.
+    draining: Cell<Option<Instant>>,
+    /// Wakes the sweeper when there is something to watch over.
+    busy: Notify,
+    /// Told when a connection ends.
+    left: Notify,
+}
+
+/// Serves one lane until the warden closes its channel or has it drained.
+///
+/// # Errors
+///
+/// The channel or the runtime failed, or the warden said what this version does not understand.
+pub(super) fn run(channel: Channel) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, serve(channel))
+}
+
+async fn serve(channel: Channel) -> io::Result<()> {
+    let channel = Watched { ready: sys::reactor::watch(channel.duplicate()?)?, channel };
+    let Some((first, descriptors)) = next(&channel).await? else { return Ok(()) };
+    let lane = Rc::new(Lane::start(first, descriptors)?);
+    tokio::task::spawn_local(lane.record.log.flusher());
+    tokio::task::spawn_local(tell_wants(Rc::clone(&lane)));
+    tokio::task::spawn_local(sweep(Rc::clone(&lane)));
+    lane.tell(FromGate::Ready);
+    loop {
+        tokio::select! {
+            biased;
+            message = next(&channel) => match message? {
+                Some((message, descriptors)) => lane.take(message, descriptors)?,
+                None => return Ok(()),
+            },
+            sent = send_next(&lane, &channel) => sent?,
+            () = drained(&lane) => break,
+        }
+    }
+    lane.write_repeated().await;
+    lane.record.finish().await;
+    lane.tell(FromGate::Drained);
+    while !lane.outbox.borrow().is_empty() {
+        send_next(&lane, &channel).await?;
+    }
+    Ok(())
+}
+
+/// The channel to the warden, watched by the lane's event loop through a duplicate of its descriptor.
+struct Watched {
+    ready: AsyncFd<OwnedFd>,
+    channel: Channel,
+}
+
+/// The warden's next message; `None` once it closed the channel.
+async fn next(channel: &Watched) -> io::Result<Option<(ToGate, Vec<OwnedFd>)>> {
+    channel.ready.async_io(Interest::READABLE, |_| channel.channel.receive()).await
+}
+
+/// Sends the oldest waiting message; never resolves while there is none.
+async fn send_next(lane: &Lane, channel: &Watched) -> io::Result<()> {
+    loop {
+        let Some(message) = lane.outbox.borrow().front().cloned() else {
+            lane.to_send.notified().await;
+            continue;
+        };
+        channel.ready.async_io(Interest::WRITABLE, |_| channel.channel.send(&message, &[])).await?;
+        lane.outbox.borrow_mut().pop_front();
+        return Ok(());
+    }
+}
+
+/// Resolves once the lane drains and nothing runs any more.
+async fn drained(lane: &Lane) {
+    loop {
+        if lane.draining.get().is_some() && lane.connections.borrow().is_empty() {
+            return;
+        }
+        lane.left.notified().await;
+    }
+}
+
+/// Passes on what the log needs: space ahead, or another segment.
+async fn tell_wants(lane: Rc<Lane>) {
+    loop {
+        match lane.record.log.attention().await {
+            Want::Space { written } => lane.tell(FromGate::Reserve { written }),
+            Want::Segment(why) => lane.tell(FromGate::NeedSegment { errno: why.errno }),
+        }
+    }
+}
+
+/// Looks at every connection's deadlines, and records counted denials, while there are any.
+async fn sweep(lane: Rc<Lane>) {
+    loop {
+        if lane.connections.borrow().is_empty() && !lane.budgets.borrow().has_repeated() {
+            lane.busy.notified().await;
+        }
+        tokio::time::sleep(SWEEP).await;
+        let now = Instant::now();
+        let all: Vec<_> = lane.connections.borrow().values().cloned().collect();
+        let cut = lane.draining.get().is_some_and(|limit| now >= limit);
+        for connection in all {
+            if cut {
+                connection.end(End::Stopped);
+            } else {
+                connection.look_at_deadlines(now);
+            }
+        }
+        lane.write_repeated().await;
+    }
+}
+
+fn broken_protocol(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn in_force(descriptor: BorrowedFd<'_>, generation: Generation) -> io::Result<InForce> {
+    let bytes = sys::memfd::read_sealed(descriptor, POLICY_MAX)?;
+    let policy = Policy::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    if let Err(error) = diagnostics::adjust(&policy.diagnostics.level, policy.diagnostics.json) {
+        tracing::warn!("{error}");
+    }
+    let hash = Arc::from(policy.short_hash());
+    let methods = policy.methods.iter().filter_map(|name| Method::parse(name.as_bytes()).ok()).collect();
+    Ok(InForce { generation, decider: Decider::new(Arc::new(policy)), hash, methods })
+}
+
+impl Lane {
+    fn start(first: ToGate, descriptors: Vec<OwnedFd>) -> io::Result<Lane> {
+        let ToGate::Start { boot, uid, generation, reserved, missing, hash_key } = first else {
+            return Err(broken_protocol("the first message is not `Start`"));
+        };
+        let Ok([segment, memfd]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+            return Err(broken_protocol("`Start` comes with a segment and a policy"));
+        };
+        let policy = in_force(memfd.as_fd(), generation)?;
+        let record = Recorder::new(segment, reserved, boot, uid, missing, &hash_key);
+        record.open(&policy.hash);
+        Ok(Lane {
+            boot,
+            record,
+            budgets: RefCell::default(),
+            builtin: Builtin::new(),
+            policy: RefCell::new(Rc::new(policy)),
+            connections: RefCell::default(),
+            tickets: RefCell::default(),
+            next_ticket: Cell::new(0),
+            outbox: RefCell::default(),
+            to_send: Notify::new(),
+            recordable: Cell::new(true),
+            draining: Cell::new(None),
+            busy: Notify::new(),
+            left: Notify::new(),
+        })
+    }
+
+    /// The policy in force here.
+    pub(super) fn policy(&self) -> Rc<InForce> {
+        Rc::clone(&self.policy.borrow())
+    }
+
+    /// Whether a record can be written now, as far as the warden and the log know.
+    pub(super) fn recordable(&self) -> bool {
+        self.recordable.get() && self.record.log.broken().is_none()
+    }
+
+    /// Whether the lane takes no new request.
+    pub(super) fn draining(&self) -> bool {
+        self.draining.get().is_some()
+    }
+
+    /// Puts a message to the warden into the queue.
+    pub(super) fn tell(&self, message: FromGate) {
+        self.outbox.borrow_mut().push_back(message);
+        self.to_send.notify_one();
+    }
+
+    /// Has the sweeper look again within its period.
+    pub(super) fn watch(&self) {
+        self.busy.notify_one();
+    }
+
+    /// Asks the warden for a connection to a backend, in the name of a live request.
+    ///
+    /// # Errors
+    ///
+    /// The warden refuses by name, or is gone.
+    pub(super) fn open(
+        &self,
+        id: RequestId,
+        backend: BackendId,
+        generation: Generation,
+    ) -> impl Future<Output = Result<OwnedFd, Refusal>> + use<> {
+        let ticket = self.next_ticket.get();
+        self.next_ticket.set(ticket.wrapping_add(1));
+        let (answer, answered) = oneshot::channel();
+        self.tickets.borrow_mut().insert(ticket, answer);
+        self.tell(FromGate::Open {
+            ticket,
+            connection: id.connection.number,
+            request: id.number,
+            backend,
+            generation,
+        });
+        async move { answered.await.unwrap_or(Err(Refusal::Stopping)) }
+    }
+
+    /// Forgets a connection that ended.
+    pub(super) fn forget(&self, number: u64) {
+        self.connections.borrow_mut().remove(&number);
+        self.left.notify_one();
+    }
+
+    fn take(self: &Rc<Lane>, message: ToGate, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let descriptor = descriptors.into_iter().next();
+        match (message, descriptor) {
+            (ToGate::Connection { number, listener, caller, recorded }, Some(socket)) => {
+                self.connect(number, listener, *caller, recorded, socket)?;
+            }
+            (ToGate::Ended { number }, None) => {
+                if let Some(connection) = self.connections.borrow().get(&number) {
+                    connection.end(End::CallerGone);
+                }
+            }
+            (ToGate::Backend { ticket, result }, socket) => {
+                if let Some(asker) = self.tickets.borrow_mut().remove(&ticket) {
+                    let result = result.and(socket.ok_or(Refusal::BackendUnavailable));
+                    // The asker may have left while the warden connected.
+                    asker.send(result).ok();
+                }
+            }
+            (ToGate::Policy { generation }, Some(memfd)) => {
+                let newer = Rc::new(in_force(memfd.as_fd(), generation)?);
+                *self.policy.borrow_mut() = newer;
+                let all: Vec<_> = self.connections.borrow().values().cloned().collect();
+                all.iter().for_each(|connection| connection.judge_again());
+            }
+            (ToGate::Reserved { upto }, None) => self.record.log.reserve(upto),
+            (ToGate::Segment { reserved }, Some(segment)) => {
+                self.record.log.replace(segment, reserved);
+                self.record.open(&self.policy().hash);
+            }
+            (ToGate::Recordable { yes }, None) => self.recordable.set(yes),
+            (ToGate::Drain { within_ms }, None) => {
+                self.draining.set(Some(Instant::now() + Duration::from_millis(within_ms.into())));
+                let all: Vec<_> = self.connections.borrow().values().cloned().collect();
+                all.iter().for_each(|connection| connection.drain());
+                self.watch();
+                self.left.notify_one();
+            }
+            _ => return Err(broken_protocol("a message has not the descriptors that belong to it")),
+        }
+        Ok(())
+    }
+
+    fn connect(
+        self: &Rc<Lane>,
+        number: u64,
+        listener: ListenerId,
+        caller: Caller,
+        recorded: bool,
+        socket: OwnedFd,
+    ) -> io::Result<()> {
+        let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(socket))?;
+        let id = ConnectionId { boot: self.boot, number };
+        let connection = Connection::new(Rc::clone(self), id, listener, caller, recorded);
+        self.connections.borrow_mut().insert(number, Rc::clone(&connection));
+        self.watch();
+        tokio::task::spawn_local(connection::run(connection, socket));
+        Ok(())
+    }
+
+    /// Writes `repeat` records for what was counted; what can't be written now is kept for the next sweep.
+    async fn write_repeated(&self) {
+        let repeated = self.budgets.borrow_mut().take_repeated(Timestamp::now());
+        if repeated.is_empty() {
+            return;
+        }
+        let kept = self.record.repeated(repeated, &self.policy());
+        self.budgets.borrow_mut().keep_repeated(kept);
+    }
+}

@@ -1,0 +1,181 @@
+//! What the gate writes down, and when a permission counts as recorded.
+
+use std::os::fd::OwnedFd;
+
+use super::budget::Repeated;
+use super::lane::InForce;
+use crate::audit::entry::{Decided, Decision, Entry, Open, OutcomeOf, Repeat};
+use crate::audit::log::{Log, Receipt, Unwritable};
+use crate::audit::secret::Secrets;
+use crate::model::caller::Peer;
+use crate::model::ids::{BootId, RequestId};
+use crate::policy::{Denial, Permit};
+
+/// A lane's log, with what every record of it shares.
+pub(super) struct Recorder {
+    pub log: Log,
+    boot: BootId,
+    uid: Option<u32>,
+    missing: Vec<String>,
+    secrets: Secrets,
+}
+
+/// A request as its records name it.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub id: RequestId,
+    pub peer: Peer,
+    pub method: &'a [u8],
+    pub target: &'a [u8],
+    /// The policy's hash.
+    pub policy: &'a str,
+}
+
+/// An answer that is given at once, and so stands in the decision's own record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Immediate {
+    pub status: u16,
+    pub us: u64,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        segment: OwnedFd,
+        reserved: u64,
+        boot: BootId,
+        uid: Option<u32>,
+        missing: Vec<String>,
+        hash_key: &[u8; 32],
+    ) -> Recorder {
+        Recorder {
+            log: Log::new(segment, reserved),
+            boot,
+            uid,
+            missing,
+            secrets: Secrets::new(hash_key),
+        }
+    }
+
+    /// Notes the segment's `open`.
+    pub(super) fn open(&self, policy: &str) {
+        let entry = Entry::Open(Open {
+            boot: self.boot,
+            role: "gate",
+            uid: self.uid,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            policy,
+            missing: &self.missing,
+        });
+        if let Err(why) = self.log.note((), &entry) {
+            tracing::error!("a segment can't be opened: {why}");
+        }
+    }
+
+    /// The permission as a receipt, once its record is in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// It can't be recorded, and so is worth nothing.
+    pub(super) fn allowed(
+        &self,
+        permit: Permit,
+        request: Named<'_>,
+        immediate: Option<Immediate>,
+    ) -> impl Future<Output = Result<Receipt<Permit>, Unwritable>> + use<> {
+        let target = self.secrets.cleaned(request.target, &[]);
+        let noted = self.log.note_of(permit, |permit, put| {
+            put(&Entry::Decision(Decision {
+                route: Some(permit.route_id()),
+                by: Some(permit.by()),
+                at: Some(permit.at()),
+                shadow: permit.shadow(),
+                ..decision(request, &target, Decided::Allow, immediate)
+            }));
+        });
+        let log = self.log.clone();
+        async move { log.written(noted?).await }
+    }
+
+    /// Writes a denial down; the answer may leave once this is done.
+    ///
+    /// # Errors
+    ///
+    /// It can't be recorded.
+    pub(super) fn denied(
+        &self,
+        denial: &Denial,
+        request: Named<'_>,
+        immediate: Immediate,
+    ) -> impl Future<Output = Result<(), Unwritable>> + use<> {
+        let target = self.secrets.cleaned(request.target, &[]);
+        let entry = Entry::Decision(Decision {
+            route: denial.route.as_deref(),
+            by: denial.by.as_deref(),
+            at: denial.at.as_deref(),
+            shadow: denial.shadow.as_deref(),
+            ..decision(request, &target, Decided::Deny(denial.refusal), Some(immediate))
+        });
+        let noted = self.log.note((), &entry);
+        let log = self.log.clone();
+        async move { log.written(noted?).await.map(Receipt::into_inner) }
+    }
+
+    /// Notes how an exchange ended. Nothing waits for it: the effect is over.
+    pub(super) fn outcome(&self, outcome: OutcomeOf) {
+        if let Err(why) = self.log.note((), &Entry::Outcome(outcome)) {
+            tracing::error!(id = %outcome.id, result = outcome.result.code(), "an outcome is lost: {why}");
+        }
+    }
+
+    /// Notes counted denials; returns those that could not be noted.
+    pub(super) fn repeated(&self, repeated: Vec<Repeated>, policy: &InForce) -> Vec<Repeated> {
+        let listeners = &policy.decider.policy().listeners;
+        repeated
+            .into_iter()
+            .filter(|r| {
+                let entry = Entry::Repeat(Repeat {
+                    uid: r.uid,
+                    on: listeners.get(usize::from(r.listener)).map_or("", |l| l.name.as_str()),
+                    route: r.route.as_deref(),
+                    refusal: r.refusal,
+                    count: r.count,
+                    first: r.first,
+                    last: r.last,
+                });
+                self.log.note((), &entry).is_err()
+            })
+            .collect()
+    }
+
+    /// Writes what is still pending.
+    pub(super) async fn finish(&self) {
+        if let Err(why) = self.log.flush() {
+            tracing::error!("the last records are lost: {why}");
+        }
+    }
+}
+
+/// A decision of which the rule is still to be named.
+fn decision<'a>(
+    request: Named<'a>,
+    target: &'a [u8],
+    verdict: Decided,
+    immediate: Option<Immediate>,
+) -> Decision<'a> {
+    Decision {
+        id: request.id,
+        uid: request.peer.uid,
+        pid: request.peer.pid,
+        method: request.method,
+        target,
+        route: None,
+        verdict,
+        by: None,
+        at: None,
+        policy: request.policy,
+        shadow: None,
+        status: immediate.map(|i| i.status),
+        us: immediate.map(|i| i.us),
+    }
+}

@@ -1,0 +1,152 @@
+//! After a 101: bytes both ways until both sides are done, each read from the caller still checked for its
+//! sender. The outcome is recorded when the tunnel ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::task::{Context, Poll};
+
+use super::backend::link::Link;
+use super::connection::{self, Connection};
+use super::guard::Guarded;
+use crate::model::outcome::Outcome;
+use crate::model::refusal::Refusal;
+
+const BUFFER: usize = 16 << 10;
+
+/// A backend that has switched protocols, and what it sent right behind its 101.
+pub(super) struct Tunnel {
+    link: Link,
+    rest: Vec<u8>,
+}
+
+impl Tunnel {
+    pub(super) fn new(link: Link, rest: Vec<u8>) -> Tunnel {
+        Tunnel { link, rest }
+    }
+
+    /// Carries bytes until both ends are done or the connection is ended from outside.
+    pub(super) async fn run(self, connection: &Connection, mut guarded: Guarded) {
+        let mut out = Half { pending: guarded.take_rest(), ..Half::default() };
+        let mut back = Half { pending: self.rest, ..Half::default() };
+        connection.count_in(out.pending.len() as u64);
+        connection.count_out(back.pending.len() as u64);
+        let socket = guarded.socket();
+        let link = &self.link;
+        let carried = connection::unless_ended(
+            connection,
+            poll_fn(|cx| {
+                let there = out.poll(
+                    cx,
+                    |cx, into| match Guarded::poll_receive(socket, connection, cx, into) {
+                        Poll::Ready(Ok(Ok(n))) => {
+                            connection.count_in(n as u64);
+                            Poll::Ready(Ok(n))
+                        }
+                        Poll::Ready(Ok(Err(refusal))) => {
+                            connection.fail(refusal);
+                            Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()))
+                        }
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                        Poll::Pending => Poll::Pending,
+                    },
+                    |cx, bytes| link.poll_write(cx, bytes),
+                    || link.shutdown_write(),
+                )?;
+                let here = back.poll(
+                    cx,
+                    |cx, into| {
+                        let read = link.poll_read(cx, into);
+                        if let Poll::Ready(Ok(n)) = &read {
+                            connection.count_out(*n as u64);
+                        }
+                        read
+                    },
+                    |cx, bytes| poll_write(socket, cx, bytes),
+                    || {
+                        // The caller may be gone, and then needs no end of stream.
+                        nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write).ok();
+                    },
+                )?;
+                // A backend that is done has nothing more to hear: Docker ends an exec so.
+                match (there, here) {
+                    (_, Poll::Ready(())) if back.done => Poll::Ready(Ok(())),
+                    (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(io::Result::Ok(())),
+                    _ => Poll::Pending,
+                }
+            }),
+        )
+        .await;
+        connection.settle(match carried {
+            Err(ended) => ended,
+            Ok(Ok(())) => Outcome::TunnelClosed,
+            Ok(Err(error)) => {
+                tracing::debug!(id = %connection.id, "a tunnel broke: {error}");
+                Outcome::Failed(connection.failure().unwrap_or(Refusal::BackendDied))
+            }
+        });
+    }
+}
+
+fn poll_write(socket: &tokio::net::UnixStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        std::task::ready!(socket.poll_write_ready(cx))?;
+        match socket.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// One direction.
+#[derive(Default)]
+struct Half {
+    /// Read and not yet written.
+    pending: Vec<u8>,
+    at: usize,
+    /// The reading side ended, and the writing side was told.
+    done: bool,
+}
+
+impl Half {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(&mut Context<'_>, &mut [u8]) -> Poll<io::Result<usize>>,
+        mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>,
+        mut end: impl FnMut(),
+    ) -> io::Result<Poll<()>> {
+        // A bound on the rounds of one turn, so that one busy tunnel does not hold up the lane.
+        for _ in 0..16 {
+            if self.done {
+                return Ok(Poll::Ready(()));
+            }
+            while let Some(rest) = self.pending.get(self.at..).filter(|rest| !rest.is_empty()) {
+                match write(cx, rest) {
+                    Poll::Ready(n) => self.at += n?,
+                    Poll::Pending => return Ok(Poll::Pending),
+                }
+            }
+            self.at = 0;
+            self.pending.resize(BUFFER, 0);
+            match read(cx, &mut self.pending) {
+                Poll::Ready(Ok(0)) => {
+                    self.pending.clear();
+                    end();
+                    self.done = true;
+                }
+                Poll::Ready(Ok(n)) => self.pending.truncate(n),
+                Poll::Ready(Err(error)) => {
+                    self.pending.clear();
+                    return Err(error);
+                }
+                Poll::Pending => {
+                    self.pending.clear();
+                    return Ok(Poll::Pending);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(Poll::Pending)
+    }
+}

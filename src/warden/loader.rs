@@ -1,0 +1,163 @@
+//! The loader: a short-lived process that opens and judges the policy's file, parses it and resolves its names,
+//! so that the warden never waits for a name service and never parses what a person wrote. It answers with one
+//! message: the policy in sealed memory, or why there is none.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
+
+use super::Warden;
+use super::options::{Environment, Options};
+use crate::model::caller;
+use crate::policy::{self, Own, Policy, SystemNames};
+use crate::sys::process::{Child, Spawn};
+use crate::sys::{memfd, trusted};
+use crate::wire::channel::{self, Channel};
+use crate::wire::message::FromLoader;
+
+/// A policy's bytes, encoded.
+pub(super) const POLICY_MAX: usize = 64 << 20;
+/// Diagnostics longer than this are cut, so that they fit into a message.
+const WHY_MAX: usize = 32 << 10;
+/// Ids of systemd's dynamic range, which no package and no administrator assigns.
+const DYNAMIC: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+
+/// The loader's side: loads `file`, answers on `channel`, ends. `runtime` is what `@runtime` stands for in a
+/// demo's policy.
+#[must_use]
+pub fn run(file: &Path, runtime: Option<&Path>, environment: &Environment, channel: OwnedFd) -> ExitCode {
+    let channel = Channel::from(channel);
+    let (answer, memory) = match seal(file, runtime, environment) {
+        Ok((free_ids, memory)) => (FromLoader::Loaded { free_ids }, Some(memory)),
+        Err(mut why) => {
+            why.truncate((0..=WHY_MAX.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0));
+            (FromLoader::Refused { why }, None)
+        }
+    };
+    let descriptors: Vec<_> = memory.iter().map(AsFd::as_fd).collect();
+    match channel.send(&answer, &descriptors) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The warden sees the channel end and says so.
+        Err(_gone) => ExitCode::FAILURE,
+    }
+}
+
+fn seal(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<(Vec<u32>, OwnedFd), String> {
+    let policy = load(file, runtime, environment)?;
+    let named = policy.daemon.gate_user.is_some() && policy.daemon.scribe_user.is_some();
+    let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids() };
+    let bytes = policy.to_bytes().map_err(|error| error.to_string())?;
+    let memory = memfd::sealed("policy", &bytes)
+        .map_err(|error| format!("the policy can't be put into sealed memory: {error}"))?;
+    Ok((free_ids, memory))
+}
+
+/// Opens, judges and reads a policy's file and resolves its names, in this process.
+///
+/// # Errors
+///
+/// Lines for people.
+pub fn load(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<Policy, String> {
+    let (_judged, text) = trusted::open_policy(file).map_err(|judged| judged.to_string())?;
+    let own = own(runtime, environment)?;
+    let name = file.to_string_lossy();
+    policy::load_text(&name, &text, &SystemNames, &own).map_err(|why| why.to_string())
+}
+
+/// Who the daemon is, and where it lives unless the policy says otherwise.
+fn own(runtime: Option<&Path>, environment: &Environment) -> Result<Own, String> {
+    let nobody = "the daemon's own ids are no ids";
+    let uid = caller::Uid::new(geteuid().as_raw()).ok_or(nobody)?;
+    let gid = caller::Gid::new(getegid().as_raw()).ok_or(nobody)?;
+    let own = if geteuid().is_root() {
+        Own::system(uid, gid)
+    } else {
+        Own::user(uid, gid, &environment.runtime_home(uid.raw()), &environment.state_home())
+    };
+    Ok(match runtime {
+        Some(directory) => own.with_runtime(&directory.to_string_lossy()),
+        None => own,
+    })
+}
+
+/// Two ids that belong to no user, no group and no process.
+fn free_ids() -> Vec<u32> {
+    let running: HashSet<u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.metadata().ok()?.uid()))
+        .collect();
+    // An id that can't be asked for is not known to be free.
+    let unused = |id: &u32| {
+        !running.contains(id)
+            && matches!(User::from_uid(Uid::from_raw(*id)), Ok(None))
+            && matches!(Group::from_gid(Gid::from_raw(*id)), Ok(None))
+    };
+    DYNAMIC.filter(unused).take(2).collect()
+}
+
+/// A loader that is at work.
+pub(super) struct Loading {
+    /// Its process.
+    pub(super) child: Child,
+    /// Where it answers.
+    pub(super) channel: Channel,
+}
+
+/// What a loader found.
+pub(super) struct Loaded {
+    /// The policy.
+    pub(super) policy: Policy,
+    /// It, in sealed memory.
+    pub(super) memory: OwnedFd,
+    /// Two ids of nobody, where roles need them.
+    pub(super) free_ids: Vec<u32>,
+}
+
+/// Starts a loader.
+pub(super) fn begin(executable: &OwnedFd, options: &Options) -> io::Result<Loading> {
+    let (ours, theirs) = Channel::pair()?;
+    let text = |path: &Path| CString::new(path.as_os_str().as_bytes());
+    let mut spawn = Spawn::new(executable.as_fd(), c"peergated")
+        .argument(c"@loader".to_owned())
+        .argument(text(&options.policy)?)
+        .descriptor(theirs.as_fd());
+    if let Some(runtime) = &options.runtime {
+        spawn = spawn.argument(text(runtime)?);
+    }
+    for variable in options.environment.places() {
+        spawn = spawn.environment(variable);
+    }
+    Ok(Loading { child: spawn.start()?, channel: ours })
+}
+
+/// Takes a loader's answer, in lines for people where it is no policy.
+pub(super) fn answer(received: io::Result<Option<(FromLoader, Vec<OwnedFd>)>>) -> Result<Loaded, String> {
+    let (answer, descriptors) = received
+        .map_err(|error| format!("the loader's answer can't be read: {error}"))?
+        .ok_or("the loader ended without an answer")?;
+    let free_ids = match answer {
+        FromLoader::Refused { why } => return Err(why),
+        FromLoader::Loaded { free_ids } => free_ids,
+    };
+    let [memory] = channel::exactly::<1>(descriptors).map_err(|error| error.to_string())?;
+    let bytes = memfd::read_sealed(memory.as_fd(), POLICY_MAX)
+        .map_err(|error| format!("the loader's policy can't be read: {error}"))?;
+    let policy = Policy::from_bytes(&bytes).map_err(|error| error.to_string())?;
+    Ok(Loaded { policy, memory, free_ids })
+}
+
+impl Warden {
+    /// Starts a loader for the policy's file.
+    pub(super) fn begin_loading(&self) -> io::Result<Loading> {
+        begin(&self.executable, &self.options)
+    }
+}

@@ -1,0 +1,90 @@
+//! What the roles run as, and what is missing from the full posture, each by name.
+
+use nix::unistd::geteuid;
+
+use crate::policy::{Gates, Policy};
+use crate::sys::process::Ids;
+
+/// Whom the roles run as; `None`: as the warden itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identities {
+    /// Gates.
+    pub(super) gate: Option<Ids>,
+    /// The scribe.
+    pub(super) scribe: Option<Ids>,
+    missing: Option<&'static str>,
+}
+
+impl Identities {
+    /// The policy's users for the roles; else, as root, ids of nobody.
+    ///
+    /// # Errors
+    ///
+    /// Root, and neither users nor free ids.
+    pub(super) fn choose(policy: &Policy, free: &[u32]) -> Result<Identities, String> {
+        if !geteuid().is_root() {
+            return Ok(Identities { gate: None, scribe: None, missing: Some("no-root") });
+        }
+        let named = |user: Option<(crate::model::caller::Uid, crate::model::caller::Gid)>| {
+            user.map(|(uid, gid)| Ids { uid: uid.raw(), gid: gid.raw(), groups: Vec::new() })
+        };
+        let bare = |place: usize| {
+            let id = *free.get(place).ok_or("there is no free id for a role; make the users `peergate-gate` and `peergate-scribe`")?;
+            Ok::<Ids, String>(Ids { uid: id, gid: id, groups: Vec::new() })
+        };
+        let (gate, scribe) = (named(policy.daemon.gate_user), named(policy.daemon.scribe_user));
+        let missing = (gate.is_none() || scribe.is_none()).then_some("bare-ids");
+        Ok(Identities {
+            gate: Some(gate.map_or_else(|| bare(0), Ok)?),
+            scribe: Some(scribe.map_or_else(|| bare(1), Ok)?),
+            missing,
+        })
+    }
+}
+
+/// What is missing, in a fixed order.
+pub(super) fn missing(identities: &Identities, policy: &Policy) -> Vec<String> {
+    let release = nix::sys::utsname::uname()
+        .ok()
+        .and_then(|uname| version(&uname.release().to_string_lossy()))
+        // A kernel that does not say its version is taken for the oldest.
+        .unwrap_or((0, 0));
+    let mut missing: Vec<&str> = identities.missing.into_iter().collect();
+    if policy.daemon.gates == Gates::Shared {
+        missing.push("own-gates");
+    }
+    missing.extend(KERNEL.iter().filter(|(since, _)| release < *since).map(|(_, what)| *what));
+    missing.into_iter().map(str::to_owned).collect()
+}
+
+/// What kernels gained, and when.
+const KERNEL: [((u32, u32), &str); 4] = [
+    // Without it a caller's attributes are read by pid, and are unknown.
+    ((6, 5), "peer-pidfd"),
+    // Landlock rules for TCP.
+    ((6, 7), "landlock-tcp"),
+    // Namespaces through a pidfd; before it through /proc, checked for liveness.
+    ((6, 11), "pidfd-namespaces"),
+    // PIDFD_GET_INFO.
+    ((6, 13), "pidfd-info"),
+];
+
+/// `6.18.44-generic` → (6, 18).
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_is_read_from_a_release() {
+        assert_eq!(version("6.18.44-fc-v595"), Some((6, 18)));
+        assert_eq!(version("6.1.0-31-amd64"), Some((6, 1)));
+        assert_eq!(version("strange"), None);
+        let lacking = |release| KERNEL.iter().filter(|(since, _)| release < *since).count();
+        assert_eq!([lacking((6, 18)), lacking((6, 12)), lacking((6, 1)), lacking((0, 0))], [0, 1, 4, 4]);
+    }
+}

@@ -1,0 +1,190 @@
+//! The warden's own record, and what waits for it.
+//!
+//! Within a round of the loop records are only noted. At its end one write puts them into the segment, and then,
+//! each with its receipt, the effects follow that had to wait: a connection goes to its gate, a backend is
+//! connected.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use super::grant::Grant;
+use super::segments::Writer;
+use super::{Due, RETRY, Warden};
+use crate::audit::entry::{Entry, Open};
+use crate::audit::log::{Log, Noted, Unwritable};
+use crate::model::ids::BootId;
+
+/// What happens once its record is in the file.
+enum Effect {
+    /// A connection goes to its gate; without its record too, and then the gate refuses each request.
+    HandOver { connection: u64, noted: Result<Noted<()>, Unwritable> },
+    /// A backend is connected; never without its record.
+    Reach { grant: Grant, noted: Noted<Grant> },
+}
+
+/// The warden's log.
+pub(super) struct Record {
+    log: Log,
+    segment: String,
+    effects: Vec<Effect>,
+    unwritten: bool,
+    /// A better segment, or space, could not be had; a timer runs.
+    wanting: bool,
+}
+
+impl Record {
+    /// A record that is written to a fresh segment.
+    pub(super) fn new(segment: String, file: OwnedFd, reserved: u64) -> Record {
+        let log = Log::new(file, reserved);
+        Record { log, segment, effects: Vec::new(), unwritten: false, wanting: false }
+    }
+
+    /// The present segment's name.
+    pub(super) fn segment(&self) -> &str {
+        &self.segment
+    }
+
+    /// Whether it can be written now.
+    pub(super) fn is_whole(&self) -> bool {
+        self.log.broken().is_none()
+    }
+
+    /// Notes what is only to be known; its loss is told by the diagnostics and holds up nothing.
+    pub(super) fn note(&mut self, entry: &Entry<'_>) {
+        match self.log.note((), entry) {
+            Ok(noted) => {
+                // Nothing waits for this one.
+                drop(noted);
+                self.unwritten = true;
+            }
+            Err(error) => tracing::warn!(%error, "a record of the warden is lost"),
+        }
+    }
+
+    /// Notes a connection and has it handed over afterwards.
+    pub(super) fn then_hand_over(&mut self, connection: u64, entry: &Entry<'_>) {
+        let noted = self.log.note((), entry);
+        self.unwritten = true;
+        self.effects.push(Effect::HandOver { connection, noted });
+    }
+
+    /// Notes a grant and has the backend connected afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The record can't be written, so nothing may happen.
+    pub(super) fn then_reach(&mut self, grant: Grant, entry: &Entry<'_>) -> Result<(), Unwritable> {
+        let noted = self.log.note(grant, entry)?;
+        self.unwritten = true;
+        self.effects.push(Effect::Reach { grant, noted });
+        Ok(())
+    }
+
+    /// Writes what is noted, and takes what waited for it. `None`: nothing is left.
+    fn write(&mut self) -> Option<Vec<Effect>> {
+        if !std::mem::take(&mut self.unwritten) {
+            return None;
+        }
+        if let Err(error) = self.log.flush() {
+            tracing::error!(%error, segment = self.segment, "the warden's record can't be written");
+        }
+        Some(std::mem::take(&mut self.effects))
+    }
+}
+
+impl Warden {
+    /// Ends a round: writes its records, then lets their effects happen, which may note records of their own.
+    pub(super) fn settle(&mut self) {
+        while let Some(effects) = self.record.write() {
+            for effect in effects {
+                self.let_happen(effect);
+            }
+        }
+        self.mind_own_segment();
+    }
+
+    fn let_happen(&mut self, effect: Effect) {
+        match effect {
+            Effect::HandOver { connection, noted } => {
+                let recorded = noted.and_then(|noted| self.record.log.receipt(noted)).is_ok();
+                self.hand_over(connection, recorded);
+            }
+            Effect::Reach { grant, noted } => match self.record.log.receipt(noted) {
+                Ok(receipt) => self.reach(receipt),
+                Err(_unwritable) => self.not_recorded(grant),
+            },
+        }
+    }
+
+    /// Space ahead for the warden's own segment; another one where it is full or can't be written.
+    fn mind_own_segment(&mut self) {
+        let broken = self.record.log.broken().is_some();
+        let used = self.record.log.wants_space();
+        if self.record.wanting || !broken && used.is_none() {
+            return;
+        }
+        self.renew_own_segment(broken, used.unwrap_or_default());
+    }
+
+    /// The timer's second try.
+    pub(super) fn renew_own_segment_again(&mut self) {
+        self.record.wanting = false;
+        let broken = self.record.log.broken().is_some();
+        self.renew_own_segment(broken, self.record.log.written_bytes());
+    }
+
+    fn renew_own_segment(&mut self, broken: bool, used: u64) {
+        if !broken && !self.segments.full(&self.record.segment) {
+            match self.segments.reserve(&self.record.segment, used) {
+                Ok(upto) => return self.record.log.reserve(upto),
+                Err(error) => tracing::warn!(%error, "no disk space can be reserved for the warden's record"),
+            }
+            return self.want_own_segment();
+        }
+        match self.segments.create(Writer::Warden) {
+            Ok(made) => self.switch_own_segment(made.name, &made.file, made.reserved),
+            Err(error) => {
+                tracing::warn!(%error, "the warden gets no segment");
+                self.want_own_segment();
+            }
+        }
+    }
+
+    /// The scribe can't read or sync the present segment.
+    pub(super) fn renew_failed_own_segment(&mut self) {
+        if !self.record.wanting {
+            self.renew_own_segment(true, 0);
+        }
+    }
+
+    fn want_own_segment(&mut self) {
+        self.record.wanting = true;
+        self.timers.after(RETRY, Due::OwnSegment);
+    }
+
+    fn switch_own_segment(&mut self, name: String, file: &Rc<OwnedFd>, reserved: u64) {
+        let file = match file.try_clone() {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::warn!(%error, "the warden gets no segment");
+                return self.want_own_segment();
+            }
+        };
+        self.record.log.replace(file, reserved);
+        let old = std::mem::replace(&mut self.record.segment, name.clone());
+        self.open_own_segment();
+        self.follow(&name);
+        self.finished(&old);
+    }
+
+    /// The first record of the warden's present segment.
+    pub(super) fn open_own_segment(&mut self) {
+        let entry = open(self.boot, &self.force.short, &self.missing);
+        self.record.note(&Entry::Open(entry));
+    }
+}
+
+fn open<'a>(boot: BootId, policy: &'a str, missing: &'a [String]) -> Open<'a> {
+    let version = env!("CARGO_PKG_VERSION");
+    Open { boot, role: "warden", uid: None, pid: std::process::id(), version, policy, missing }
+}

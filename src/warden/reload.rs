@@ -1,0 +1,167 @@
+//! Another policy: loaded aside by a loader process, put in force all at once, or not at all. What is in force
+//! stays so on any error.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::loader::{self, Loaded, Loading};
+use super::poll::{Interest, Source};
+use super::{Due, RETRY, Warden};
+use crate::audit::entry::{Entry, PolicyEvent};
+use crate::policy::Policy;
+use crate::sys::process::Child;
+use crate::wire::message::{ControlReply, ToGate};
+
+/// A name service that does not answer within this keeps the old policy in force.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What is going on.
+#[derive(Default)]
+pub(super) struct Reload {
+    run: u32,
+    loading: Option<Loading>,
+    /// Clients of the control socket that wait for the present run.
+    askers: Vec<u32>,
+    /// Somebody asked after the present run had begun; the file may have changed since, so it needs another one.
+    again: Option<Vec<u32>>,
+    /// Loaders that answered, or were ended, and are not reaped yet.
+    ending: Vec<Child>,
+}
+
+impl Warden {
+    /// Loads the policy's file again; `asker` is told how it ended.
+    pub(super) fn reload(&mut self, asker: Option<u32>) {
+        if self.reload.loading.is_some() {
+            self.reload.again.get_or_insert_default().extend(asker);
+            return;
+        }
+        self.reload.askers.extend(asker);
+        self.notify.reloading();
+        self.reload.run = self.reload.run.wrapping_add(1);
+        let run = self.reload.run;
+        let begun = self.begin_loading().and_then(|loading| {
+            self.poll.watch(&loading.channel, Source::Loader(run), Interest::Read)?;
+            Ok(loading)
+        });
+        match begun {
+            Ok(loading) => {
+                self.reload.loading = Some(loading);
+                self.timers.after(LIMIT, Due::LoaderLimit(run));
+            }
+            Err(error) => self.keep_old(&format!("the loader can't be started: {error}")),
+        }
+    }
+
+    /// The loader answered, or ended.
+    pub(super) fn hear_loader(&mut self, run: u32) {
+        if run != self.reload.run {
+            return;
+        }
+        let Some(loading) = self.reload.loading.take() else { return };
+        let received = loading.channel.receive();
+        if received.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
+            self.reload.loading = Some(loading);
+            return;
+        }
+        self.poll.forget(&loading.channel);
+        self.end_loader(loading.child);
+        match loader::answer(received).and_then(|loaded| self.check_unchanged(loaded)) {
+            Ok(loaded) => self.put_in_force(loaded),
+            Err(why) => self.keep_old(&why),
+        }
+    }
+
+    /// The loader had its time.
+    pub(super) fn loader_timed_out(&mut self, run: u32) {
+        if run != self.reload.run {
+            return;
+        }
+        let Some(loading) = self.reload.loading.take() else { return };
+        self.poll.forget(&loading.channel);
+        self.end_loader(loading.child);
+        self.keep_old("the loader did not answer within 30 s; a name service may hang");
+    }
+
+    /// A loader that has answered ends by itself, one that has not is ended. It is not waited for: what it hangs
+    /// on, a network file system perhaps, may hold it for long.
+    fn end_loader(&mut self, child: Child) {
+        if let Err(error) = child.signal(nix::libc::SIGKILL) {
+            tracing::debug!(%error, "the loader was gone");
+        }
+        self.reload.ending.push(child);
+        self.reap_loaders();
+    }
+
+    /// Reaps the loaders that are gone.
+    pub(super) fn reap_loaders(&mut self) {
+        self.reload.ending.retain(|child| matches!(child.reap(), Ok(None)));
+        if !self.reload.ending.is_empty() {
+            self.timers.after(RETRY, Due::LoaderGone);
+        }
+    }
+
+    fn check_unchanged(&self, loaded: Loaded) -> Result<Loaded, String> {
+        match only_a_restart(&self.force.policy, &loaded.policy) {
+            None => Ok(loaded),
+            Some(what) => Err(format!("{what} can only be changed by a restart; the old policy stays in force")),
+        }
+    }
+
+    fn put_in_force(&mut self, loaded: Loaded) {
+        let old = self.force.short.clone();
+        self.force.replace(loaded.policy, loaded.memory);
+        self.note_policy(Some(&old), None);
+        tracing::info!(old, new = self.force.short, "another policy is in force");
+        let generation = self.force.generation;
+        for lane in self.roster.lanes() {
+            let memory = Rc::clone(&self.force.memory);
+            self.tell_lane(lane, ToGate::Policy { generation }, vec![memory]);
+        }
+        self.judge_connects_again();
+        let reply = ControlReply::Reloaded { old, new: self.force.short.clone() };
+        self.reload_ended(&reply);
+    }
+
+    fn keep_old(&mut self, why: &str) {
+        tracing::error!(why, "the old policy stays in force");
+        let old = self.force.short.clone();
+        self.note_policy(Some(&old), Some(why));
+        self.reload_ended(&ControlReply::Refused { why: why.to_owned() });
+    }
+
+    fn reload_ended(&mut self, reply: &ControlReply) {
+        for asker in std::mem::take(&mut self.reload.askers) {
+            self.reply_control(asker, reply);
+        }
+        self.notify.ready();
+        if let Some(askers) = self.reload.again.take() {
+            self.reload.askers = askers;
+            self.reload(None);
+        }
+    }
+
+    /// The record of what came into force, or did not.
+    pub(super) fn note_policy(&mut self, old: Option<&str>, refused: Option<&str>) {
+        let new = refused.is_none().then_some(self.force.short.as_str());
+        let file = self.force.policy.file.as_str();
+        self.record.note(&Entry::Policy(PolicyEvent { old, new, file, refused }));
+    }
+}
+
+/// What two policies differ in that only a restart can change.
+fn only_a_restart(old: &Policy, new: &Policy) -> Option<&'static str> {
+    let places = |policy: &Policy| -> Vec<_> {
+        let place = |l: &crate::policy::Listener| (l.name.clone(), l.path.clone(), l.owner_uid, l.owner_gid, l.mode);
+        policy.listeners.iter().map(place).collect()
+    };
+    if old.audit != new.audit {
+        return Some("`[audit]`");
+    }
+    if places(old) != places(new) {
+        return Some("which listeners there are, and their paths, owners and modes,");
+    }
+    if old.daemon != new.daemon {
+        return Some("`[daemon]`");
+    }
+    (old.diagnostics != new.diagnostics).then_some("`[diagnostics]`")
+}

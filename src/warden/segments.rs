@@ -1,0 +1,325 @@
+//! The audit directory as the warden uses it: it makes each writer's segment, reserves disk space ahead of the
+//! writers and gives back what they did not use. It writes into none but its own.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::sys::stat::fstat;
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
+
+use crate::audit::segment;
+use crate::model::ids::BootId;
+use crate::model::time::Timestamp;
+use crate::sys::trusted::{Directory, Judged};
+
+/// A fresh segment has this much reserved.
+const FIRST: u64 = 1 << 20;
+/// No single reservation takes more.
+const STEP_MAX: u64 = 64 << 20;
+/// A reservation that is used up within this time is followed by a larger one.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Who writes a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// The warden.
+    Warden,
+    /// The scribe.
+    Scribe,
+    /// One lane of a gate.
+    Lane {
+        /// The gate's uid; `None` where it is shared.
+        uid: Option<u32>,
+        /// The lane.
+        lane: u16,
+    },
+}
+
+/// What a writer gets.
+pub(super) struct Created {
+    /// The file's name, final from its creation.
+    pub(super) name: String,
+    /// `O_APPEND|O_WRONLY`.
+    pub(super) file: Rc<OwnedFd>,
+    /// Bytes that disk space is reserved for.
+    pub(super) reserved: u64,
+}
+
+struct Segment {
+    file: Rc<OwnedFd>,
+    reserved: u64,
+    step: u64,
+    reserved_at: Instant,
+    finished: bool,
+}
+
+/// The segments that are being written, or not yet closed by the scribe.
+pub(super) struct Segments {
+    directory: Directory,
+    boot: BootId,
+    readers: Option<u32>,
+    size: u64,
+    made: u64,
+    live: BTreeMap<String, Segment>,
+    /// The file system can't reserve; an accepted record may then meet a full disk, and is refused there.
+    unreserved: bool,
+}
+
+impl Segments {
+    /// Segments in `directory`, readable by the group `readers`, of about `size` bytes each.
+    pub(super) fn new(directory: Directory, boot: BootId, readers: Option<u32>, size: u64) -> Segments {
+        Segments { directory, boot, readers, size, made: 0, live: BTreeMap::new(), unreserved: false }
+    }
+
+    /// The audit directory, to be listed.
+    pub(super) fn readable_directory(&self) -> io::Result<OwnedFd> {
+        self.directory.readable().map_err(plain)
+    }
+
+    /// Whether the file system refuses to reserve space.
+    pub(super) fn unreserved(&self) -> bool {
+        self.unreserved
+    }
+
+    /// Whether one is as large as it may grow, or is not there.
+    pub(super) fn full(&self, name: &str) -> bool {
+        self.live.get(name).is_none_or(|segment| segment.reserved >= self.size)
+    }
+
+    /// Makes a new one and reserves its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered; nothing is left behind.
+    pub(super) fn create(&mut self, writer: Writer) -> io::Result<Created> {
+        self.made += 1;
+        let name = name(Timestamp::now(), self.boot, writer, self.made);
+        let flags = OFlag::O_APPEND | OFlag::O_WRONLY;
+        let file = self.directory.create_file(OsStr::new(&name), flags, 0o640, None, self.readers).map_err(plain)?;
+        let file = Rc::new(file);
+        let segment = Segment {
+            file: Rc::clone(&file),
+            reserved: 0,
+            step: FIRST.min(self.size),
+            reserved_at: Instant::now(),
+            finished: false,
+        };
+        self.live.insert(name.clone(), segment);
+        match self.reserve(&name, 0) {
+            Ok(reserved) => Ok(Created { name, file, reserved }),
+            Err(error) => {
+                // A full disk must not fill with empty files too.
+                self.discard(&name);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes one that nobody has written to.
+    pub(super) fn discard(&mut self, name: &str) {
+        self.live.remove(name);
+        if let Err(error) = unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
+            tracing::warn!(%error, segment = name, "an unused segment stays");
+        }
+    }
+
+    /// Reserves further ahead of a writer that has used `used` bytes; up to where it may write now. At the
+    /// segment's full size nothing is added: the writer needs another one.
+    pub(super) fn reserve(&mut self, name: &str, used: u64) -> io::Result<u64> {
+        let size = self.size;
+        let segment = self.live.get_mut(name).ok_or(Errno::ENOENT)?;
+        if segment.reserved >= size || segment.finished {
+            return Ok(segment.reserved);
+        }
+        if segment.reserved > 0 {
+            // Ahead of a fast writer by more, of a slow one by less.
+            let soon = segment.reserved_at.elapsed() < SOON;
+            segment.step = if soon { (segment.step * 2).min(STEP_MAX) } else { (segment.step / 2).max(FIRST) };
+        }
+        let used = used.min(segment.reserved);
+        let upto = (used + segment.step).max(segment.reserved + FIRST).min(size);
+        let length = upto.saturating_sub(segment.reserved);
+        let offset = |bytes: u64| i64::try_from(bytes).map_err(|_| Errno::EFBIG);
+        let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match fallocate(&segment.file, flags, offset(segment.reserved)?, offset(length)?) {
+            Ok(()) => {}
+            Err(Errno::EOPNOTSUPP) => self.unreserved = true,
+            Err(errno) => return Err(errno.into()),
+        }
+        segment.reserved = upto;
+        segment.reserved_at = Instant::now();
+        Ok(upto)
+    }
+
+    /// The same file for the scribe, to read. The name is opened again and must lead to the file that was made.
+    pub(super) fn reader(&self, name: &str) -> io::Result<OwnedFd> {
+        let segment = self.live.get(name).ok_or(Errno::ENOENT)?;
+        let read = self.directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(plain)?;
+        let (made, found) = (fstat(&segment.file)?, fstat(&read)?);
+        if (made.st_dev, made.st_ino) != (found.st_dev, found.st_ino) {
+            return Err(io::Error::other("another file has taken the segment's name"));
+        }
+        Ok(read)
+    }
+
+    /// Its writer is done with it.
+    pub(super) fn finish(&mut self, name: &str) {
+        if let Some(segment) = self.live.get_mut(name) {
+            segment.finished = true;
+        }
+    }
+
+    /// All that are not closed yet, and whether their writers are done.
+    pub(super) fn live(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.live.iter().map(|(name, segment)| (name.as_str(), segment.finished))
+    }
+
+    /// The scribe closed it at `bytes`: its unused reservation goes back. Only a finished one, and only where
+    /// its length is what the scribe says, so that nothing written is ever cut off.
+    pub(super) fn release(&mut self, name: &str, bytes: u64) -> io::Result<()> {
+        let segment = self.live.get(name).ok_or(Errno::ENOENT)?;
+        if !segment.finished {
+            return Err(io::Error::other("its writer is not done with it"));
+        }
+        let length = fstat(&segment.file)?.st_size;
+        if u64::try_from(length) != Ok(bytes) {
+            return Err(io::Error::other(format!("it is {length} bytes long, not {bytes}")));
+        }
+        let segment = self.live.remove(name).ok_or(Errno::ENOENT)?;
+        Ok(ftruncate(&segment.file, length)?)
+    }
+}
+
+/// The file's name: when it was made, and whose it is.
+fn name(at: Timestamp, boot: BootId, writer: Writer, made: u64) -> String {
+    let writer = match writer {
+        Writer::Warden => "warden".to_owned(),
+        Writer::Scribe => "scribe".to_owned(),
+        Writer::Lane { uid: Some(uid), lane } => format!("gate-{uid}-{lane}"),
+        Writer::Lane { uid: None, lane } => format!("gate-shared-{lane}"),
+    };
+    segment::name(at, boot, &format!("{writer}-{made}"))
+}
+
+/// A judgement where only its text, or the kernel's answer, counts.
+fn plain(judged: Judged) -> io::Error {
+    match judged.errno() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::other(judged),
+    }
+}
+
+/// The key for hashing secrets in records: `hash.key` in the audit directory, made at the first start.
+///
+/// # Errors
+///
+/// It can't be made or read, or it is not a plain file of 32 bytes that only its owner, root or us, can read.
+pub(super) fn hash_key(directory: &Directory) -> io::Result<[u8; 32]> {
+    let name = OsStr::new("hash.key");
+    match directory.create_file(name, OFlag::O_WRONLY, 0o600, None, None) {
+        Ok(file) => {
+            let key: [u8; 32] = crate::sys::random()?;
+            let mut file = File::from(file);
+            file.write_all(&key)?;
+            file.sync_all()?;
+            return Ok(key);
+        }
+        Err(judged) if judged.errno() == Some(Errno::EEXIST as i32) => {}
+        Err(judged) => return Err(plain(judged)),
+    }
+    let mut file = File::from(directory.open_file(name, OFlag::O_RDONLY).map_err(io::Error::other)?);
+    let found = fstat(&file)?;
+    if found.st_mode & 0o077 != 0 {
+        return Err(io::Error::other("it must have mode 0600"));
+    }
+    if found.st_size != 32 {
+        return Err(io::Error::other(format!("it must be 32 bytes long and is {}", found.st_size)));
+    }
+    let mut key = [0; 32];
+    file.read_exact(&mut key)?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    fn segments(dir: &tempfile::TempDir, size: u64) -> Segments {
+        Segments::new(Directory::open(dir.path()).unwrap(), BootId::from_random(1), None, size)
+    }
+
+    #[test]
+    fn segment_name_says_when_and_whose() {
+        let at = Timestamp::from_micros(1_795_405_589_123_456);
+        let boot = BootId::from_random(0);
+        let lane = |uid| Writer::Lane { uid, lane: 2 };
+        for (writer, text) in [
+            (Writer::Warden, "20261123T034629.123456Z-000000-warden-1.ndjson"),
+            (lane(Some(1001)), "20261123T034629.123456Z-000000-gate-1001-2-1.ndjson"),
+            (lane(None), "20261123T034629.123456Z-000000-gate-shared-2-1.ndjson"),
+        ] {
+            assert_eq!(name(at, boot, writer, 1), text);
+        }
+    }
+
+    #[test]
+    fn segment_is_readable_by_its_group_and_space_is_ahead_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = segments(&dir, 3 << 20);
+        let made = segments.create(Writer::Warden).unwrap();
+        let found = std::fs::metadata(dir.path().join(&made.name)).unwrap();
+        assert_eq!((found.permissions().mode() & 0o7777, found.len()), (0o640, 0));
+        assert_eq!(made.reserved, 1 << 20);
+        let upto = segments.reserve(&made.name, 600 << 10).unwrap();
+        assert!(upto > 2 << 20, "used up at once, it gets more: {upto}");
+        assert_eq!(segments.reserve(&made.name, 2 << 20).unwrap(), 3 << 20);
+        assert_eq!(segments.reserve(&made.name, 3 << 20).unwrap(), 3 << 20, "at its size it gets no more");
+    }
+
+    #[test]
+    fn release_needs_a_finished_segment_and_its_true_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = segments(&dir, 1 << 20);
+        let made = segments.create(Writer::Scribe).unwrap();
+        nix::unistd::write(&made.file, b"four").unwrap();
+        assert!(segments.release(&made.name, 4).is_err());
+        segments.finish(&made.name);
+        assert!(segments.release(&made.name, 3).is_err());
+        assert_eq!(segments.live().count(), 1);
+        segments.release(&made.name, 4).unwrap();
+        assert_eq!(segments.live().count(), 0);
+        let found = std::fs::metadata(dir.path().join(&made.name)).unwrap();
+        assert_eq!(found.len(), 4);
+        assert!(found.blocks() * 512 <= 8192, "the reservation is gone");
+    }
+
+    #[test]
+    fn reader_of_a_replaced_name_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = segments(&dir, 1 << 20);
+        let made = segments.create(Writer::Warden).unwrap();
+        segments.reader(&made.name).unwrap();
+        std::fs::rename(dir.path().join(&made.name), dir.path().join("kept")).unwrap();
+        std::fs::write(dir.path().join(&made.name), "forged").unwrap();
+        assert!(segments.reader(&made.name).is_err());
+    }
+
+    #[test]
+    fn hash_key_stays_the_same_and_a_readable_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let key = hash_key(&directory).unwrap();
+        assert_eq!(hash_key(&directory).unwrap(), key);
+        let path = dir.path().join("hash.key");
+        File::open(&path).unwrap().set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(hash_key(&directory).is_err());
+    }
+}

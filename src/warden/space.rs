@@ -1,0 +1,115 @@
+//! Space for the lanes' records: further ahead when they ask, another segment when theirs is full or fails.
+//! While there is none to be had the lane refuses every request, and once a second it is tried again.
+
+use std::rc::Rc;
+
+use super::poll::LaneId;
+use super::roster::Wanting;
+use super::segments::Writer;
+use super::{Due, RETRY, Warden};
+use crate::wire::message::ToGate;
+
+impl Warden {
+    /// A lane has used `written` bytes of its segment and asks for more.
+    pub(super) fn reserve_for_lane(&mut self, id: LaneId, written: u64) {
+        let Some(lane) = self.roster.lane_mut(id) else { return };
+        let Some(name) = lane.segments.last() else { return };
+        if self.segments.full(name) {
+            return self.give_lane_segment(id);
+        }
+        match self.segments.reserve(name, written) {
+            Ok(upto) => {
+                self.tell_lane(id, ToGate::Reserved { upto }, Vec::new());
+                self.lane_wants(id, Wanting::Nothing);
+            }
+            Err(error) => {
+                tracing::warn!(%error, ?id, "no disk space can be reserved for a lane");
+                self.lane_wants(id, Wanting::Space { written });
+            }
+        }
+    }
+
+    /// A lane can't write its segment, or has filled it.
+    pub(super) fn lane_needs_segment(&mut self, id: LaneId, errno: i32) {
+        tracing::info!(?id, errno, "a lane needs another segment");
+        if errno != 0
+            && let Some(name) = self.roster.lane_mut(id).and_then(|lane| lane.segments.pop())
+        {
+            // Nothing more goes into one that failed.
+            self.finished(&name);
+        }
+        self.give_lane_segment(id);
+    }
+
+    /// A segment of a lane failed behind its back: the scribe can't read or sync it.
+    pub(super) fn replace_segment(&mut self, name: &str) {
+        if name == self.record.segment() {
+            return self.renew_failed_own_segment();
+        }
+        let writes = |id: &LaneId| {
+            let segments = self.roster.lane(*id).map(|lane| lane.segments.as_slice());
+            segments.is_some_and(|segments| segments.last().is_some_and(|last| last == name))
+        };
+        if let Some(id) = self.roster.lanes().into_iter().find(writes) {
+            self.give_lane_segment(id);
+        }
+    }
+
+    fn give_lane_segment(&mut self, id: LaneId) {
+        let Some(whose) = self.roster.gate(id.gate).map(|gate| gate.whose) else { return };
+        match self.segments.create(Writer::Lane { uid: whose, lane: id.lane }) {
+            Ok(made) => {
+                self.tell_lane(id, ToGate::Segment { reserved: made.reserved }, vec![Rc::clone(&made.file)]);
+                self.follow(&made.name);
+                if let Some(lane) = self.roster.lane_mut(id) {
+                    lane.segments.push(made.name);
+                }
+                self.lane_wants(id, Wanting::Nothing);
+            }
+            Err(error) => {
+                tracing::warn!(%error, ?id, "there is no segment for a lane");
+                self.lane_wants(id, Wanting::Segment);
+            }
+        }
+    }
+
+    /// The lane writes to its last segment only; those before have all that they will ever have.
+    pub(super) fn lane_switched(&mut self, id: LaneId) {
+        let Some(lane) = self.roster.lane_mut(id) else { return };
+        let last = lane.segments.pop();
+        let done = std::mem::take(&mut lane.segments);
+        lane.segments.extend(last);
+        done.iter().for_each(|name| self.finished(name));
+    }
+
+    /// The second's pause is over.
+    pub(super) fn give_lane_again(&mut self, id: LaneId) {
+        let Some(lane) = self.roster.lane_mut(id) else { return };
+        match std::mem::replace(&mut lane.wanting, Wanting::Nothing) {
+            Wanting::Nothing => {}
+            Wanting::Space { written } => self.reserve_for_lane(id, written),
+            Wanting::Segment => self.give_lane_segment(id),
+        }
+    }
+
+    /// Notes what a lane could not be given, or that it lacks nothing.
+    pub(super) fn lane_wants(&mut self, id: LaneId, wanting: Wanting) {
+        let Some(lane) = self.roster.lane_mut(id) else { return };
+        lane.wanting = wanting;
+        if wanting != Wanting::Nothing {
+            self.timers.after(RETRY, Due::LaneSegment(id));
+        }
+        self.tell_recordable(id);
+    }
+
+    /// Tells a lane whether its requests can be recorded, where that is news to it. Scarce space alone is not
+    /// told: what is reserved still serves, and beyond it the lane refuses by itself.
+    pub(super) fn tell_recordable(&mut self, id: LaneId) {
+        let alive = self.scribe.is_alive();
+        let Some(lane) = self.roster.lane_mut(id) else { return };
+        let yes = alive && lane.wanting != Wanting::Segment;
+        if std::mem::replace(&mut lane.recordable, yes) != yes {
+            self.tell_lane(id, ToGate::Recordable { yes }, Vec::new());
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! From nothing to ready.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::accept::{Door, Entrance};
+use super::control::Control;
+use super::drain::Phase;
+use super::force::InForce;
+use super::identify::OwnNamespaces;
+use super::loader::{self, Loaded};
+use super::notify::{Notify, watchdog_interval};
+use super::options::Options;
+use super::poll::{Interest, Poll, Source, Timers};
+use super::posture::{self, Identities};
+use super::record::Record;
+use super::segments::{self, Segments, Writer};
+use super::signals::Signals;
+use super::supervise::Scribe;
+use super::{DiagnosticsPipe, Due, Warden};
+use crate::model::ids::BootId;
+use crate::policy::Policy;
+use crate::sys::listen::{self, Activated, Listener, Wanted};
+use crate::sys::trusted::{self, Directory};
+use crate::sys::{self, limits, process};
+
+/// Why the daemon does not start.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The policy is not usable: lines for people.
+    Policy(String),
+    /// A step failed.
+    Step {
+        /// What was to be done.
+        step: &'static str,
+        /// Why it could not be.
+        why: String,
+    },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Policy(why) => f.write_str(why),
+            Trouble::Step { step, why } => write!(f, "can't {step}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// Makes a failed step's error readable.
+trait In<T> {
+    fn when(self, step: &'static str) -> Result<T, Trouble>;
+}
+
+impl<T, E: fmt::Display> In<T> for Result<T, E> {
+    fn when(self, step: &'static str) -> Result<T, Trouble> {
+        self.map_err(|error| Trouble::Step { step, why: error.to_string() })
+    }
+}
+
+/// The steps, in an order that matters: nothing is made before the policy is good, nobody can connect before
+/// there is a log, and ready is said last.
+pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
+    let mut ground = prepare(&mut options)?;
+    let loaded = load(&ground, &options)?;
+    let audit = open_audit(&loaded.policy)?;
+    let doors = bind(&mut ground, &loaded.policy)?;
+    let segments = reserve_log(&ground, &loaded.policy, audit)?;
+    let mut warden = assemble(options, ground, loaded, doors, segments)?;
+    warden.begin_record()?;
+    warden.begin_scribe()?;
+    warden.drop_rights()?;
+    warden.listen()?;
+    warden.ready();
+    Ok(warden)
+}
+
+/// What is there before anything is read.
+struct Ground {
+    boot: BootId,
+    executable: OwnedFd,
+    own: OwnNamespaces,
+    signals: Signals,
+    notify: Notify,
+    activated: Vec<Activated>,
+    diagnostics: DiagnosticsPipe,
+}
+
+fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
+    let environment = &options.environment;
+    // Before anything else opens a descriptor that could be taken for one of the service manager's.
+    let activated = listen::activated(
+        environment.listen_pid.as_deref(),
+        environment.listen_fds.as_deref(),
+        environment.listen_names.as_deref(),
+    )
+    .when("take the service manager's sockets")?;
+    sys::umask(0o077);
+    limits::raise_open_files().when("raise the limit of open descriptors")?;
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).when("make the diagnostics pipe")?;
+    let notify = match options.notify.take() {
+        Some(fd) => Notify::Descriptor(fd),
+        None => Notify::by_name(environment.notify_socket.as_deref()).when("reach the service manager")?,
+    };
+    Ok(Ground {
+        boot: BootId::from_random(u32::from_ne_bytes(sys::random().when("draw a number for this start")?)),
+        executable: process::executable().when("open the program's own file")?,
+        own: OwnNamespaces::read().when("look at our own namespaces")?,
+        signals: Signals::take().when("take the signals")?,
+        notify,
+        activated,
+        diagnostics: DiagnosticsPipe { read, write },
+    })
+}
+
+/// A process of its own reads the file and asks for names; this one only waits for it.
+fn load(ground: &Ground, options: &Options) -> Result<Loaded, Trouble> {
+    let loading = loader::begin(&ground.executable, options).when("start the loader")?;
+    let loaded = loader::answer(loading.channel.receive_waiting()).map_err(Trouble::Policy)?;
+    loading.child.wait_for_end().when("wait for the loader's end")?;
+    Ok(loaded)
+}
+
+fn open_audit(policy: &Policy) -> Result<Directory, Trouble> {
+    /// The readers' group may list it where there is one; nobody else.
+    const MODE: u32 = 0o750;
+    let readers = policy.audit.readers.map(|gid| gid.raw());
+    trusted::ensure_directory(Path::new(&policy.audit.directory), MODE, None, readers)
+        .when("open the audit directory")
+}
+
+/// The sockets with their names, owners and modes, and nobody can connect yet.
+struct Doors {
+    entrances: Vec<Entrance>,
+    control: Control,
+}
+
+fn bind(ground: &mut Ground, policy: &Policy) -> Result<Doors, Trouble> {
+    /// Root and the daemon's own user.
+    const CONTROL_MODE: u32 = 0o600;
+    // The control socket first: its lock is what keeps a second daemon from going on.
+    let path = Path::new(&policy.daemon.control);
+    let control = Wanted { path, mode: CONTROL_MODE, uid: None, gid: None };
+    let control = Listener::bind_packets(&control).when("make the control socket")?;
+    let mut handed = std::mem::take(&mut ground.activated);
+    let mut entrances = Vec::new();
+    for wanted in &policy.listeners {
+        let place = Wanted {
+            path: Path::new(&wanted.path),
+            mode: wanted.mode,
+            uid: wanted.owner_uid.map(|uid| uid.raw()),
+            gid: wanted.owner_gid.map(|gid| gid.raw()),
+        };
+        let ours = |given: &Activated| {
+            given.name.as_deref() == Some(&wanted.name) || given.path().as_deref() == Some(place.path)
+        };
+        let listener = match handed.iter().position(ours) {
+            Some(at) => Listener::adopt(handed.swap_remove(at), &place),
+            None => Listener::bind(&place),
+        };
+        let listener = listener.when("make a listener")?;
+        entrances.push(Entrance::new(wanted.name.clone(), wanted.path.clone(), listener));
+    }
+    if let Some(given) = handed.first() {
+        let why = format!("{:?} belongs to no listener of the policy", given.path().unwrap_or_default());
+        return Err(Trouble::Step { step: "use the service manager's sockets", why });
+    }
+    Ok(Doors { entrances, control: Control::new(control) })
+}
+
+struct Reserved {
+    segments: Segments,
+    record: Record,
+    hash_key: [u8; 32],
+}
+
+fn reserve_log(ground: &Ground, policy: &Policy, audit: Directory) -> Result<Reserved, Trouble> {
+    let hash_key = segments::hash_key(&audit).when("use `hash.key` in the audit directory")?;
+    let readers = policy.audit.readers.map(|gid| gid.raw());
+    let mut segments = Segments::new(audit, ground.boot, readers, policy.audit.segment_bytes);
+    let made = segments.create(Writer::Warden).when("make a segment in the audit directory")?;
+    let file = made.file.try_clone().when("make a segment in the audit directory")?;
+    Ok(Reserved { record: Record::new(made.name, file, made.reserved), segments, hash_key })
+}
+
+fn assemble(
+    options: Options,
+    ground: Ground,
+    loaded: Loaded,
+    doors: Doors,
+    log: Reserved,
+) -> Result<Warden, Trouble> {
+    let environment = &options.environment;
+    let watchdog = watchdog_interval(
+        environment.watchdog_usec.as_deref(),
+        environment.watchdog_pid.as_deref(),
+        std::process::id(),
+    );
+    let identities = Identities::choose(&loaded.policy, &loaded.free_ids).when("choose ids for the roles")?;
+    let mut missing = posture::missing(&identities, &loaded.policy);
+    if log.segments.unreserved() {
+        missing.push("reservation".to_owned());
+    }
+    let nowhere = open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
+    Ok(Warden {
+        boot: ground.boot,
+        executable: ground.executable,
+        own: ground.own,
+        poll: Poll::new().when("make the epoll instance")?,
+        timers: Timers::new(),
+        signals: ground.signals,
+        notify: ground.notify,
+        watchdog,
+        force: InForce::first(loaded.policy, loaded.memory),
+        door: Door::new(doors.entrances).when("keep a descriptor to spare")?,
+        callers: Default::default(),
+        connections: Default::default(),
+        roster: Default::default(),
+        connects: Default::default(),
+        segments: log.segments,
+        record: log.record,
+        scribe: Scribe::absent(),
+        control: doors.control,
+        reload: Default::default(),
+        phase: Phase::Serving,
+        identities,
+        missing,
+        hash_key: log.hash_key,
+        diagnostics: ground.diagnostics,
+        nowhere: Rc::new(nowhere),
+        since: Instant::now(),
+        options,
+    })
+}
+
+impl Warden {
+    /// The first records: who writes here, and by which policy.
+    fn begin_record(&mut self) -> Result<(), Trouble> {
+        self.open_own_segment();
+        self.note_policy(None, None);
+        self.settle();
+        if self.record.is_whole() {
+            return Ok(());
+        }
+        let why = "the first record can't be written".to_owned();
+        Err(Trouble::Step { step: "write the record", why })
+    }
+
+    /// The scribe must be up and confined before anybody is let in.
+    fn begin_scribe(&mut self) -> Result<(), Trouble> {
+        self.start_scribe().when("start the scribe")?;
+        self.await_scribe().when("start the scribe")?;
+        let settings = &self.force.policy.diagnostics;
+        let pipe = self.diagnostics.write.try_clone().when("speak through the scribe")?;
+        crate::diagnostics::start("warden", Some(pipe), &settings.level, settings.json)
+            .when("speak through the scribe")
+    }
+
+    /// What the warden itself gives up. It must start processes with other ids and look at other processes, so
+    /// it keeps what that needs.
+    fn drop_rights(&mut self) -> Result<(), Trouble> {
+        crate::confine::enter_warden().when("give up what the warden does not need")
+    }
+
+    /// From here on callers can connect.
+    fn listen(&mut self) -> Result<(), Trouble> {
+        self.poll.watch(&self.signals, Source::Signals, Interest::Read).when("watch the signals")?;
+        self.watch_control().when("watch the control socket")?;
+        self.watch_listeners().when("watch the listeners")?;
+        self.control.listen().when("listen at the control socket")?;
+        self.door.listen().when("listen")
+    }
+
+    fn ready(&mut self) {
+        self.since = Instant::now();
+        self.settle();
+        if self.watchdog.is_some() {
+            self.timers.at(Instant::now(), Due::Watchdog);
+        }
+        self.notify.status(&format!("policy {}", self.force.short));
+        self.notify.ready();
+        tracing::info!(boot = %self.boot, policy = self.force.short, missing = ?self.missing, "ready");
+    }
+}

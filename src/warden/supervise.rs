@@ -1,0 +1,371 @@
+//! The scribe: started, told what to follow, watched for signs of life, started again when it dies. While it
+//! gives none, no request is served.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::gates::life;
+use super::line::{Flow, Line};
+use super::poll::{Interest, News, Source};
+use super::roster::pause;
+use super::segments::Writer;
+use super::{Due, RETRY, Warden};
+use crate::audit::entry::{Entry, GateEvent, Life};
+use crate::sys::process::{Child, Exit, Spawn};
+use crate::wire::channel::Channel;
+use crate::wire::message::{FromScribe, ScribeStatus, ToScribe};
+
+/// Without a sign of life for this long the record can't be trusted to go on.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A scribe that ran this long is not failing.
+const STEADY: Duration = Duration::from_secs(60);
+/// After this long without room its queue is tried again.
+const SHORT: Duration = Duration::from_millis(10);
+
+/// The scribe and its history.
+pub(super) struct Scribe {
+    running: Option<Running>,
+    alive: bool,
+    incarnation: u32,
+    deaths: u32,
+    failures: u32,
+    unsynced: u64,
+    lost_lines: u64,
+    /// Segments that it could not be given yet.
+    untold: Vec<String>,
+}
+
+struct Running {
+    child: Child,
+    line: Line<ToScribe>,
+    interest: Interest,
+    segment: String,
+    started: Instant,
+    heard: Instant,
+}
+
+impl Scribe {
+    /// None yet.
+    pub(super) fn absent() -> Scribe {
+        Scribe {
+            running: None,
+            alive: false,
+            incarnation: 0,
+            deaths: 0,
+            failures: 0,
+            unsynced: 0,
+            lost_lines: 0,
+            untold: Vec::new(),
+        }
+    }
+
+    /// Whether it gave a sign of life a moment ago.
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Whether there is a process.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Ends it.
+    pub(super) fn kill(&self) {
+        if let Some(running) = &self.running
+            && let Err(error) = running.child.signal(nix::libc::SIGKILL)
+        {
+            tracing::debug!(%error, "the scribe was gone");
+        }
+    }
+
+    /// For `peergate status`.
+    pub(super) fn status(&self) -> ScribeStatus {
+        ScribeStatus {
+            pid: self.running.as_ref().map_or(0, |running| running.child.pid()),
+            deaths: self.deaths,
+            unsynced: self.unsynced,
+            lost_lines: self.lost_lines,
+        }
+    }
+}
+
+impl Warden {
+    /// Starts a scribe and gives it all segments that are not closed.
+    ///
+    /// # Errors
+    ///
+    /// There is no segment, no descriptor or no process for it.
+    pub(super) fn start_scribe(&mut self) -> io::Result<()> {
+        let (ours, theirs) = Channel::pair()?;
+        let made = self.segments.create(Writer::Scribe)?;
+        let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
+            .argument(c"@scribe".to_owned())
+            .descriptor(theirs.as_fd())
+            .descriptor(self.diagnostics.write.as_fd())
+            .descriptor(self.diagnostics.read.as_fd());
+        if let Some(ids) = &self.identities.scribe {
+            spawn = spawn.ids(ids.clone());
+        }
+        let started = spawn.start();
+        let child = match started {
+            Ok(child) => child,
+            Err(error) => {
+                self.segments.discard(&made.name);
+                return Err(error);
+            }
+        };
+        self.scribe.incarnation = self.scribe.incarnation.wrapping_add(1);
+        self.poll.watch(&child, Source::ScribeProcess(self.scribe.incarnation), Interest::Read)?;
+        let line = Line::new(ours);
+        self.poll.watch(line.as_fd(), Source::Scribe, Interest::Read)?;
+        let (pid, now) = (child.pid(), Instant::now());
+        self.scribe.running = Some(Running {
+            child,
+            line,
+            interest: Interest::Read,
+            segment: made.name,
+            started: now,
+            heard: now,
+        });
+        self.note_scribe(pid, Life::Started);
+        let directory = Rc::new(self.segments.readable_directory()?);
+        let settings = &self.force.policy.diagnostics;
+        let start = ToScribe::Start {
+            boot: self.boot,
+            reserved: made.reserved,
+            policy: self.force.short.clone(),
+            missing: self.missing.clone(),
+            diagnostics: settings.directory.clone(),
+            level: settings.level.clone(),
+            json: settings.json,
+        };
+        self.tell_scribe(start, vec![directory, made.file]);
+        self.follow_all();
+        self.timers.after(RETRY, Due::ScribeWatch);
+        Ok(())
+    }
+
+    /// All segments that are not closed, but its own, which it writes itself.
+    fn follow_all(&mut self) {
+        let own = self.scribe.running.as_ref().map(|running| running.segment.clone());
+        let live: Vec<(String, bool)> =
+            self.segments.live().map(|(name, finished)| (name.to_owned(), finished)).collect();
+        self.scribe.untold.clear();
+        for (name, finished) in live.into_iter().filter(|(name, _)| Some(name) != own.as_ref()) {
+            self.follow(&name);
+            if finished {
+                self.tell_scribe(ToScribe::Finished { segment: name }, Vec::new());
+            }
+        }
+    }
+
+    /// Has the scribe follow a segment from now on.
+    pub(super) fn follow(&mut self, name: &str) {
+        if self.scribe.running.is_none() {
+            // It is told of all of them when it starts.
+            return;
+        }
+        match self.segments.reader(name) {
+            Ok(reader) => {
+                let follow = ToScribe::Follow { segment: name.to_owned() };
+                self.tell_scribe(follow, vec![Rc::new(reader)]);
+            }
+            Err(error) => {
+                tracing::error!(%error, segment = name, "the scribe can't be given a segment");
+                self.scribe.untold.push(name.to_owned());
+            }
+        }
+    }
+
+    /// A segment's writer is done with it.
+    pub(super) fn finished(&mut self, name: &str) {
+        self.segments.finish(name);
+        if self.scribe.running.is_some() {
+            self.tell_scribe(ToScribe::Finished { segment: name.to_owned() }, Vec::new());
+        }
+    }
+
+    /// Sends to the scribe, behind what waits already.
+    pub(super) fn tell_scribe(&mut self, message: ToScribe, descriptors: Vec<Rc<OwnedFd>>) {
+        let Some(running) = &mut self.scribe.running else { return };
+        let before = running.line.waiting();
+        let flow = running.line.post(message, descriptors);
+        if before == 0 {
+            self.scribe_flows(flow);
+        }
+    }
+
+    /// Tries what waits for it again.
+    pub(super) fn push_scribe(&mut self) {
+        let Some(running) = &mut self.scribe.running else { return };
+        if running.line.waiting() > 0 {
+            let flow = running.line.push();
+            self.scribe_flows(flow);
+        }
+    }
+
+    fn scribe_flows(&mut self, flow: io::Result<Flow>) {
+        let Some(running) = &mut self.scribe.running else { return };
+        let interest = match flow {
+            Ok(Flow::Full) => Interest::ReadWrite,
+            Ok(Flow::Sent) => Interest::Read,
+            Ok(Flow::Later) => {
+                self.timers.after(SHORT, Due::PushScribe);
+                Interest::Read
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the scribe can't be told anything any more");
+                Interest::Read
+            }
+        };
+        if std::mem::replace(&mut running.interest, interest) != interest
+            && let Err(error) = self.poll.change(running.line.as_fd(), Source::Scribe, interest)
+        {
+            tracing::debug!(%error, "the scribe is not watched any more");
+        }
+    }
+
+    /// News of the scribe's channel.
+    pub(super) fn hear_scribe(&mut self, news: News) {
+        if news.writable {
+            self.push_scribe();
+        }
+        while news.readable {
+            let Some(running) = &self.scribe.running else { return };
+            match running.line.next::<FromScribe>() {
+                Ok(Some(message)) => self.obey_scribe(message),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the scribe's channel ended");
+                    self.poll.forget(running.line.as_fd());
+                    return self.scribe.kill();
+                }
+            }
+        }
+    }
+
+    fn obey_scribe(&mut self, message: FromScribe) {
+        match message {
+            FromScribe::Alive { unsynced, lost_lines } => {
+                self.scribe.unsynced = unsynced;
+                self.scribe.lost_lines = lost_lines;
+                if let Some(running) = &mut self.scribe.running {
+                    running.heard = Instant::now();
+                }
+                self.scribe_is(true);
+            }
+            FromScribe::Failed { segment, errno } => {
+                tracing::error!(segment, errno, "the scribe can't read or sync a segment");
+                self.replace_segment(&segment);
+            }
+            FromScribe::Released { segment, bytes } => {
+                if let Err(error) = self.segments.release(&segment, bytes) {
+                    tracing::warn!(%error, segment, "a segment's unused space can't be given back");
+                }
+            }
+            FromScribe::Closed => self.closed(true),
+        }
+    }
+
+    /// Whether the record can be trusted to go on, for all lanes to know.
+    fn scribe_is(&mut self, alive: bool) {
+        if std::mem::replace(&mut self.scribe.alive, alive) == alive {
+            return;
+        }
+        if !alive {
+            tracing::error!("the scribe gives no sign of life: no request is served until it does");
+        }
+        self.roster.lanes().into_iter().for_each(|lane| self.tell_recordable(lane));
+    }
+
+    /// Once a second: whether it still gives signs of life, and what it could not be given yet.
+    pub(super) fn watch_scribe(&mut self) {
+        let Some(running) = &self.scribe.running else { return };
+        if running.heard.elapsed() >= SILENCE {
+            self.scribe_is(false);
+            self.scribe.kill();
+        }
+        for name in std::mem::take(&mut self.scribe.untold) {
+            self.follow(&name);
+        }
+        self.timers.after(RETRY, Due::ScribeWatch);
+    }
+
+    /// Its process ended.
+    pub(super) fn reap_scribe(&mut self, incarnation: u32) {
+        if incarnation != self.scribe.incarnation {
+            return;
+        }
+        let Some(running) = self.scribe.running.take() else { return };
+        let exit = match running.child.reap() {
+            Ok(Some(exit)) => exit,
+            Ok(None) => {
+                self.scribe.running = Some(running);
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the scribe's end can't be read");
+                Exit::Code(-1)
+            }
+        };
+        // What it said last may still be there.
+        while let Ok(Some(message)) = running.line.next::<FromScribe>() {
+            self.obey_scribe(message);
+        }
+        self.poll.forget(&running.child);
+        self.poll.forget(running.line.as_fd());
+        self.segments.finish(&running.segment);
+        if self.phase.is_over() {
+            return;
+        }
+        if self.phase == super::drain::Phase::Closing {
+            return self.closed(false);
+        }
+        self.scribe_is(false);
+        self.scribe.deaths += 1;
+        self.note_scribe(running.child.pid(), life(exit, false));
+        let steady = running.started.elapsed() >= STEADY;
+        self.scribe.failures = if steady { 1 } else { self.scribe.failures + 1 };
+        let wait = pause(self.scribe.failures).unwrap_or_default();
+        self.timers.after(wait, Due::ScribeStart);
+    }
+
+    /// The pause after its death is over.
+    pub(super) fn start_scribe_again(&mut self) {
+        if self.scribe.running.is_some() {
+            return;
+        }
+        if let Err(error) = self.start_scribe() {
+            tracing::error!(%error, "the scribe can't be started");
+            self.timers.after(RETRY, Due::ScribeStart);
+        }
+    }
+
+    /// Waits for the first sign of life of the scribe that was just started; only while starting.
+    ///
+    /// # Errors
+    ///
+    /// It ended, or said nothing within [`SILENCE`].
+    pub(super) fn await_scribe(&mut self) -> io::Result<()> {
+        let until = Instant::now() + SILENCE;
+        while !self.scribe.alive {
+            if Instant::now() >= until {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it gives no sign of life"));
+            }
+            for news in self.poll.wait(Some(until))? {
+                match news.source {
+                    Source::Scribe => self.hear_scribe(news),
+                    Source::ScribeProcess(_) => return Err(io::Error::other("it ended at once")),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_scribe(&mut self, pid: u32, event: Life) {
+        self.record.note(&Entry::Gate(GateEvent { role: "scribe", uid: None, pid, event, live: &[] }));
+    }
+}
