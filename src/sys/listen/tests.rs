@@ -13,7 +13,7 @@ use crate::sys::receive::receive;
 use crate::sys::testing::{STRANGER, change_mode, change_owner, directory, fork, is_root, mode, turns};
 
 fn wanted(path: &Path) -> Wanted<'_> {
-    Wanted { path, mode: 0o660, gid: None }
+    Wanted { path, mode: 0o660, uid: None, gid: None }
 }
 
 /// Which rule of the path was broken.
@@ -44,7 +44,7 @@ fn listener_has_mode_group_and_directory_as_asked_under_any_umask() {
         let child = fork(&[], || {
             crate::sys::umask(mask);
             let gid = is_root("another group").then_some(STRANGER);
-            let _listener = Listener::bind(&Wanted { path: &path, mode: 0o660, gid }).unwrap();
+            let _listener = Listener::bind(&Wanted { path: &path, mode: 0o660, uid: None, gid }).unwrap();
             let socket = fs::symlink_metadata(&path).unwrap();
             assert!(socket.file_type().is_socket());
             assert_eq!((mode(&path), mode(&here.join("run"))), (0o660, 0o711));
@@ -291,7 +291,7 @@ fn handed_over_socket_with_wrong_name_mode_or_group_is_refused() {
     assert_eq!(rule(adopt(&wanted(&path))), Rule::Mode { found: 0o666, wanted: 0o660 });
     change_mode(&path, 0o660);
     let gid = fs::metadata(&path).unwrap().gid();
-    let other = Wanted { path: &path, mode: 0o660, gid: Some(gid + 1) };
+    let other = Wanted { path: &path, mode: 0o660, uid: None, gid: Some(gid + 1) };
     assert_eq!(rule(adopt(&other)), Rule::Group { found: gid, wanted: gid + 1 });
     change_mode(&here, 0o777);
     assert_eq!(rule(adopt(&wanted(&path))), Rule::Writable { mode: 0o777 });

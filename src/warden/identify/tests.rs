@@ -27,7 +27,7 @@ struct Place {
 fn place() -> Place {
     let (keep, here) = directory();
     let path = here.join("a.sock");
-    let listener = Listener::bind(&Wanted { path: &path, mode: 0o666, gid: None }).unwrap();
+    let listener = Listener::bind(&Wanted { path: &path, mode: 0o666, uid: None, gid: None }).unwrap();
     Place { listener, path, _keep: keep }
 }
 
