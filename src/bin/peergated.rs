@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match asked(Parser::from_env()) {
         Ok(asked) => run(asked),
         Err(error) => {
-            complain(format!("{error}; `peergated --help` shows what there is"));
+            complain(format!("{error}; say `--policy FILE` or `--demo`; `peergated --help` shows what there is"));
             ExitCode::from(USAGE)
         }
     }

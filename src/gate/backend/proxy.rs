@@ -230,7 +230,7 @@ impl Relay {
                     Framing::Length(length) => SizeHint::with_exact(length),
                     _ => SizeHint::default(),
                 };
-                Answer::Relayed(Box::new(Relayed { relay: self, size }))
+                Answer::Relayed(Box::new(Relayed { relay: self, size, failed: None }))
             }
         };
         Ok(response)
@@ -261,6 +261,7 @@ impl Relay {
 pub(in crate::gate) struct Relayed {
     relay: Relay,
     size: SizeHint,
+    failed: Option<Refusal>,
 }
 
 impl Relayed {
@@ -270,6 +271,9 @@ impl Relayed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Refusal>>> {
+        if let Some(refusal) = self.failed {
+            return Poll::Ready(Some(Err(refusal)));
+        }
         if self.relay.link.is_none() {
             return Poll::Ready(None);
         }
@@ -289,15 +293,18 @@ impl Relayed {
                 self.relay.link = None;
                 Poll::Ready(None)
             }
-            Ok(Event::Head(_) | Event::NeedMore | Event::Closed) => self.fail(Refusal::BackendGarbage),
-            Err(refusal) => self.fail(refusal),
+            Ok(Event::Head(_) | Event::NeedMore | Event::Closed) => self.fail(cx, Refusal::BackendGarbage),
+            Err(refusal) => self.fail(cx, refusal),
         }
     }
 
-    fn fail(&mut self, refusal: Refusal) -> Poll<Option<Result<Bytes, Refusal>>> {
+    /// Fails at the next turn: hyper throws away what it has not written yet, so let it write that first.
+    fn fail(&mut self, cx: &mut Context<'_>, refusal: Refusal) -> Poll<Option<Result<Bytes, Refusal>>> {
         self.relay.link = None;
         self.relay.connection.fail(refusal);
-        Poll::Ready(Some(Err(refusal)))
+        self.failed = Some(refusal);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Exact where the answer has a Content-Length.

@@ -154,7 +154,9 @@ impl Head {
         let lines = draft.finish(raw)?;
         let fields = Fields::new(raw, lines)?;
         let host = draft.host.ok_or(Refusal::HostMissing)?;
-        if !is_host(host.of(&fields.text).as_bytes()) {
+        // An empty one says that the target has no authority (RFC 9112 §3.2); Docker's client sends it with upgrades.
+        let named = host.of(&fields.text).as_bytes();
+        if !named.is_empty() && !is_host(named) {
             return Err(Refusal::HostSyntax);
         }
         let http10 = line.version == Version::Http10;
