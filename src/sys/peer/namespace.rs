@@ -105,3 +105,26 @@ fn overflow(which: &str) -> io::Result<u32> {
     let text = std::fs::read_to_string(format!("/proc/sys/kernel/overflow{which}"))?;
     text.trim().parse().map_err(|_no_number| io::ErrorKind::InvalidData.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sys::peer::{Process, pidfd, real_uid};
+
+    #[test]
+    fn older_kernels_ways_answer_like_the_newer_ones() {
+        let (a, _b) = UnixStream::pair().unwrap();
+        let Ok(pidfd) = pidfd(&a) else { return };
+        let pid = std::process::id().cast_signed();
+        let own = OwnNamespaces::read().unwrap();
+        assert_eq!(own.shared_by_pid(pid), Ok(true));
+        assert_eq!(own.shared_by(pidfd.as_fd(), pid), Some(true));
+        let (uid, euid) = (nix::unistd::getuid().as_raw(), nix::unistd::geteuid().as_raw());
+        assert_eq!(Process::open(pidfd.as_fd(), pid).unwrap().uids(), Some((uid, euid)));
+        assert_eq!(real_uid(pidfd.as_fd(), pid, euid), Some(uid));
+        assert_eq!(real_uid(pidfd.as_fd(), pid, euid + 1), None);
+    }
+}
