@@ -57,7 +57,7 @@ impl Head {
             if value.bytes().all(|b| matches!(b, b' '..=b'~')) {
                 line(name, value, out);
             } else {
-                line(name, &Visible(value.as_bytes()).to_string(), out);
+                line(name, &Escaped(value.as_bytes()).to_string(), out);
             }
         }
         framing(self.framing(), out);
