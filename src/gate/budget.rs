@@ -98,9 +98,15 @@ impl Budgets {
 
     /// Whether `uid` may have one more decision now, at `log_bytes` of records.
     #[must_use]
-    pub fn admit(&mut self, uid: u32, stranger: bool, log_bytes: u64, limits: &Limits, now: Timestamp) -> bool {
-        let rate =
-            if stranger { limits.stranger_decisions_per_s } else { limits.decisions_per_s };
+    pub fn admit(
+        &mut self,
+        uid: u32,
+        stranger: bool,
+        log_bytes: u64,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> bool {
+        let rate = if stranger { limits.stranger_decisions_per_s } else { limits.decisions_per_s };
         let bytes = limits.log_bytes_per_s;
         let account = self.account(uid, limits, now);
         account.decisions.take(1, u64::from(rate), now.micros())
@@ -183,10 +189,7 @@ mod tests {
         assert_eq!(deny(Refusal::HostTwice, 4), Denying::Counted);
         let repeated = budgets.take_repeated(at(5));
         let brief: Vec<_> = repeated.iter().map(|r| (r.refusal, r.count, r.first, r.last)).collect();
-        assert_eq!(
-            brief,
-            [(Refusal::NoRoute, 2, at(2), at(3)), (Refusal::HostTwice, 1, at(4), at(4))]
-        );
+        assert_eq!(brief, [(Refusal::NoRoute, 2, at(2), at(3)), (Refusal::HostTwice, 1, at(4), at(4))]);
         assert!(!budgets.has_repeated());
     }
 

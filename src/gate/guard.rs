@@ -79,7 +79,8 @@ impl Guarded {
         let policy = in_force.decider.policy();
         let browsers = policy.listener(connection.listener).is_some_and(|listener| listener.browsers);
         connection.expect(Phase::Idle, policy.limits.idle_ms);
-        let guard = RequestGuard::new(HeadLimits::new(&policy.limits, browsers, Arc::clone(&in_force.methods)));
+        let guard =
+            RequestGuard::new(HeadLimits::new(&policy.limits, browsers, Arc::clone(&in_force.methods)));
         Guarded {
             socket,
             guard,
@@ -288,7 +289,11 @@ fn judge_sender(connection: &Connection, received: &Received) -> Result<usize, R
 }
 
 impl Read for Guarded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(this.poll_ready(cx))?;
         let rest = this.ready.get(this.ready_at..).unwrap_or_default();

@@ -265,7 +265,10 @@ pub(in crate::gate) struct Relayed {
 impl Relayed {
     /// The next bytes; `None` at the end. An error ends the caller's connection: an answer that has begun can't
     /// be taken back.
-    pub(in crate::gate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
+    pub(in crate::gate) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Refusal>>> {
         if self.relay.link.is_none() {
             return Poll::Ready(None);
         }
