@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +46,15 @@ impl Channel {
     /// What `fcntl(F_DUPFD_CLOEXEC)` answered.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
+    }
+
+    /// One end of a new one whose other end the listener at `path` gets.
+    ///
+    /// # Errors
+    ///
+    /// What `connect(2)` answered.
+    pub fn connect(path: &Path) -> io::Result<Channel> {
+        Ok(Channel { fd: datagram::connect(path)? })
     }
 
     /// Sends one message. Without descriptors this is `send(2)`; only with them `sendmsg(2)`.
