@@ -7,8 +7,8 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, RestrictionStatus,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -98,14 +98,18 @@ fn one_thread() -> Result<(), Unconfined> {
     let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")).map(str::trim);
     match threads {
         Some("1") => Ok(()),
-        found => Err(Unconfined { step: STEP, why: format!("1 is needed, {} found", found.unwrap_or("none")) }),
+        found => {
+            Err(Unconfined { step: STEP, why: format!("1 is needed, {} found", found.unwrap_or("none")) })
+        }
     }
 }
 
 fn narrow() -> Result<(), Unconfined> {
     prctl::set_no_new_privs().at("forbidding new rights")?;
     prctl::set_dumpable(false).at("forbidding to be looked into")?;
-    for set in [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective, caps::CapSet::Permitted] {
+    for set in
+        [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective, caps::CapSet::Permitted]
+    {
         caps::clear(None, set).at("dropping capabilities")?;
         let left = caps::read(None, set).at("dropping capabilities")?;
         if !left.is_empty() {
@@ -146,7 +150,9 @@ fn landlock(rules: RulesetCreated) -> Result<(), Unconfined> {
 fn nothing_opens(path: &str) -> Result<(), Unconfined> {
     match open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
         Err(Errno::EACCES) => Ok(()),
-        Err(errno) => Err(Unconfined { step: LANDLOCK, why: format!("probing {path} gave {}", errno.desc()) }),
+        Err(errno) => {
+            Err(Unconfined { step: LANDLOCK, why: format!("probing {path} gave {}", errno.desc()) })
+        }
         Ok(_open) => Err(Unconfined { step: LANDLOCK, why: format!("{path} can still be opened") }),
     }
 }

@@ -23,10 +23,7 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = Refusal;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         match self.get_mut() {
             Answer::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Answer::Relayed(relayed) => match ready!(relayed.poll_data(cx)) {
@@ -86,7 +83,8 @@ mod tests {
     use crate::model::ids::{BootId, ConnectionId};
 
     fn text(refused: Refusal, help: Option<&str>) -> (u16, serde_json::Value) {
-        let id = RequestId { connection: ConnectionId { boot: BootId::from_random(7), number: 4 }, number: 2 };
+        let id =
+            RequestId { connection: ConnectionId { boot: BootId::from_random(7), number: 4 }, number: 2 };
         let response = refusal(id, refused, help);
         let status = response.status().as_u16();
         let Answer::Whole(Some(body)) = response.into_body() else { panic!("a whole body") };

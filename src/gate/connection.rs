@@ -277,11 +277,8 @@ impl Connection {
             return;
         }
         let subject = self.subject(&policy);
-        let asked = Asked {
-            method: &running.method,
-            target: &running.target,
-            upgrade: running.upgrade.as_deref(),
-        };
+        let asked =
+            Asked { method: &running.method, target: &running.target, upgrade: running.upgrade.as_deref() };
         if let Verdict::Deny(_) = policy.decider.decide(self.listener, &subject.1, &asked) {
             self.end(End::RefusedByReload);
         }
@@ -444,7 +441,10 @@ pub(super) async fn run(connection: Rc<Connection>, socket: UnixStream) {
 }
 
 /// Waits for `future` while the connection may go on; `Err` where it was ended from outside.
-pub(super) async fn unless_ended<F: Future>(connection: &Connection, future: F) -> Result<F::Output, Outcome> {
+pub(super) async fn unless_ended<F: Future>(
+    connection: &Connection,
+    future: F,
+) -> Result<F::Output, Outcome> {
     let mut future = std::pin::pin!(future);
     poll_fn(|context| {
         connection.remember(context.waker());

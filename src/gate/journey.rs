@@ -106,7 +106,8 @@ impl Traveller<'_> {
                     Err(proxy::Unsent::Stale(payload)) => {
                         // The kept connection was closed under us and nothing of an answer came: once more.
                         let link = self.connect(&receipt).await?;
-                        let again = proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
+                        let again =
+                            proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
                         again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
                     }
                     Err(unsent) => Err(Stop::Failed(unsent.refusal())),
@@ -273,7 +274,9 @@ impl Traveller<'_> {
     }
 
     fn keep_or_close(&self, mut response: Response<Answer>) -> Response<Answer> {
-        if self.connection.last_request(&self.policy) && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        if self.connection.last_request(&self.policy)
+            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+        {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -180,7 +180,8 @@ fn broken_protocol(what: &'static str) -> io::Error {
 
 fn in_force(descriptor: BorrowedFd<'_>, generation: Generation) -> io::Result<InForce> {
     let bytes = sys::memfd::read_sealed(descriptor, POLICY_MAX)?;
-    let policy = Policy::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let policy =
+        Policy::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     if let Err(error) = diagnostics::adjust(&policy.diagnostics.level, policy.diagnostics.json) {
         tracing::warn!("{error}");
     }

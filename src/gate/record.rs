@@ -47,13 +47,7 @@ impl Recorder {
         missing: Vec<String>,
         hash_key: &[u8; 32],
     ) -> Recorder {
-        Recorder {
-            log: Log::new(segment, reserved),
-            boot,
-            uid,
-            missing,
-            secrets: Secrets::new(hash_key),
-        }
+        Recorder { log: Log::new(segment, reserved), boot, uid, missing, secrets: Secrets::new(hash_key) }
     }
 
     /// Notes the segment's `open`.

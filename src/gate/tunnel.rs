@@ -65,7 +65,8 @@ impl Tunnel {
                     |cx, bytes| poll_write(socket, cx, bytes),
                     || {
                         // The caller may be gone, and then needs no end of stream.
-                        nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write).ok();
+                        nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write)
+                            .ok();
                     },
                 )?;
                 // A backend that is done has nothing more to hear: Docker ends an exec so.
@@ -88,7 +89,11 @@ impl Tunnel {
     }
 }
 
-fn poll_write(socket: &tokio::net::UnixStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+fn poll_write(
+    socket: &tokio::net::UnixStream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
     loop {
         std::task::ready!(socket.poll_write_ready(cx))?;
         match socket.try_write(bytes) {

@@ -164,8 +164,7 @@ impl Listener {
 
         let refuse = |step| move |errno| Judged::kernel(wanted.path, step, errno);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Unix, kind, flags, None)
-            .map_err(refuse("make a socket for"))?;
+        let fd = socket(AddressFamily::Unix, kind, flags, None).map_err(refuse("make a socket for"))?;
         // Restrict.
         fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR).map_err(refuse("restrict"))?;
         bind(fd.as_raw_fd(), &address_in(&directory, name)?).map_err(refuse("bind"))?;
@@ -175,7 +174,8 @@ impl Listener {
             Listener { fd, name: Some(Name { directory, name: name.to_owned(), bound, _lock: lock }) };
         judge_fresh(wanted.path, &bound)?;
         // Own, group before mode: the group's bits must not be there for another group.
-        trusted::own(handle.as_fd(), wanted.uid, wanted.gid).map_err(refuse("give its owner and group to"))?;
+        trusted::own(handle.as_fd(), wanted.uid, wanted.gid)
+            .map_err(refuse("give its owner and group to"))?;
         trusted::chmod(handle.as_fd(), wanted.mode).map_err(refuse("give its mode to"))?;
         // Verify, by the name's own handle and not by the socket's.
         let now = nix::sys::stat::fstat(&handle).map_err(refuse("look at"))?;
@@ -313,3 +313,6 @@ fn same_as_bound(fd: BorrowedFd<'_>, path: &Path, at_path: &FileStat) -> Result<
     }
     Err(Judged::kernel(path, "find our own socket at", Errno::ESTALE))
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,8 +103,7 @@ impl<'a> Spawn<'a> {
     ///
     /// The step that failed and the kernel's answer; nothing runs then.
     pub fn start(self) -> io::Result<Child> {
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
+        let (failure, low) = pipe2(OFlag::O_CLOEXEC)?;
         // Copies above every final number, so that placing one never overwrites another that is still needed.
         let above = FIRST + RawFd::try_from(self.descriptors.len()).map_err(io::Error::other)?;
         let lift = |fd: BorrowedFd<'_>| -> io::Result<OwnedFd> {
@@ -112,8 +111,11 @@ impl<'a> Spawn<'a> {
             // SAFETY: fcntl has just made this descriptor, and nobody else knows its number.
             Ok(unsafe { OwnedFd::from_raw_fd(raw) })
         };
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         let null = lift(null.as_fd())?;
-        let report = lift(report.as_fd())?;
+        let report = lift(low.as_fd())?;
+        // As long as a writing end is open here, the pipe does not end.
+        drop(low);
         let executable = lift(self.executable)?;
         let lifted = self.descriptors.iter().map(|fd| lift(*fd)).collect::<io::Result<Vec<OwnedFd>>>()?;
         let descriptors: Vec<RawFd> = lifted.iter().map(AsRawFd::as_raw_fd).collect();
@@ -256,3 +258,6 @@ impl AsFd for Child {
         self.pidfd.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

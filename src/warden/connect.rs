@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, setsockopt,
-    socket, sockopt,
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt,
+    setsockopt, socket, sockopt,
 };
 
 use super::grant::Grant;
@@ -140,7 +140,8 @@ impl Warden {
         self.poll.forget(socket);
         match getsockopt(socket, sockopt::SocketError) {
             Ok(0) => {
-                if let Some(Pending { grant, how: How::Tcp(socket) }) = self.connects.pending.remove(&connect) {
+                if let Some(Pending { grant, how: How::Tcp(socket) }) = self.connects.pending.remove(&connect)
+                {
                     self.answer_open(&grant, Ok(socket));
                 }
             }
@@ -161,9 +162,8 @@ impl Warden {
 
     /// Another policy came into force while backends were being connected.
     pub(super) fn judge_connects_again(&mut self) {
-        let lost = |(connect, pending): (&u32, &Pending)| {
-            (!self.still_granted(&pending.grant)).then_some(*connect)
-        };
+        let lost =
+            |(connect, pending): (&u32, &Pending)| (!self.still_granted(&pending.grant)).then_some(*connect);
         let lost: Vec<u32> = self.connects.pending.iter().filter_map(lost).collect();
         lost.into_iter().for_each(|connect| self.fail_connect(connect, Refusal::RefusedByReload));
     }
@@ -248,7 +248,10 @@ mod tests {
 
     #[test]
     fn tcp_only_loopback_is_connected_to() {
-        assert_eq!(begin_tcp("192.0.2.1:80".parse().unwrap()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            begin_tcp("192.0.2.1:80".parse().unwrap()).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (socket, _stands) = begin_tcp(listener.local_addr().unwrap()).unwrap();
         assert!(getsockopt(&socket, sockopt::TcpNoDelay).unwrap());

@@ -83,7 +83,9 @@ impl Warden {
         lane.connections = lane.connections.saturating_sub(1);
         // One that the gate has not heard of yet needs no word about its end.
         let unheard = lane.line.waiting() > 0
-            && lane.line.take_back(|said| matches!(said, ToGate::Connection { number: n, .. } if *n == number));
+            && lane
+                .line
+                .take_back(|said| matches!(said, ToGate::Connection { number: n, .. } if *n == number));
         if !unheard {
             self.tell_lane(lane_id, ToGate::Ended { number }, Vec::new());
         }

@@ -39,7 +39,8 @@ const READY: u16 = 20_000;
 pub fn run(environment: &Environment) -> io::Result<ExitCode> {
     let signals = Signals::take()?;
     let place = Place::make(environment)?;
-    let policy = loader::load(&place.policy, Some(&place.directory), environment).map_err(io::Error::other)?;
+    let policy =
+        loader::load(&place.policy, Some(&place.directory), environment).map_err(io::Error::other)?;
     let mut daemon = Daemon::start(&place)?;
     daemon.await_ready(&signals)?;
     introduce(&policy, &ask_status(&policy)?)?;

@@ -285,7 +285,8 @@ impl Warden {
     /// Lets a gate go that has had nothing to do for long enough.
     pub(super) fn retire_if_idle(&mut self, number: u32) {
         let wait = Duration::from_millis(self.force.policy.limits.gate_idle_ms.into());
-        let Some(since) = self.roster.gate(number).filter(|gate| !gate.leaving).and_then(|gate| gate.idle_since)
+        let Some(since) =
+            self.roster.gate(number).filter(|gate| !gate.leaving).and_then(|gate| gate.idle_since)
         else {
             return;
         };

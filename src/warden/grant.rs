@@ -40,7 +40,8 @@ impl Warden {
         backend: BackendId,
         generation: Generation,
     ) {
-        let Some(connection) = self.connections.get(number).filter(|connection| connection.lane == Some(lane))
+        let Some(connection) =
+            self.connections.get(number).filter(|connection| connection.lane == Some(lane))
         else {
             // The caller left while the question was on its way, or the gate speaks for somebody else's.
             tracing::debug!(?lane, number, "a backend was asked for a connection that is not there");
@@ -48,17 +49,8 @@ impl Warden {
         };
         let (uid, listener) = (connection.caller.peer.uid, connection.listener);
         let (named, judged) = self.judge_backend(listener, number, backend, generation);
-        let id = RequestId {
-            connection: ConnectionId { boot: self.boot, number },
-            number: request,
-        };
-        let entry = GrantEntry {
-            id,
-            uid,
-            backend: &named,
-            policy: &self.force.short,
-            refused: judged.err(),
-        };
+        let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
+        let entry = GrantEntry { id, uid, backend: &named, policy: &self.force.short, refused: judged.err() };
         let backend = match judged {
             Ok(backend) => backend,
             Err(refusal) => {
@@ -93,7 +85,8 @@ impl Warden {
             return (String::new(), Err(Refusal::RefusedByReload));
         };
         // Where the lane judged by an older policy, whatever is not allowed now was taken away by the reload.
-        let denial = if generation == self.force.generation { Refusal::NotAllowed } else { Refusal::RefusedByReload };
+        let denial =
+            if generation == self.force.generation { Refusal::NotAllowed } else { Refusal::RefusedByReload };
         let judged = match self.connections.get(number) {
             None => Err(denial),
             Some(connection) if connection.opening >= OPENING => Err(Refusal::RateLimited),

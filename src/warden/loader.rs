@@ -38,7 +38,9 @@ pub fn run(file: &Path, runtime: Option<&Path>, environment: &Environment, chann
     let (answer, memory) = match seal(file, runtime, environment) {
         Ok((free_ids, memory)) => (FromLoader::Loaded { free_ids }, Some(memory)),
         Err(mut why) => {
-            why.truncate((0..=WHY_MAX.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0));
+            why.truncate(
+                (0..=WHY_MAX.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0),
+            );
             (FromLoader::Refused { why }, None)
         }
     };
@@ -50,7 +52,11 @@ pub fn run(file: &Path, runtime: Option<&Path>, environment: &Environment, chann
     }
 }
 
-fn seal(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<(Vec<u32>, OwnedFd), String> {
+fn seal(
+    file: &Path,
+    runtime: Option<&Path>,
+    environment: &Environment,
+) -> Result<(Vec<u32>, OwnedFd), String> {
     let policy = load(file, runtime, environment)?;
     let named = policy.daemon.gate_user.is_some() && policy.daemon.scribe_user.is_some();
     let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids() };

@@ -75,8 +75,11 @@ impl Environment {
 
     /// The variables that the loader needs to say where a user's daemon lives.
     pub(super) fn places(&self) -> Vec<CString> {
-        let places =
-            [("XDG_RUNTIME_DIR", &self.runtime_directory), ("XDG_STATE_HOME", &self.state_home), ("HOME", &self.home)];
+        let places = [
+            ("XDG_RUNTIME_DIR", &self.runtime_directory),
+            ("XDG_STATE_HOME", &self.state_home),
+            ("HOME", &self.home),
+        ];
         let variable = |(name, value): (&str, &Option<PathBuf>)| {
             let mut variable = format!("{name}=").into_bytes();
             variable.extend(value.as_ref()?.as_os_str().as_bytes());

@@ -165,8 +165,7 @@ impl Poll {
                 // One more millisecond, because a timeout that is rounded down comes too early and spins.
                 let left = at.saturating_duration_since(Instant::now());
                 let millis = if left.is_zero() { 0 } else { left.as_millis() + 1 };
-                EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX))
-                    .unwrap_or(EpollTimeout::MAX)
+                EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::MAX)
             }
         };
         let count = match self.epoll.wait(&mut self.buffer, timeout) {
@@ -257,7 +256,10 @@ mod tests {
         timers.at(now, "first");
         timers.at(now, "second");
         assert_eq!(timers.next(), Some(now));
-        assert_eq!([timers.take(now), timers.take(now), timers.take(now)], [Some("first"), Some("second"), None]);
+        assert_eq!(
+            [timers.take(now), timers.take(now), timers.take(now)],
+            [Some("first"), Some("second"), None]
+        );
         assert_eq!(timers.next(), Some(now + Duration::from_secs(9)));
     }
 

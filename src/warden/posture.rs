@@ -29,7 +29,9 @@ impl Identities {
             user.map(|(uid, gid)| Ids { uid: uid.raw(), gid: gid.raw(), groups: Vec::new() })
         };
         let bare = |place: usize| {
-            let id = *free.get(place).ok_or("there is no free id for a role; make the users `peergate-gate` and `peergate-scribe`")?;
+            let id = *free.get(place).ok_or(
+                "there is no free id for a role; make the users `peergate-gate` and `peergate-scribe`",
+            )?;
             Ok::<Ids, String>(Ids { uid: id, gid: id, groups: Vec::new() })
         };
         let (gate, scribe) = (named(policy.daemon.gate_user), named(policy.daemon.scribe_user));

@@ -103,7 +103,9 @@ impl Warden {
     fn check_unchanged(&self, loaded: Loaded) -> Result<Loaded, String> {
         match only_a_restart(&self.force.policy, &loaded.policy) {
             None => Ok(loaded),
-            Some(what) => Err(format!("{what} can only be changed by a restart; the old policy stays in force")),
+            Some(what) => {
+                Err(format!("{what} can only be changed by a restart; the old policy stays in force"))
+            }
         }
     }
 
@@ -151,7 +153,8 @@ impl Warden {
 /// What two policies differ in that only a restart can change.
 fn only_a_restart(old: &Policy, new: &Policy) -> Option<&'static str> {
     let places = |policy: &Policy| -> Vec<_> {
-        let place = |l: &crate::policy::Listener| (l.name.clone(), l.path.clone(), l.owner_uid, l.owner_gid, l.mode);
+        let place =
+            |l: &crate::policy::Listener| (l.name.clone(), l.path.clone(), l.owner_uid, l.owner_gid, l.mode);
         policy.listeners.iter().map(place).collect()
     };
     if old.audit != new.audit {

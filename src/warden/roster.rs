@@ -182,7 +182,8 @@ impl Roster {
             }
         } else {
             slot.deaths += 1;
-            slot.failures = if now.saturating_duration_since(gate.started) >= STEADY { 0 } else { slot.failures + 1 };
+            slot.failures =
+                if now.saturating_duration_since(gate.started) >= STEADY { 0 } else { slot.failures + 1 };
             slot.not_before = pause(slot.failures).map(|pause| now + pause);
         }
         Some(gate)
@@ -237,7 +238,10 @@ impl Roster {
     pub(super) fn lanes(&self) -> Vec<LaneId> {
         let of = |(number, gate): (&u32, &Gate)| {
             let gate_number = *number;
-            (0_u16..).zip(&gate.lanes).map(move |(lane, _)| LaneId { gate: gate_number, lane }).collect::<Vec<_>>()
+            (0_u16..)
+                .zip(&gate.lanes)
+                .map(move |(lane, _)| LaneId { gate: gate_number, lane })
+                .collect::<Vec<_>>()
         };
         self.gates.iter().flat_map(of).collect()
     }

@@ -102,7 +102,8 @@ impl Segments {
         self.made += 1;
         let name = name(Timestamp::now(), self.boot, writer, self.made);
         let flags = OFlag::O_APPEND | OFlag::O_WRONLY;
-        let file = self.directory.create_file(OsStr::new(&name), flags, 0o640, None, self.readers).map_err(plain)?;
+        let file =
+            self.directory.create_file(OsStr::new(&name), flags, 0o640, None, self.readers).map_err(plain)?;
         let file = Rc::new(file);
         let segment = Segment {
             file: Rc::clone(&file),
@@ -141,7 +142,8 @@ impl Segments {
         if segment.reserved > 0 {
             // Ahead of a fast writer by more, of a slow one by less.
             let soon = segment.reserved_at.elapsed() < SOON;
-            segment.step = if soon { (segment.step * 2).min(STEP_MAX) } else { (segment.step / 2).max(FIRST) };
+            segment.step =
+                if soon { (segment.step * 2).min(STEP_MAX) } else { (segment.step / 2).max(FIRST) };
         }
         let used = used.min(segment.reserved);
         let upto = (used + segment.step).max(segment.reserved + FIRST).min(size);

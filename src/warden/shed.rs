@@ -105,9 +105,8 @@ impl Callers {
             return Told::Alone;
         }
         let at = Timestamp::now();
-        let same = |kind: &&mut Repeated| {
-            kind.uid == uid && kind.listener == listener && kind.refusal == refusal
-        };
+        let same =
+            |kind: &&mut Repeated| kind.uid == uid && kind.listener == listener && kind.refusal == refusal;
         if let Some(kind) = self.repeated.iter_mut().find(same) {
             kind.count += 1;
             kind.last = at;

@@ -209,7 +209,8 @@ fn assemble(
     if log.segments.unreserved() {
         missing.push("reservation".to_owned());
     }
-    let nowhere = open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
+    let nowhere =
+        open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
     Ok(Warden {
         boot: ground.boot,
         executable: ground.executable,

@@ -135,7 +135,9 @@ async fn routes(Extension(asking): Extension<Asking>) -> Response<Body> {
 
 /// `GET /_peergate/health`: 200 while requests can be recorded. (While they can't, no request gets this far.)
 async fn health(Extension(asking): Extension<Asking>) -> Response<Body> {
-    answer(&json!({ "status": if asking.recordable { "ok" } else { "not recordable" }, "policy": &*asking.policy }))
+    answer(
+        &json!({ "status": if asking.recordable { "ok" } else { "not recordable" }, "policy": &*asking.policy }),
+    )
 }
 
 fn known<T>(attr: &Attr<T>, show: impl FnOnce(&T) -> Value) -> Value {

@@ -58,7 +58,11 @@ impl Link {
     }
 
     /// Reads some bytes; 0 at the end of the stream.
-    pub(in crate::gate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(in crate::gate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.socket.poll_read_ready(cx))?;
             match guard.try_io(|socket| Ok(nix::unistd::read(socket.get_ref(), into)?)) {

@@ -249,6 +249,7 @@ impl Relay {
         self.connection.answered(Outcome::Completed);
         if let Some(link) = self.link.take()
             && self.upload.is_done()
+            && matches!(self.guard.step(), Ok(Event::End))
             && self.guard.is_reusable()
         {
             *self.connection.kept.borrow_mut() = Some(link.keep());
@@ -265,7 +266,10 @@ pub(in crate::gate) struct Relayed {
 impl Relayed {
     /// The next bytes; `None` at the end. An error ends the caller's connection: an answer that has begun can't
     /// be taken back.
-    pub(in crate::gate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
+    pub(in crate::gate) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Refusal>>> {
         if self.relay.link.is_none() {
             return Poll::Ready(None);
         }
@@ -273,6 +277,10 @@ impl Relayed {
             Ok(Event::Body(count)) => {
                 let bytes = Bytes::copy_from_slice(self.relay.guard.body());
                 self.relay.guard.consume(count);
+                // Where the length is known, hyper asks for nothing behind the last byte.
+                if let Ok(Event::End) = self.relay.guard.step() {
+                    self.relay.finish();
+                }
                 self.relay.connection.count_out(bytes.len() as u64);
                 Poll::Ready(Some(Ok(bytes)))
             }

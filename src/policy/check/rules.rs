@@ -12,7 +12,7 @@ use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::method::Method;
 
-/// Names of a `query`: the decision keeps one bit for each.
+/// Names of a `query`: each name of a request is compared with each.
 const MOST_QUERY_NAMES: usize = 64;
 const MOST_PATTERNS: usize = 256;
 const HELP_BYTES: usize = 512;
@@ -214,7 +214,6 @@ impl<'c, N: Names> Checker<'c, '_, N> {
     }
 
     fn check_method(&mut self, text: &At<String>, pattern: &Pattern) {
-        const USUAL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
         let Some(method) = pattern.method() else { return };
         let known = Method::parse(method.as_bytes()).is_ok_and(|method| method.is_known());
         if known || self.methods.iter().any(|extra| extra == method) {
@@ -222,7 +221,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         }
         let span = self.problems.part(text, 0..method.len());
         let message = format!("the method {} is not known", quoted(method));
-        match super::super::near::nearest(method, USUAL) {
+        match super::super::near::nearest(method, Method::KNOWN.iter().map(Method::as_str)) {
             Some(near) => self.problems.add_help(span, message, format!("did you mean `{near}`?")),
             None => {
                 let help = format!("to take it, name it: `methods = [\"{method}\"]` in `[daemon]`");
