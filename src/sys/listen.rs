@@ -98,12 +98,8 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // Display already says what the judgement says.
-        None
-    }
-}
+// No `source`: Display says what the judgement says.
+impl std::error::Error for Refused {}
 
 /// A listening socket: non-blocking, close-on-exec, SO_PASSCRED (which its connections inherit). Dropping one
 /// that was bound here removes its name, where that is still ours, and then its lock.
