@@ -27,6 +27,9 @@ mod lane;
 mod record;
 mod tunnel;
 
+#[cfg(test)]
+mod tests;
+
 use std::process::ExitCode;
 
 use crate::confine;

@@ -69,8 +69,8 @@ fn serve() -> io::Result<()> {
 
 /// Gives up every right but to the audit directory and the diagnostics directory. Here, and nowhere later:
 /// threads inherit only what was given up before they began.
-fn confine(_directory: &OwnedFd, _diagnostics: Option<&str>) -> io::Result<()> {
-    Ok(())
+fn confine(directory: &OwnedFd, diagnostics: Option<&str>) -> io::Result<()> {
+    crate::confine::enter_scribe(directory.as_fd(), diagnostics).map_err(io::Error::other)
 }
 
 /// A directory that can't be used is no reason to be silent, nor to stop.

@@ -26,4 +26,7 @@ pub mod reactor;
 pub mod receive;
 pub mod trusted;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use limits::{random, umask};

@@ -39,7 +39,7 @@ impl Bucket {
 
 /// Denials of one kind that were answered but not recorded one by one.
 #[derive(Debug, Clone)]
-pub struct Repeated {
+pub(super) struct Repeated {
     /// The caller's uid.
     pub uid: u32,
     /// The listener's place.
@@ -72,7 +72,7 @@ impl Account {
 /// How a denial is to be written down.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denying {
+pub(super) enum Denying {
     /// By a record of its own.
     Record,
     /// It was added to a count that is recorded within a second.
@@ -81,7 +81,7 @@ pub enum Denying {
 
 /// The budgets of one lane.
 #[derive(Debug, Default)]
-pub struct Budgets {
+pub(super) struct Budgets {
     accounts: HashMap<u32, Account>,
     repeated: Vec<Repeated>,
 }
@@ -98,7 +98,7 @@ impl Budgets {
 
     /// Whether `uid` may have one more decision now, at `log_bytes` of records.
     #[must_use]
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         uid: u32,
         stranger: bool,
@@ -114,7 +114,7 @@ impl Budgets {
     }
 
     /// Says how a denial is to be written down, and counts it where it gets no record of its own.
-    pub fn deny(
+    pub(super) fn deny(
         &mut self,
         uid: u32,
         listener: u16,
@@ -151,20 +151,20 @@ impl Budgets {
     /// What was counted since the last call, for `repeat` records. Accounts that nobody used for a minute go:
     /// a bucket is full again long before.
     #[must_use]
-    pub fn take_repeated(&mut self, now: Timestamp) -> Vec<Repeated> {
+    pub(super) fn take_repeated(&mut self, now: Timestamp) -> Vec<Repeated> {
         const KEPT_US: u64 = 60_000_000;
         self.accounts.retain(|_, account| now.micros().saturating_sub(account.last_us()) < KEPT_US);
         std::mem::take(&mut self.repeated)
     }
 
     /// Puts back what could not be recorded.
-    pub fn keep_repeated(&mut self, repeated: Vec<Repeated>) {
+    pub(super) fn keep_repeated(&mut self, repeated: Vec<Repeated>) {
         self.repeated.extend(repeated);
     }
 
     /// Whether anything waits to be recorded.
     #[must_use]
-    pub fn has_repeated(&self) -> bool {
+    pub(super) fn has_repeated(&self) -> bool {
         !self.repeated.is_empty()
     }
 }

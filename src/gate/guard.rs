@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::connection::{Connection, Phase};
-use super::head::{Event, Glimpse, Head, HeadLimits, RequestGuard};
+use super::head::{Event, Framing, Glimpse, Head, HeadLimits, LAST_CHUNK, RequestGuard, chunk_size};
 use crate::model::refusal::Refusal;
 use crate::sys::receive::{Received, receive};
 
@@ -64,6 +64,8 @@ pub(super) struct Guarded {
     guard: RequestGuard,
     connection: Rc<Connection>,
     reading: Reading,
+    /// The present body goes to hyper in chunks.
+    chunked: bool,
     /// Written by the guard, not yet taken by hyper.
     ready: Vec<u8>,
     ready_at: usize,
@@ -86,6 +88,7 @@ impl Guarded {
             guard,
             connection,
             reading: Reading::Head,
+            chunked: false,
             ready: Vec::with_capacity(512),
             ready_at: 0,
             half_closed: false,
@@ -100,7 +103,9 @@ impl Guarded {
 
     /// What was read beyond the last request, once its backend has answered 101: the tunnel's first bytes.
     pub(super) fn take_rest(&mut self) -> Vec<u8> {
-        match self.guard.tunnel().then(|| self.guard.step()) {
+        // The request's end was not asked for yet where hyper knew its length.
+        let ended = matches!(self.guard.step(), Ok(Event::End));
+        match (ended && self.guard.tunnel()).then(|| self.guard.step()) {
             Some(Ok(Event::Body(_))) => self.guard.body().to_vec(),
             _ => Vec::new(),
         }
@@ -158,16 +163,37 @@ impl Guarded {
             match self.guard.step() {
                 Ok(Event::NeedMore) => ready!(self.poll_fill(cx))?,
                 Ok(Event::Head(head)) => self.begin(head),
+                Ok(Event::Body(count)) if self.chunked => self.write_chunk(count),
                 Ok(Event::Body(_)) => return Poll::Ready(Ok(())),
                 Ok(Event::End) => {
                     self.connection.lift(Phase::Body);
                     self.reading = Reading::Held;
+                    if std::mem::take(&mut self.chunked) {
+                        self.write(|ready| ready.extend_from_slice(LAST_CHUNK));
+                    }
                 }
                 Ok(Event::Closed) => self.reading = Reading::Over,
                 Err(refusal) => self.refuse(refusal)?,
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Has hyper read what `write` writes next.
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.ready.clear();
+        self.ready_at = 0;
+        write(&mut self.ready);
+    }
+
+    /// Frames verified bytes of a chunked body anew.
+    fn write_chunk(&mut self, count: usize) {
+        self.ready.clear();
+        self.ready_at = 0;
+        chunk_size(count, &mut self.ready);
+        self.ready.extend_from_slice(self.guard.body());
+        self.ready.extend_from_slice(b"\r\n");
+        self.guard.consume(count);
     }
 
     fn next_message(&mut self) {
@@ -180,10 +206,9 @@ impl Guarded {
     fn begin(&mut self, head: Box<Head>) {
         self.connection.lift(Phase::Head);
         self.connection.lift(Phase::Idle);
-        self.ready.clear();
-        self.ready_at = 0;
-        head.write_for_engine(&mut self.ready);
+        self.write(|ready| head.write_for_engine(ready));
         self.reading = Reading::Body;
+        self.chunked = head.framing() == Framing::Chunked;
         *self.connection.judged.borrow_mut() = Some(Judged::Request(head));
     }
 
@@ -234,9 +259,7 @@ impl Guarded {
         self.reading = Reading::Over;
         self.connection.lift(Phase::Head);
         self.connection.lift(Phase::Idle);
-        self.ready.clear();
-        self.ready_at = 0;
-        self.ready.extend_from_slice(REFUSED_HEAD);
+        self.write(|ready| ready.extend_from_slice(REFUSED_HEAD));
         let Glimpse { method, target } = self.guard.glimpse();
         let judged = Judged::Refused { refusal, method: method.to_vec(), target: target.to_vec() };
         *self.connection.judged.borrow_mut() = Some(judged);

@@ -37,6 +37,18 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
 }
 
+/// Connects to a socket of whole datagrams by its path; non-blocking, close-on-exec.
+///
+/// # Errors
+///
+/// ENOENT and ECONNREFUSED where nobody listens, EACCES, EAGAIN where too many wait.
+pub fn connect(path: &std::path::Path) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    nix::sys::socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd)
+}
+
 /// Sends one datagram without waiting. Without descriptors this is `send(2)`, since a gate has no `sendmsg`.
 ///
 /// # Errors

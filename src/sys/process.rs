@@ -103,8 +103,7 @@ impl<'a> Spawn<'a> {
     ///
     /// The step that failed and the kernel's answer; nothing runs then.
     pub fn start(self) -> io::Result<Child> {
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
+        let (failure, low) = pipe2(OFlag::O_CLOEXEC)?;
         // Copies above every final number, so that placing one never overwrites another that is still needed.
         let above = FIRST + RawFd::try_from(self.descriptors.len()).map_err(io::Error::other)?;
         let lift = |fd: BorrowedFd<'_>| -> io::Result<OwnedFd> {
@@ -112,8 +111,11 @@ impl<'a> Spawn<'a> {
             // SAFETY: fcntl has just made this descriptor, and nobody else knows its number.
             Ok(unsafe { OwnedFd::from_raw_fd(raw) })
         };
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         let null = lift(null.as_fd())?;
-        let report = lift(report.as_fd())?;
+        let report = lift(low.as_fd())?;
+        // As long as a writing end is open here, the pipe does not end.
+        drop(low);
         let executable = lift(self.executable)?;
         let lifted = self.descriptors.iter().map(|fd| lift(*fd)).collect::<io::Result<Vec<OwnedFd>>>()?;
         let descriptors: Vec<RawFd> = lifted.iter().map(AsRawFd::as_raw_fd).collect();
@@ -148,7 +150,8 @@ impl<'a> Spawn<'a> {
         match child::failure(failure) {
             None => Ok(child),
             Some((step, errno)) => {
-                // It has left, or is about to: collect it, so that it does not stay as a zombie.
+                // It has left, or is about to: collect it, so that it does not stay as a zombie. What is told
+                // is why it left; that it could not be collected would add nothing.
                 let _gone = waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED);
                 Err(step_failed(step, errno))
             }
@@ -256,3 +259,6 @@ impl AsFd for Child {
         self.pidfd.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,3 +119,94 @@ pub(super) fn receive_message(
     }
     Ok(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+
+    use super::*;
+    use crate::sys::peer::pass_credentials;
+    use crate::sys::testing::{STRANGER, become_user, fork, is_root, turns};
+
+    fn open_descriptors() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    /// Sends `bytes` with `count` descriptors beside it.
+    fn throw(to: &UnixStream, bytes: &[u8], count: usize) {
+        let rights = vec![to.as_raw_fd(); count];
+        let message = [ControlMessage::ScmRights(&rights)];
+        sendmsg::<UnixAddr>(to.as_raw_fd(), &[IoSlice::new(bytes)], &message, MsgFlags::empty(), None)
+            .unwrap();
+    }
+
+    #[test]
+    fn receive_thrown_descriptors_installs_none_and_says_so() {
+        // In a process of one thread, so that counting its descriptors means something.
+        let child = fork(&[], || {
+            for (passing, count) in [(true, 1), (true, 250), (false, 1), (false, 3), (false, 250)] {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                if passing {
+                    pass_credentials(&ours).unwrap();
+                }
+                let before = open_descriptors();
+                throw(&theirs, b"GET", count);
+                let received = receive(ours.as_fd(), &mut [0; 16]).unwrap();
+                assert_eq!((received.bytes, received.truncated), (3, true), "{passing} {count}");
+                assert_eq!(received.sender.is_some(), passing);
+                assert_eq!(open_descriptors(), before, "{passing} {count}");
+            }
+        });
+        assert!(child.succeeded());
+    }
+
+    #[test]
+    fn receive_says_the_sender_and_none_at_the_end() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        pass_credentials(&ours).unwrap();
+        assert_eq!(receive(ours.as_fd(), &mut [0; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        theirs.write_all(b"hello").unwrap();
+        let us = Some(nix::unistd::getuid().as_raw());
+        let mut buf = [0; 4];
+        let first = receive(ours.as_fd(), &mut buf).unwrap();
+        assert_eq!(first, Received { bytes: 4, sender: us, truncated: false });
+        assert_eq!(&buf, b"hell");
+        assert_eq!(
+            receive(ours.as_fd(), &mut buf).unwrap(),
+            Received { bytes: 1, sender: us, truncated: false }
+        );
+        drop(theirs);
+        // A test that forks in this moment keeps it open a little longer.
+        crate::sys::datagram::wait(ours.as_fd()).unwrap();
+        let end = receive(ours.as_fd(), &mut buf).unwrap();
+        assert_eq!(end, Received { bytes: 0, sender: None, truncated: false });
+    }
+
+    #[test]
+    fn receive_never_mixes_two_senders() {
+        if !is_root("a second user") {
+            return;
+        }
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        pass_credentials(&ours).unwrap();
+        theirs.write_all(b"root").unwrap();
+        let (go, wait) = turns();
+        let child = fork(&[theirs.as_fd(), wait.0.as_fd()], || {
+            become_user(STRANGER, &[]);
+            (&theirs).write_all(b"stranger").unwrap();
+            wait.pass();
+        });
+        go.wait();
+        let mut buf = [0; 64];
+        let first = receive(ours.as_fd(), &mut buf).unwrap();
+        let second = receive(ours.as_fd(), &mut buf).unwrap();
+        assert_eq!((first.bytes, first.sender), (4, Some(0)));
+        assert_eq!((second.bytes, second.sender), (8, Some(STRANGER)));
+        assert!(child.succeeded());
+    }
+}

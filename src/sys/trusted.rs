@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat};
 use nix::libc;
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
 pub use connect::{Connecting, connect_unix};
@@ -42,7 +42,7 @@ impl Directory {
     ///
     /// The part of the path that broke a rule, and which rule.
     pub fn open(path: &Path) -> Result<Directory, Judged> {
-        walk(path, &Owners::ours(), &mut Missing::Refuse)
+        open_for(path, &Owners::ours())
     }
 
     /// Its path, as it was given.
@@ -82,10 +82,9 @@ impl AsFd for Directory {
 }
 
 /// Walks to a directory and makes what is missing of the path: each new directory with `mode`, which it has
-/// from its first moment or is narrower; the last one with the owner and group given. Ancestors that have to be
-/// made are root's or ours, 0755 at most as `mode` says for others.
+/// from its first moment or is narrower; the last one with the owner and group given, those on the way ours.
 ///
-/// An existing last directory may also belong to `uid`, and keeps its mode.
+/// What exists keeps its mode. The last directory may also belong to `uid`; those on the way may not.
 ///
 /// # Errors
 ///
@@ -96,8 +95,8 @@ pub fn ensure_directory(
     uid: Option<u32>,
     gid: Option<u32>,
 ) -> Result<Directory, Judged> {
-    let owners = Owners::ours().and(uid);
-    walk(path, &owners, &mut Missing::Make { mode, uid, gid })
+    let ours = Owners::ours();
+    walk(path, &ours, &Owners::ours().and(uid), &Missing::Make { mode, uid, gid })
 }
 
 /// Splits a path into the directory that holds the thing and the thing's name, after judging its spelling.
@@ -145,10 +144,11 @@ enum Missing {
 
 /// Walks to a directory whose owners may also be `owners`, as [`Directory::open`] does.
 pub(in crate::sys) fn open_for(path: &Path, owners: &Owners) -> Result<Directory, Judged> {
-    walk(path, owners, &mut Missing::Refuse)
+    walk(path, owners, owners, &Missing::Refuse)
 }
 
-fn walk(path: &Path, owners: &Owners, missing: &mut Missing) -> Result<Directory, Judged> {
+/// Walks to a directory: `ancestors` may own those on the way, `owners` the last one.
+fn walk(path: &Path, ancestors: &Owners, owners: &Owners, missing: &Missing) -> Result<Directory, Judged> {
     spelt_plainly(path)?;
     let names: Vec<&OsStr> = path
         .components()
@@ -162,11 +162,12 @@ fn walk(path: &Path, owners: &Owners, missing: &mut Missing) -> Result<Directory
     let root =
         open("/", flags, Mode::empty()).map_err(|errno| Judged::kernel(Path::new("/"), "open", errno))?;
     let mut here = Directory { fd: root, path: PathBuf::from("/") };
-    judge_directory(&here, owners, names.is_empty())?;
+    let judge = |here: &Directory, last| judge_directory(here, if last { owners } else { ancestors }, last);
+    judge(&here, names.is_empty())?;
     for (i, name) in names.iter().enumerate() {
         let last = i + 1 == names.len();
         here = step(&here, name, path, last, missing)?;
-        judge_directory(&here, owners, last)?;
+        judge(&here, last)?;
     }
     Ok(here)
 }
@@ -177,14 +178,13 @@ fn step(
     name: &OsStr,
     whole: &Path,
     last: bool,
-    missing: &mut Missing,
+    missing: &Missing,
 ) -> Result<Directory, Judged> {
     let path = here.path.join(name);
     let (fd, stat) = match (here.look(name), missing) {
         (Err(error), Missing::Make { mode, uid, gid }) if error.errno() == Some(libc::ENOENT) => {
             let (uid, gid) = if last { (*uid, *gid) } else { (None, None) };
-            make(here, name, &path, *mode, uid, gid)?;
-            here.look(name)?
+            make(here, name, *mode, uid, gid)?
         }
         (found, _) => found?,
     };
@@ -204,24 +204,25 @@ fn step(
 fn make(
     here: &Directory,
     name: &OsStr,
-    path: &Path,
     mode: u32,
     uid: Option<u32>,
     gid: Option<u32>,
-) -> Result<(), Judged> {
-    let refuse = |errno| Judged::kernel(path, "create", errno);
-    let bits = Mode::from_bits_truncate(mode);
-    match mkdirat(&here.fd, name, bits) {
+) -> Result<(OwnedFd, FileStat), Judged> {
+    let path = here.path.join(name);
+    let refuse = |errno| Judged::kernel(&path, "create", errno);
+    match mkdirat(&here.fd, name, Mode::from_bits_truncate(mode)) {
         // Somebody who may write here, which is root or us, was faster: it is judged like any other.
-        Err(Errno::EEXIST) => return Ok(()),
+        Err(Errno::EEXIST) => return here.look(name),
         made => made.map_err(refuse)?,
     }
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let made = openat(&here.fd, name, flags, Mode::empty()).map_err(refuse)?;
-    if uid.is_some() || gid.is_some() {
-        own(made.as_fd(), uid, gid).map_err(refuse)?;
+    let (made, stat) = here.look(name)?;
+    if kind(&stat) == "directory" && stat.st_uid == geteuid().as_raw() {
+        if uid.is_some() || gid.is_some() {
+            own(made.as_fd(), uid, gid).map_err(refuse)?;
+        }
+        chmod(made.as_fd(), mode).map_err(refuse)?;
     }
-    fchmod(&made, bits).map_err(refuse)
+    Ok((made, stat))
 }
 
 /// Gives an open handle (O_PATH too) an owner and group.
@@ -297,3 +298,6 @@ pub(in crate::sys) fn kind(stat: &FileStat) -> &'static str {
         _ => "thing of unknown kind",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,3 +83,6 @@ pub fn identify(
     }
     Ok(caller)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +46,15 @@ impl Channel {
     /// What `fcntl(F_DUPFD_CLOEXEC)` answered.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
+    }
+
+    /// One end of a new one whose other end the listener at `path` gets.
+    ///
+    /// # Errors
+    ///
+    /// What `connect(2)` answered.
+    pub fn connect(path: &Path) -> io::Result<Channel> {
+        Ok(Channel { fd: datagram::connect(path)? })
     }
 
     /// Sends one message. Without descriptors this is `send(2)`; only with them `sendmsg(2)`.
@@ -131,7 +141,6 @@ fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-
 impl From<OwnedFd> for Channel {
     fn from(fd: OwnedFd) -> Channel {
         Channel { fd }
@@ -147,5 +156,125 @@ impl From<Channel> for OwnedFd {
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Seek, Write};
+
+    use super::*;
+    use crate::wire::message::{FromGate, ToGate};
+
+    fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> io::ErrorKind {
+        result.unwrap_err().kind()
+    }
+
+    /// A descriptor whose being closed everywhere can be seen at the other end.
+    fn watched() -> (io::PipeReader, OwnedFd) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, writer.into())
+    }
+
+    #[test]
+    fn channel_message_arrives_with_its_descriptors_in_order() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let mut files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        files[0].write_all(b"first").unwrap();
+        files[1].write_all(b"second").unwrap();
+        let message = ToGate::Drain { within_ms: 7 };
+        ours.send(&message, &[files[0].as_fd(), files[1].as_fd()]).unwrap();
+        let (received, descriptors) = theirs.receive::<ToGate>().unwrap().unwrap();
+        assert_eq!(received, message);
+        let texts = exactly::<2>(descriptors).unwrap().map(|fd| {
+            let (mut file, mut text) = (File::from(fd), String::new());
+            file.rewind().unwrap();
+            file.read_to_string(&mut text).unwrap();
+            text
+        });
+        assert_eq!(texts, ["first", "second"]);
+    }
+
+    #[test]
+    fn channel_without_anything_would_block_and_closed_is_the_end() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        assert_eq!(kind(theirs.receive::<ToGate>()), io::ErrorKind::WouldBlock);
+        ours.send(&FromGate::Ready, &[]).unwrap();
+        // Something unread at the closing end must not swallow what it said before.
+        theirs.send(&FromGate::Ready, &[]).unwrap();
+        drop(ours);
+        assert_eq!(theirs.receive_bare::<FromGate>().unwrap(), Some(FromGate::Ready));
+        // Waiting, since a test that forks in this moment keeps it open a little longer.
+        assert!(theirs.receive_waiting::<FromGate>().unwrap().is_none());
+        assert_eq!(kind(theirs.send(&FromGate::Ready, &[])), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn channel_waiting_sees_message_and_end() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let other = std::thread::spawn(move || {
+            let first = theirs.receive_waiting::<FromGate>().unwrap().map(|(message, _none)| message);
+            (first, theirs.receive_waiting::<FromGate>().unwrap().is_none())
+        });
+        ours.send(&FromGate::Drained, &[]).unwrap();
+        drop(ours);
+        assert_eq!(other.join().unwrap(), (Some(FromGate::Drained), true));
+    }
+
+    #[test]
+    fn channel_refuses_messages_beyond_its_bound() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        assert_eq!(kind(ours.send(&vec![0_u8; MAX_BYTES], &[])), io::ErrorKind::InvalidData);
+        let longest = vec![7_u8; MAX_BYTES - 3];
+        ours.send(&longest, &[]).unwrap();
+        assert_eq!(theirs.receive_bare::<Vec<u8>>().unwrap(), Some(longest));
+        // One that was sent without asking us.
+        datagram::transmit(ours.as_fd(), &vec![0; MAX_BYTES + 1], &[]).unwrap();
+        assert_eq!(kind(theirs.receive::<Vec<u8>>()), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn channel_full_would_block() {
+        let (ours, _theirs) = Channel::pair().unwrap();
+        let full = (0..100_000).find_map(|_| ours.send(&FromGate::Ready, &[]).err()).unwrap();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn channel_wrong_bytes_are_an_error_and_close_what_came_with_them() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        for bytes in [&[0xff_u8][..], &[1], &[0, 0, 0]] {
+            let (mut reader, writer) = watched();
+            datagram::transmit(ours.as_fd(), bytes, &[writer.as_fd()]).unwrap();
+            drop(writer);
+            assert_eq!(kind(theirs.receive::<FromGate>()), io::ErrorKind::InvalidData, "{bytes:?}");
+            assert_eq!(reader.read(&mut [0]).unwrap(), 0, "{bytes:?}");
+        }
+        assert_eq!(kind(datagram::transmit(ours.as_fd(), &[], &[])), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn channel_more_descriptors_than_wanted_are_closed_and_an_error() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let (mut reader, writer) = watched();
+        ours.send(&FromGate::Ready, &[writer.as_fd(), writer.as_fd()]).unwrap();
+        drop(writer);
+        let (_message, descriptors) = theirs.receive::<FromGate>().unwrap().unwrap();
+        assert_eq!(kind(exactly::<1>(descriptors)), io::ErrorKind::InvalidData);
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+
+        let many = [ours.as_fd(); datagram::MAX_DESCRIPTORS + 1];
+        assert_eq!(kind(ours.send(&FromGate::Ready, &many)), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn channel_descriptors_without_room_are_never_installed() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let (mut reader, writer) = watched();
+        ours.send(&FromGate::Ready, &[writer.as_fd()]).unwrap();
+        drop(writer);
+        assert_eq!(kind(theirs.receive_bare::<FromGate>()), io::ErrorKind::InvalidData);
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     }
 }

@@ -41,7 +41,7 @@ pub fn lenient(bytes: &[u8]) -> Vec<Request> {
         let whole = loop {
             match line(&mut rest) {
                 None => break false,
-                Some(line) if line.is_empty() => break true,
+                Some(b"") => break true,
                 Some(line) => lines.push(line),
             }
         };

@@ -249,6 +249,7 @@ impl Relay {
         self.connection.answered(Outcome::Completed);
         if let Some(link) = self.link.take()
             && self.upload.is_done()
+            && matches!(self.guard.step(), Ok(Event::End))
             && self.guard.is_reusable()
         {
             *self.connection.kept.borrow_mut() = Some(link.keep());
@@ -276,6 +277,10 @@ impl Relayed {
             Ok(Event::Body(count)) => {
                 let bytes = Bytes::copy_from_slice(self.relay.guard.body());
                 self.relay.guard.consume(count);
+                // Where the length is known, hyper asks for nothing behind the last byte.
+                if let Ok(Event::End) = self.relay.guard.step() {
+                    self.relay.finish();
+                }
                 self.relay.connection.count_out(bytes.len() as u64);
                 Poll::Ready(Some(Ok(bytes)))
             }

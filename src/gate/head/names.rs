@@ -109,35 +109,29 @@ const FOLDED: usize = 32;
 
 /// What the name is, and whether it is a twin: watched, but not spelt as the watched name is, apart from case.
 pub(super) fn kind(name: &[u8]) -> (Kind, bool) {
+    let led = name.iter().position(u8::is_ascii_alphanumeric).unwrap_or(name.len());
+    let begun = name.get(led..).unwrap_or_default();
+    let end = begun.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
     let mut folded = [0; FOLDED];
-    let mut spelt = true;
-    for (to, from) in folded.iter_mut().zip(name) {
-        *to = match from {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' => *from,
-            b'A'..=b'Z' => from.to_ascii_lowercase(),
-            _ => {
-                spelt = false;
-                b'-'
-            }
-        };
+    for (to, from) in folded.iter_mut().zip(begun) {
+        *to = if from.is_ascii_alphanumeric() { from.to_ascii_lowercase() } else { b'-' };
     }
-    let cut = name.len() > FOLDED;
-    let folded = folded.get(..name.len()).unwrap_or(&folded);
-    let mut trimmed = folded;
-    while let [b'-', rest @ ..] = trimmed {
-        trimmed = rest;
-    }
-    let mut whole = trimmed;
-    while let [rest @ .., b'-'] = whole {
-        whole = rest;
-    }
-    let exact = if cut { Kind::Other } else { watched(whole) };
+    // Longer than any watched name that is not the beginning of a family: never equal to one.
+    let whole = folded.get(..end).unwrap_or(&folded);
+    let spelt = |text: &[u8]| text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
+    let exact = watched(whole);
     if exact != Kind::Other {
-        return (exact, !spelt || whole.len() != folded.len());
+        return (exact, end != name.len() || !spelt(name));
     }
-    // A family's name may end in `-`; `trimmed` still has it.
-    if is_identity(whole, trimmed) {
-        return (Kind::Identity, !spelt || trimmed.len() != folded.len());
+    // All of the others begin with one of these letters; most names end here.
+    if !matches!(whole.first(), Some(b'x' | b'r' | b'f' | b'c' | b't' | b's')) {
+        return (Kind::Other, false);
+    }
+    if IDENTITY_PREFIXES.iter().any(|prefix| folded.starts_with(prefix.as_bytes())) {
+        return (Kind::Identity, led != 0 || !spelt(name));
+    }
+    if IDENTITY_NAMES.iter().any(|name| name.as_bytes() == whole) {
+        return (Kind::Identity, end != name.len() || !spelt(name));
     }
     (Kind::Other, false)
 }
@@ -164,15 +158,6 @@ fn watched(name: &[u8]) -> Kind {
         b"content-range" => Kind::Once(Once::ContentRange),
         _ => Kind::Other,
     }
-}
-
-fn is_identity(whole: &[u8], trimmed: &[u8]) -> bool {
-    // All of them begin with one of these letters; most names end here.
-    if !matches!(whole.first(), Some(b'x' | b'r' | b'f' | b'c' | b't' | b's')) {
-        return false;
-    }
-    IDENTITY_NAMES.iter().any(|name| name.as_bytes() == whole)
-        || IDENTITY_PREFIXES.iter().any(|prefix| trimmed.starts_with(prefix.as_bytes()))
 }
 
 #[cfg(test)]
@@ -219,6 +204,9 @@ mod tests {
             "_X-Peergate-Uid",
             "Content_Type",
             "upgrade!",
+            "X-Real-IP-",
+            "-----------------------------------X-Real-IP",
+            "X-Forwarded-A-Very-Long-Name-That-Goes_On",
         ] {
             assert!(kind(name.as_bytes()).1, "{name}");
         }

@@ -45,7 +45,7 @@ impl Head {
 
     /// Appends the head that leaves for the backend, always HTTP/1.1 and meant to keep the connection: what is
     /// forwardable, then `extra`, then the framing. `Expect` is not there: its 100 is ours to give. A byte of
-    /// `extra` that has no place in a header value is written as `\xNN`.
+    /// `extra` that has no place in a header value is written as `model::escape` spells it.
     pub fn write_for_backend(&self, out: &mut Vec<u8>, extra: &[(&str, &str)]) {
         self.begin(Version::Http11, out);
         if let Some(protocol) = self.upgrade() {

@@ -22,7 +22,7 @@ const FIRST: RawFd = 3;
 pub struct Activated {
     /// Its name (`FileDescriptorName=`), where the service manager gave names.
     pub name: Option<String>,
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
 }
 
 /// Takes what the service manager handed over, once; a second call finds nothing. The arguments are the values

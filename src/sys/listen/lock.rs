@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::Refused;
@@ -19,8 +19,8 @@ pub(super) struct Lock {
     /// The directory, by a handle of its own: it must outlive whatever else holds one.
     directory: OwnedFd,
     name: OsString,
-    /// Its being open is the lock.
-    _file: OwnedFd,
+    /// The lock is on its open file.
+    file: OwnedFd,
 }
 
 impl Lock {
@@ -49,6 +49,8 @@ impl Lock {
             if stat.st_uid != us {
                 return Err(Judged::new(&path, Rule::Owner { found: stat.st_uid, allowed: vec![us] }).into());
             }
+            // What the umask took, or somebody gave.
+            fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| refuse("restrict", errno))?;
             // SAFETY: flock(2) takes two integers and touches no memory.
             let answer = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
             match Errno::result(answer) {
@@ -64,7 +66,7 @@ impl Lock {
                         .as_fd()
                         .try_clone_to_owned()
                         .map_err(|error| Judged::io(&path, "keep", &error))?;
-                    return Ok(Lock { directory, name, _file: file });
+                    return Ok(Lock { directory, name, file });
                 }
                 Ok(_another) => {}
                 Err(error) if error.errno() == Some(libc::ENOENT) => {}
@@ -76,8 +78,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Held until `_file` is dropped after this. Where it can't be removed, an unlocked file stays, which
-        // does no harm.
+        // Removed while it is still held. Where that fails, an unlocked file stays, which does no harm.
         let _ = unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        // Closing alone would not release it while a child, forked and not yet become a role, holds a copy.
+        // SAFETY: flock(2) takes two integers and touches no memory.
+        unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
     }
 }

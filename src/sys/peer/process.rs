@@ -172,3 +172,55 @@ fn unit(cgroup: &str) -> Option<String> {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte));
     (kind && plain).then(|| name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_time_counts_from_the_last_parenthesis() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 9999 20";
+        for name in ["cat", "a b", ") S 1 2 3", "((", ""] {
+            assert_eq!(start_time(format!("42 ({name}) {rest}").as_bytes()), Some(9999), "{name:?}");
+        }
+        for broken in
+            ["", "42", "42 (cat", "42 (cat) S 1", "42 (cat) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x"]
+        {
+            assert_eq!(start_time(broken.as_bytes()), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn uids_are_the_first_two_of_their_line() {
+        assert_eq!(uids(b"Name:\tUid: 7\nUid:\t1000\t0\t0\t0\nGid:\t1\t2\t3\t4\n"), Some((1000, 0)));
+        assert_eq!(uids(b"Name:\tx\n"), None);
+        assert_eq!(uids(b"Uid:\t1000\n"), None);
+    }
+
+    #[test]
+    fn unit_counts_in_the_system_slice_only() {
+        for (cgroup, wanted) in [
+            ("0::/system.slice/ci.service\n", Some("ci.service")),
+            ("0::/system.slice/ci.service/inner/x.service\n", Some("ci.service")),
+            ("0::/system.slice/system-getty.slice/getty@tty1.service\n", Some("getty@tty1.service")),
+            ("0::/system.slice/docker-0123abcd.scope\n", Some("docker-0123abcd.scope")),
+            ("0::/system.slice/_tasks.service\n", Some("tasks.service")),
+            ("9:name=systemd:/system.slice/v1.service\n1:cpu:/x\n0::/\n", Some("v1.service")),
+            // Systemd's own hierarchy decides where there is one.
+            ("9:name=systemd:/user.slice/a.service\n0::/system.slice/b.service\n", None),
+            ("1:cpu:/system.slice/a.service\n", None),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/ci.service\n", None),
+            ("0::/user.slice/user-1000.slice/user@1000.service/system.slice/ci.service\n", None),
+            ("0::/../system.slice/ci.service\n", None),
+            ("0::/system.slice\n", None),
+            ("0::/system.slice/\n", None),
+            ("0::/system.slice/ci\n", None),
+            ("0::/system.slice/ci.service (deleted)\n", None),
+            ("0::/system.slice/a b.service\n", None),
+            ("0::/\n", None),
+            ("", None),
+        ] {
+            assert_eq!(unit(cgroup).as_deref(), wanted, "{cgroup:?}");
+        }
+    }
+}

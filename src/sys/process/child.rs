@@ -96,14 +96,16 @@ fn steps(plan: &Plan<'_>) -> Failed {
 
     // SAFETY: integers only.
     must!(0, unsafe { libc::setsid() });
+    // By system call, since the C library refuses its own two (32, 33), which an ancestor may have ignored.
+    let default = [0_u64; 4];
     for signal in 1..=64 {
-        // SAFETY: sigaction is a plain C struct, for which all zeroes are valid: SIG_DFL, no flags, no mask. The
-        // old action is not asked for.
+        // SAFETY: the kernel's sigaction is no longer than four words and, all zeroes, means SIG_DFL without flags
+        // or mask; 8 is the size of its mask. The old action is not asked for.
         let answer = unsafe {
-            let default: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, &raw const default, ptr::null_mut())
+            let old = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8)
         };
-        // SIGKILL, SIGSTOP and the C library's own two can't be set (EINVAL), and are what they should be.
+        // SIGKILL and SIGSTOP can't be set (EINVAL), and are what they should be.
         if answer == -1 && Errno::last_raw() != libc::EINVAL {
             return Failed { step: 1, errno: Errno::last_raw() };
         }

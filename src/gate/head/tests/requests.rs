@@ -195,7 +195,7 @@ fn head_for_a_backend_has_ours_last_and_no_byte_that_ends_a_line() {
     head.write_for_backend(&mut out, &[("X-Peergate-Uid", "1000"), ("X-Peergate-Exe", "/a\r\nB: c")]);
     assert_eq!(
         lossy(&out),
-        "POST / HTTP/1.1\r\nHost: h\r\nA: b\r\nX-Peergate-Uid: 1000\r\nX-Peergate-Exe: /a\\x0d\\x0aB: c\r\n\
+        "POST / HTTP/1.1\r\nHost: h\r\nA: b\r\nX-Peergate-Uid: 1000\r\nX-Peergate-Exe: /a\\u000d\\u000aB: c\r\n\
          Content-Length: 1\r\n\r\n"
     );
     assert_eq!(head.values("a").collect::<Vec<_>>(), ["b"]);

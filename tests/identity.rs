@@ -1,0 +1,354 @@
+//! Who is calling, with real processes: nothing but the kernel's word at `connect()` counts, and who sends has
+//! to stay who connected.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use std::process::Command;
+
+use serde_json::Value;
+use support::client;
+use support::daemon::{self, Daemon};
+use support::people::{Person, person};
+use support::upstream::Upstream;
+
+const POLICY: &str = r#"
+[listen.api]
+path = "@DIR@/run/api.sock"
+mode = "0666"
+
+[backend.up]
+proxy = "unix:@DIR@/up.sock"
+
+[who.root]
+user = ["root"]
+
+[who.alice]
+user = ["pg-alice"]
+
+[who.operators]
+group = ["pg-docker-ops"]
+
+[[route]]
+id = "allowed"
+match = ["* /allowed/{rest...}"]
+to = "up"
+allow = ["root", "alice"]
+
+[[route]]
+id = "operators"
+match = ["GET /operators"]
+to = "up"
+allow = ["operators"]
+"#;
+
+struct Stage {
+    daemon: Daemon,
+    upstream: Upstream,
+    alice: Person,
+    erin: Person,
+}
+
+fn stage() -> Stage {
+    let (alice, erin) = (person("pg-alice"), person("pg-erin"));
+    let place = daemon::place();
+    let upstream = Upstream::start(&place.path().join("up.sock"));
+    Stage { daemon: Daemon::start_in(place, POLICY), upstream, alice, erin }
+}
+
+impl Stage {
+    /// What the actor saw, a line an answer.
+    fn act(&self, act: &str) -> Vec<String> {
+        let mut actor = Command::new("python3");
+        actor
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/actor.py"))
+            .arg(act)
+            .arg(self.daemon.socket());
+        actor
+            .arg(self.alice.uid.to_string())
+            .arg(self.erin.uid.to_string())
+            .arg(self.daemon.pid().to_string());
+        support::out(&support::run(&mut actor)).lines().map(str::to_owned).collect()
+    }
+
+    /// The one decision that refused a sender.
+    fn expect_sender_refused(&self) {
+        self.daemon.wait_for("a refused sender", |record| mentions(record, "sender-changed"));
+    }
+}
+
+fn mentions(record: &Value, code: &str) -> bool {
+    record.as_object().unwrap().values().any(|value| value == code)
+}
+
+/// A refused sender's connection is ended; whether it still gets the reason is not promised.
+fn ended(answer: &str) -> bool {
+    answer == "closed" || answer == "403"
+}
+
+#[test]
+fn setuid_after_connect_ends_the_connection() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    let answers = stage.act("setuid_after_connect");
+    assert!(ended(&answers[0]), "{answers:?}");
+    assert!(stage.upstream.asked().is_empty());
+    stage.expect_sender_refused();
+    stage.daemon.stop();
+}
+
+#[test]
+fn setuid_program_is_who_the_kernel_says_and_may_send() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    assert_eq!(stage.act("setuid_program"), ["200", "200"]);
+    let all = stage.daemon.stop();
+    let conn = all.iter().find(|record| record["t"] == "conn").unwrap();
+    assert_eq!(conn["uid"], 0, "the effective uid at connect: {conn}");
+}
+
+#[test]
+fn descriptor_inherited_by_another_uid_is_refused() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    let answers = stage.act("inherited");
+    assert_eq!(answers[0], "200");
+    assert!(ended(&answers[1]), "{answers:?}");
+    let answers = stage.act("inherited_before_a_byte");
+    assert!(ended(&answers[0]), "{answers:?}");
+    assert_eq!(stage.upstream.asked().len(), 1);
+    stage.expect_sender_refused();
+    stage.daemon.stop();
+}
+
+#[test]
+fn body_sent_by_another_uid_is_never_received_whole() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    let answers = stage.act("inherited_in_a_body");
+    assert!(ended(&answers[0]) || answers[0].starts_with(['4', '5']), "{answers:?}");
+    assert!(stage.upstream.asked().is_empty(), "{:?}", stage.upstream.received());
+    stage.expect_sender_refused();
+    stage.daemon.stop();
+}
+
+#[test]
+fn descriptor_sent_to_another_uid_is_refused() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    let answers = stage.act("passed");
+    assert!(ended(&answers[0]), "{answers:?}");
+    assert!(stage.upstream.asked().is_empty());
+    stage.expect_sender_refused();
+    stage.daemon.stop();
+}
+
+#[test]
+fn descriptor_inherited_by_the_same_uid_is_served() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    assert_eq!(stage.act("inherited_same_uid"), ["200"]);
+    stage.daemon.stop();
+}
+
+#[test]
+fn credentials_chosen_by_the_sender_are_refused() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    let answers = stage.act("forged_credentials");
+    assert!(ended(&answers[0]), "{answers:?}");
+    assert!(stage.upstream.asked().is_empty());
+    stage.daemon.stop();
+}
+
+#[test]
+fn peer_dead_before_accept_gets_nothing_and_stops_nobody() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    let before = stage.upstream.asked().len();
+    assert_eq!(stage.act("gone_before_accept"), ["200"], "the next caller is served");
+    let alice = stage.alice.uid.as_raw();
+    let all = stage.daemon.stop();
+    // Its namespace can't be known any more, so nothing it asked may be allowed.
+    let allowed = all
+        .iter()
+        .any(|record| record["t"] == "decision" && record["uid"] == alice && record["decision"] == "allow");
+    assert!(!allowed, "a caller who can't be looked at was allowed");
+    assert!(
+        all.iter().any(|record| record["t"] == "conn" && record["uid"] == alice),
+        "the connection is on record"
+    );
+    assert_eq!(stage.upstream.asked().len(), before + 1);
+}
+
+#[test]
+fn root_of_a_user_namespace_is_not_root() {
+    need_root!();
+    need_programs!("unshare", "curl");
+    let stage = stage();
+    let socket = stage.daemon.socket();
+    let curl = |mut command: Command| {
+        command.args([
+            "curl",
+            "--silent",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+            "--unix-socket",
+        ]);
+        support::out(&command.arg(&socket).arg("http://h/allowed/x").output().unwrap())
+    };
+    // Root here, in a namespace of its own: the uid is 0, the namespace another.
+    let mut user = Command::new("unshare");
+    user.args(["--user", "--map-root-user"]);
+    assert_eq!(curl(user), "403");
+    let mut pid = Command::new("unshare");
+    pid.args(["--pid", "--fork"]);
+    assert_eq!(curl(pid), "403");
+    // Alice, who calls herself root there.
+    let mut alice = stage.alice.command("unshare");
+    alice.args(["--user", "--map-root-user"]);
+    assert_eq!(curl(alice), "403");
+    // A mount namespace alone does not count.
+    let mut mount = Command::new("unshare");
+    mount.args(["--mount"]);
+    assert_eq!(curl(mount), "200");
+    let all = stage.daemon.stop();
+    let spaces: Vec<_> =
+        all.iter().filter(|r| r["t"] == "conn").map(|r| r["ns"].as_str().unwrap_or("?")).collect();
+    assert_eq!(spaces, ["other", "other", "other", "host"]);
+}
+
+#[test]
+fn hostile_bind_name_is_only_a_name() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    assert_eq!(stage.act("hostile_bind_name"), ["403", "403", "403"]);
+    let erin = stage.erin.uid.as_raw();
+    let all = stage.daemon.stop();
+    assert_eq!(all.iter().filter(|record| record["t"] == "conn" && record["uid"] == erin).count(), 3);
+    assert!(stage.upstream.asked().is_empty());
+}
+
+#[test]
+fn descriptors_thrown_at_us_are_not_kept() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    assert_eq!(client::ask(&stage.daemon.socket(), "GET", "/allowed/x").status(), 200);
+    let open = || -> Vec<usize> {
+        let mut processes = stage.daemon.children();
+        processes.push(stage.daemon.pid());
+        let count =
+            |pid: &nix::unistd::Pid| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        processes.iter().map(count).collect()
+    };
+    let before = open();
+    for answer in stage.act("descriptors") {
+        assert!(answer == "closed" || answer == "400", "{answer}");
+    }
+    stage.daemon.wait_for("the refusal by name", |record| mentions(record, "ancillary-data"));
+    // The connections' own ends are seen before the next caller is served.
+    assert_eq!(client::ask(&stage.daemon.socket(), "GET", "/allowed/x").status(), 200);
+    let null = |pid: &nix::unistd::Pid| {
+        let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        links.filter(|link| std::fs::read_link(link.path()).is_ok_and(|to| to.ends_with("null"))).count()
+    };
+    let gates: Vec<_> = stage.daemon.children().iter().map(null).collect();
+    assert!(
+        gates.iter().all(|count| *count <= 3),
+        "descriptors of a client were kept: {gates:?} ({before:?})"
+    );
+    stage.daemon.stop();
+}
+
+#[test]
+fn supplementary_group_alone_is_enough_and_no_group_is_not() {
+    need_root!();
+    need_programs!("curl");
+    let stage = stage();
+    let socket = stage.daemon.socket();
+    assert_eq!(stage.erin.curl(&socket, "/operators", &[]).0, 200, "pg-erin is in pg-docker-ops");
+    assert_eq!(stage.alice.curl(&socket, "/operators", &[]).0, 403);
+    assert_eq!(Person::root().curl(&socket, "/operators", &[]).0, 403, "root is nobody special");
+    // The same user without the group: what counts is what the process has, not what a database says.
+    let mut bare = Command::new("setpriv");
+    bare.arg(format!("--reuid={}", stage.erin.uid))
+        .arg(format!("--regid={}", stage.erin.gid))
+        .arg("--clear-groups");
+    bare.args(["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--unix-socket"]);
+    let output = support::run(bare.arg(&socket).arg("http://h/operators"));
+    assert_eq!(support::out(&output), "403");
+    let all = stage.daemon.stop();
+    let allowed: Vec<_> = all
+        .iter()
+        .filter(|r| r["t"] == "decision" && r["decision"] == "allow")
+        .map(|r| r["by"].clone())
+        .collect();
+    assert_eq!(allowed, ["who.operators"]);
+}
+
+#[test]
+fn headers_say_nothing_about_who_calls() {
+    need_root!();
+    need_programs!("curl");
+    let stage = stage();
+    let forged = [
+        "X-Peergate-Uid: 0",
+        "X-Forwarded-User: root",
+        "X-Remote-User: root",
+        "Authorization: Basic cm9vdDo=",
+        "X-Forwarded-For: 127.0.0.1",
+    ];
+    for header in forged {
+        let status = stage.erin.curl(&stage.daemon.socket(), "/allowed/x", &["--header", header]).0;
+        assert_eq!(status, 403, "{header}");
+    }
+    assert!(stage.upstream.asked().is_empty());
+    stage.daemon.stop();
+}
+
+#[test]
+fn each_caller_uid_has_a_gate_of_its_own() {
+    need_root!();
+    need_programs!("curl");
+    let stage = stage();
+    let socket = stage.daemon.socket();
+    for who in [&Person::root(), &stage.alice, &stage.erin] {
+        who.curl(&socket, "/allowed/x", &[]);
+    }
+    let started: Vec<_> = stage.daemon.records_of("gate");
+    let mut uids: Vec<_> = started
+        .iter()
+        .filter(|record| record["role"] == "gate" && record["event"] == "started")
+        .map(|record| record["uid"].as_u64().unwrap() as u32)
+        .collect();
+    uids.sort_unstable();
+    let mut wanted = vec![0, stage.alice.uid.as_raw(), stage.erin.uid.as_raw()];
+    wanted.sort_unstable();
+    assert_eq!(uids, wanted);
+    // None of them runs as root, as its caller, or as another's gate could signal it.
+    for record in &started {
+        let pid = record["pid"].as_u64().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let ids = status.lines().find(|line| line.starts_with("Uid:")).unwrap().to_owned();
+        assert!(
+            !ids.split_whitespace().skip(1).any(|id| id == "0"),
+            "a gate or the scribe runs as root: {ids}"
+        );
+    }
+    stage.daemon.stop();
+}

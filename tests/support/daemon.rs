@@ -1,0 +1,296 @@
+//! The real `peergated`, started on a policy in a directory of its own, known to be ready by sd_notify.
+
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::{PATIENCE, records};
+
+/// Written before each policy; `@DIR@` is the daemon's directory.
+const HEAD: &str =
+    "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\n[daemon]\ncontrol = \"@DIR@/run/control.sock\"\n";
+
+/// A directory that others may pass through but only we may write: what a daemon's paths need.
+pub fn place() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new()
+        .prefix("peergate-")
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap()
+}
+
+/// A running daemon; ended (and its directory removed) when dropped.
+pub struct Daemon {
+    child: Child,
+    place: Option<tempfile::TempDir>,
+    dir: PathBuf,
+    notify: UnixDatagram,
+    said: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+/// A daemon that did not start.
+#[derive(Debug)]
+pub struct Refused {
+    pub status: ExitStatus,
+    pub said: String,
+}
+
+impl Daemon {
+    /// Starts it on this policy (after [`HEAD`]; `@DIR@` is its directory) and waits until it is ready.
+    pub fn start(policy: &str) -> Daemon {
+        Daemon::start_in(place(), policy)
+    }
+
+    /// The same in a directory that the test has prepared.
+    pub fn start_in(place: tempfile::TempDir, policy: &str) -> Daemon {
+        let file = write_policy(place.path(), policy);
+        Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| {
+            panic!("the daemon did not start: {}\n{}", refused.status, refused.said)
+        })
+    }
+
+    /// Starts it on a policy file, with changes to its command; `Err` where it ended instead of getting ready.
+    pub fn spawn(
+        place: tempfile::TempDir,
+        policy: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Daemon, Refused> {
+        let mut daemon = Daemon::spawn_keeping(&place, policy, change)?;
+        daemon.place = Some(place);
+        Ok(daemon)
+    }
+
+    /// The same, where the directory stays the test's.
+    pub fn spawn_keeping(
+        place: &tempfile::TempDir,
+        policy: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Daemon, Refused> {
+        if nix::unistd::geteuid().is_root() {
+            super::people::everybody();
+        }
+        let dir = place.path().to_owned();
+        let notify_path = dir.join("notify.sock");
+        let _ = std::fs::remove_file(&notify_path);
+        let notify = UnixDatagram::bind(&notify_path).unwrap();
+        notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peergated"));
+        command.arg("--policy").arg(policy).env("NOTIFY_SOCKET", &notify_path);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let reader = std::thread::spawn({
+            let (mut stderr, said) = (child.stderr.take().unwrap(), said.clone());
+            move || {
+                let mut chunk = [0; 4096];
+                while let Ok(length @ 1..) = stderr.read(&mut chunk) {
+                    said.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..length]));
+                }
+            }
+        });
+        let mut daemon = Daemon { child, place: None, dir, notify, said, reader: Some(reader) };
+        if let Err(status) = daemon.wait_for_notice("READY=1") {
+            daemon.reader.take().map(std::thread::JoinHandle::join);
+            return Err(Refused { status, said: daemon.said() });
+        }
+        Ok(daemon)
+    }
+
+    /// Waits until the daemon says this by sd_notify; `Err` where it ended first.
+    pub fn wait_for_notice(&mut self, wanted: &str) -> Result<(), ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut notice = [0; 4096];
+        loop {
+            // The socket's read timeout paces this; the daemon's end is looked at in between.
+            if let Ok(length) = self.notify.recv(&mut notice) {
+                let notice = String::from_utf8_lossy(&notice[..length]).into_owned();
+                if notice.lines().any(|line| line == wanted) {
+                    return Ok(());
+                }
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Err(status);
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no {wanted} in {PATIENCE:?}; the daemon said:\n{}",
+                self.said()
+            );
+        }
+    }
+
+    /// Its directory, `@DIR@` in the policy.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A path below its directory.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.dir.join(below)
+    }
+
+    /// Where the tests' policies put their first listener.
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/api.sock")
+    }
+
+    /// The warden.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Sends the warden a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// What it wrote on stderr so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Replaces the policy and reloads; `true` where the new one took effect.
+    pub fn reload(&mut self, policy: &str) -> bool {
+        write_policy(self.dir(), policy);
+        let before = self.records_of("policy").len();
+        self.signal(Signal::SIGHUP);
+        let record = records::wait(&self.path("audit"), |all| {
+            let policies: Vec<_> = all.iter().filter(|record| record["t"] == "policy").collect();
+            (policies.len() > before).then(|| (*policies[before]).clone())
+        });
+        record["refused"].is_null()
+    }
+
+    /// Every record there is now.
+    pub fn records(&self) -> Vec<Value> {
+        records::read(&self.path("audit"))
+    }
+
+    /// Every record of one type.
+    pub fn records_of(&self, kind: &str) -> Vec<Value> {
+        self.records().into_iter().filter(|record| record["t"] == kind).collect()
+    }
+
+    /// Waits for a record that suits.
+    pub fn wait_for(&self, what: &str, suits: impl Fn(&Value) -> bool) -> Value {
+        records::wait_for(&self.path("audit"), what, suits)
+    }
+
+    /// Ends it by SIGTERM, checks its books, and gives every record that it left. Fails where it did not end
+    /// well, or something of it is still there.
+    pub fn stop(mut self) -> Vec<Value> {
+        self.signal(Signal::SIGTERM);
+        let status = self.wait();
+        assert!(status.success(), "the daemon ended with {status}:\n{}", self.said());
+        assert!(!self.socket().exists(), "the socket is still there");
+        let audit = self.path("audit");
+        records::check_books(&audit);
+        records::read(&audit)
+    }
+
+    /// Ends it by SIGKILL, which it can't answer; its directory stays as it left it.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.place.take().unwrap()
+    }
+
+    /// The processes that it started and that live now.
+    pub fn children(&self) -> Vec<Pid> {
+        let warden = self.pid().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+        let pids = processes.filter_map(|name| name.to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| {
+            // The parent is the second field behind the name, which may hold anything.
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(warden.as_str())
+        })
+        .map(Pid::from_raw)
+        .collect()
+    }
+
+    /// Waits for its end, however it comes.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it did not end in {PATIENCE:?}; it said:\n{}", self.said());
+            // Paced by the notification socket, which says nothing that matters any more.
+            let _ = self.notify.recv(&mut [0; 4096]);
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let ended = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the daemon ({ended:?}) said:\n{}", self.said());
+            for record in self.records().iter().rev().take(30).rev() {
+                eprintln!("record: {record}");
+            }
+        } else if let Ok(status) = ended {
+            // A kill is ours; any other signal is a crash that no test may overlook.
+            assert!(matches!(status.signal(), None | Some(9)), "the daemon died: {status}");
+        }
+    }
+}
+
+/// Writes a policy as the daemon wants it: ours, and writable by nobody else.
+pub fn write_policy(dir: &Path, policy: &str) -> PathBuf {
+    let text = format!("{HEAD}{policy}").replace("@DIR@", dir.to_str().unwrap());
+    let file = dir.join("policy.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// A process whose end can be waited for, though it is no child of ours.
+pub struct End(std::os::fd::OwnedFd);
+
+/// Opens it while it still is that process.
+pub fn watch_end(pid: Pid) -> End {
+    use std::os::fd::FromRawFd;
+    let raw = nix::libc::c_long::from(pid.as_raw());
+    // SAFETY: pidfd_open takes a pid and flags, and gives a descriptor of which we are the only owner.
+    #[allow(unsafe_code, reason = "nix has no pidfd_open")]
+    let descriptor = unsafe {
+        let descriptor = nix::libc::syscall(nix::libc::SYS_pidfd_open, raw, 0);
+        assert!(descriptor >= 0, "pidfd_open {pid}: {}", std::io::Error::last_os_error());
+        std::os::fd::OwnedFd::from_raw_fd(i32::try_from(descriptor).unwrap())
+    };
+    End(descriptor)
+}
+
+impl End {
+    /// Whether it ended in good time.
+    pub fn wait(&self) -> bool {
+        use std::os::fd::AsFd;
+        let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap();
+        let mut poll = [nix::poll::PollFd::new(self.0.as_fd(), nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut poll, timeout).unwrap() == 1
+    }
+}
+
+/// A started program that is ended when dropped: a service, a client that stays.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,77 @@
+//! What the tests share: the real daemon in a directory of its own, people who call it, the service behind it,
+//! and its records.
+//!
+//! Each test file says `#[path = "support/support.rs"] mod support;`.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+
+pub mod client;
+pub mod daemon;
+pub mod docker;
+pub mod http;
+pub mod paths;
+pub mod people;
+pub mod records;
+pub mod strict;
+pub mod upstream;
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// Longer than anything here takes; what is not there by then is a failure, never a pass.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends the test as skipped, which `tests/run` counts and lists.
+#[macro_export]
+macro_rules! skip {
+    ($($why:tt)*) => {{
+        let test = std::thread::current().name().unwrap_or("?").to_owned();
+        println!("SKIP {test}: {}", format_args!($($why)*));
+        return;
+    }};
+}
+
+/// Skips unless root: users are created, and processes change who they are.
+#[macro_export]
+macro_rules! need_root {
+    () => {
+        if !nix::unistd::geteuid().is_root() {
+            $crate::skip!("needs root, to act as several users");
+        }
+    };
+}
+
+/// Skips unless each of these programs can be found.
+#[macro_export]
+macro_rules! need_programs {
+    ($($program:literal),+) => {
+        $(if !$crate::support::have($program) {
+            $crate::skip!("`{}` is not installed", $program);
+        })+
+    };
+}
+
+/// Whether a program can be found.
+pub fn have(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Runs a command to its end; what it said goes into the panic if it fails.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, said(&output));
+    output
+}
+
+/// Both streams of a command, for messages.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What a command printed on stdout.
+pub fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
