@@ -88,7 +88,7 @@ impl Permit {
 
     /// Gives it up for a denial by the same route, where something outside the policy's rules forbids it.
     pub fn deny(self, refusal: Refusal) -> Denial {
-        let route = Some(Arc::clone(&self.found.rule.id));
+        let route = Some(Arc::clone(&self.found.rule.told.id));
         Denial { refusal, route, by: None, at: None, help: None, shadow: self.shadow }
     }
 }

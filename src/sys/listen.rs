@@ -177,7 +177,10 @@ impl Listener {
         let now = nix::sys::stat::fstat(&handle).map_err(refuse("look at"))?;
         judge_socket(wanted, &now)?;
         same_as_bound(listener.fd.as_fd(), wanted.path, &now)?;
-        setsockopt(&listener.fd, sockopt::PassCred, &true).map_err(refuse("set SO_PASSCRED on"))?;
+        if kind == SockType::Stream {
+            // A control client is named once, when it connects; its messages come without ancillary data.
+            setsockopt(&listener.fd, sockopt::PassCred, &true).map_err(refuse("set SO_PASSCRED on"))?;
+        }
         Ok(listener)
     }
 
