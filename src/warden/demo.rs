@@ -182,9 +182,15 @@ fn introduce(policy: &Policy, status: &Status) -> io::Result<()> {
     say(format!("socket: {socket}"))?;
     say("")?;
     say("Try in another terminal:")?;
-    say(format!("  curl --unix-socket {socket} http://peergate/_peergate/whoami                    # allowed"))?;
-    say(format!("  curl --unix-socket {socket} http://peergate/_peergate/not-yours                 # denied"))?;
-    say(format!("  curl --unix-socket {socket} --path-as-is http://peergate/a/../_peergate/health  # malformed"))?;
+    say(format!(
+        "  curl --unix-socket {socket} http://peergate/_peergate/whoami                    # allowed"
+    ))?;
+    say(format!(
+        "  curl --unix-socket {socket} http://peergate/_peergate/not-yours                 # denied"
+    ))?;
+    say(format!(
+        "  curl --unix-socket {socket} --path-as-is http://peergate/a/../_peergate/health  # malformed"
+    ))?;
     say("")?;
     say("The log (Ctrl-C ends the demo and removes all of it):")
 }
