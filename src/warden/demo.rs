@@ -44,9 +44,10 @@ pub fn run(environment: &Environment) -> io::Result<ExitCode> {
     let mut daemon = Daemon::start(&place)?;
     daemon.await_ready(&signals)?;
     introduce(&policy, &ask_status(&policy)?)?;
-    follow(&policy, &signals, &mut daemon)?;
-    say("stopping")?;
+    let mut reader = Reader::open(Path::new(&policy.audit.directory))?;
+    follow(&mut reader, &signals, &mut daemon)?;
     let code = daemon.stop()?;
+    show_new(&mut reader)?;
     drop(place);
     Ok(code)
 }
@@ -210,13 +211,9 @@ fn meaning(word: &str) -> Option<&'static str> {
 }
 
 /// Prints what is recorded until Ctrl-C or the daemon's own end.
-fn follow(policy: &Policy, signals: &Signals, daemon: &mut Daemon) -> io::Result<()> {
-    let mut reader = Reader::open(Path::new(&policy.audit.directory))?;
+fn follow(reader: &mut Reader, signals: &Signals, daemon: &mut Daemon) -> io::Result<()> {
     loop {
-        reader.rescan()?;
-        while let Some(line) = reader.next_line()? {
-            say(Readable(&line.bytes))?;
-        }
+        show_new(reader)?;
         let mut fds = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(daemon.child.as_fd(), PollFlags::POLLIN),
@@ -225,12 +222,19 @@ fn follow(policy: &Policy, signals: &Signals, daemon: &mut Daemon) -> io::Result
         match fds.map(|fd| fd.any().unwrap_or_default()) {
             [true, _] => return Ok(()),
             [_, true] => {
-                daemon.ended = true;
-                return Ok(());
+                return Err(io::Error::other("the daemon ended by itself"));
             }
             _ => {}
         }
     }
+}
+
+fn show_new(reader: &mut Reader) -> io::Result<()> {
+    reader.rescan()?;
+    while let Some(line) = reader.next_line()? {
+        say(Readable(&line.bytes))?;
+    }
+    Ok(())
 }
 
 fn say(line: impl Display) -> io::Result<()> {
