@@ -3,6 +3,7 @@
 //!
 //! An [`entry::Entry`] becomes a line by [`encode`]; [`log`] appends it to the writer's segment and, once its
 //! bytes are in the file, hands out the [`log::Receipt`] without which no effect can begin.
+#![doc = include_str!("manual/audit.md")]
 
 pub mod encode;
 pub mod entry;

@@ -3,6 +3,7 @@
 //! Every line goes through [`term`]: what a caller put into a request can't draw on the terminal.
 
 pub mod audit;
+pub mod policy;
 pub mod term;
 
 use std::ffi::OsString;
@@ -33,6 +34,9 @@ enum Command {
     /// Reads the record of accesses
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(audit::Command),
+    /// Checks policies
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Policy(policy::Command),
 }
 
 /// How answers are printed.
@@ -85,6 +89,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut term = Term::new();
     let answer = match arguments.command {
         Command::Audit(command) => audit::run(command, &mut term),
+        Command::Policy(command) => policy::run(command, &mut term),
     };
     match answer.and_then(|answer| term.flush().map(|()| answer)) {
         Ok(Answer::Yes) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,

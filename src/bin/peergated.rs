@@ -34,6 +34,8 @@ Exit codes:
   2   the command line makes no sense
   78  the policy is not usable";
 
+const USE: &str = "use `peergated --policy FILE`, `peergated --demo`, or look at `peergated --help`";
+
 /// EX_CONFIG of sysexits.h: starting again won't help.
 const POLICY_UNUSABLE: u8 = 78;
 const USAGE: u8 = 2;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     match asked(Parser::from_env()) {
         Ok(asked) => run(asked),
         Err(error) => {
-            complain(format!("{error}; `peergated --help` shows what there is"));
+            complain(format!("{error}\n{USE}"));
             ExitCode::from(USAGE)
         }
     }

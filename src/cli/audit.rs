@@ -33,7 +33,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
 /// Which record.
 #[derive(Debug, Args)]
 struct Where {
-    /// The audit directory [default: your own daemon's, $XDG_STATE_HOME/peergate, where there is one; else
+    /// The audit directory [default: your own daemon's, $XDG_STATE_HOME/peergate/audit, where there is one; else
     /// /var/log/peergate]
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
@@ -45,7 +45,7 @@ impl Where {
             let state =
                 std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
             let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-            state.or_else(home).map(|state| state.join("peergate")).filter(|path| path.is_dir())
+            state.or_else(home).map(|state| state.join("peergate/audit")).filter(|path| path.is_dir())
         };
         self.dir.clone().or_else(own).unwrap_or_else(|| PathBuf::from("/var/log/peergate"))
     }

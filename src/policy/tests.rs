@@ -77,8 +77,7 @@ fn own() -> Own {
 }
 
 /// What most policies of these tests begin with.
-const HEAD: &str = r#"
-version = 1
+const HEAD: &str = r#"version = 1
 [listen.docker]
 path = "/run/peergate/docker.sock"
 [backend.docker]

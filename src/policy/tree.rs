@@ -33,13 +33,40 @@ impl End {
 
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<Box<str>, u32, BuildHasherDefault<Words>>,
+    literals: Literals,
     /// The longer literal first.
     mixed: Vec<Mixed>,
     captures: Vec<(Kind, u32)>,
     /// Where the literals behind a rest begin, the last segment first.
     rest: Option<u32>,
     ends: Vec<(Option<Box<str>>, u32)>,
+}
+
+/// The literal children of a node. Most nodes have few, and comparing is quicker than hashing then.
+#[derive(Debug, Default)]
+struct Literals {
+    few: Vec<(Box<str>, u32)>,
+    many: HashMap<Box<str>, u32, BuildHasherDefault<Words>>,
+}
+
+impl Literals {
+    const FEW: usize = 4;
+
+    fn get(&self, text: &str) -> Option<u32> {
+        if self.many.is_empty() {
+            return self.few.iter().find(|(known, _)| **known == *text).map(|(_, child)| *child);
+        }
+        self.many.get(text).copied()
+    }
+
+    fn insert(&mut self, text: &str, child: u32) {
+        if self.many.is_empty() && self.few.len() < Literals::FEW {
+            self.few.push((text.into(), child));
+        } else {
+            self.many.extend(self.few.drain(..));
+            self.many.insert(text.into(), child);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -117,9 +144,9 @@ impl Tree {
     fn literal(&mut self, at: u32, text: &str) -> u32 {
         self.child(
             at,
-            |node| node.literals.get(text).copied(),
+            |node| node.literals.get(text),
             |node, child| {
-                node.literals.insert(text.into(), child);
+                node.literals.insert(text, child);
             },
         )
     }
@@ -154,7 +181,7 @@ impl Tree {
         let Some(path) = path else { return self.end(node, method) };
         let (segment, after) = first(path);
         if let Some(child) = node.literals.get(segment)
-            && let Some(found) = self.best_below(*child, after, method)
+            && let Some(found) = self.best_below(child, after, method)
         {
             return Some(found);
         }
@@ -200,7 +227,7 @@ impl Tree {
             best = self.end(node, method).or(best);
             let Some((before, last)) = path.rsplit_once('/') else { return best };
             let Some(child) = node.literals.get(last) else { return best };
-            (at, path) = (*child, before);
+            (at, path) = (child, before);
         }
     }
 
@@ -224,7 +251,7 @@ impl Tree {
         let Some(path) = path else { return self.ends(node, method, each) };
         let (segment, after) = first(path);
         if let Some(child) = node.literals.get(segment) {
-            self.all_below(*child, after, method, each);
+            self.all_below(child, after, method, each);
         }
         if !segment.is_empty() {
             for mixed in node.mixed.iter().filter(|mixed| mixed.takes(segment)) {
@@ -238,14 +265,14 @@ impl Tree {
         while let Some(node) = at.and_then(|at| self.nodes.get(at as usize)) {
             self.ends(node, method, each);
             let Some((before, last)) = path.rsplit_once('/') else { return };
-            (at, path) = (node.literals.get(last).copied(), before);
+            (at, path) = (node.literals.get(last), before);
         }
     }
 
     /// Where the target `*` ends; nothing but its own pattern takes it.
     fn star(&self) -> Option<&Node> {
         let child = self.nodes.first()?.literals.get(STAR)?;
-        self.nodes.get(*child as usize)
+        self.nodes.get(child as usize)
     }
 
     fn ends(&self, node: &Node, method: &str, each: &mut dyn FnMut(u32)) {
@@ -266,9 +293,11 @@ impl Mixed {
     }
 }
 
+/// The first segment, and what follows its slash.
 fn first(path: &str) -> (&str, Option<&str>) {
-    match path.split_once('/') {
-        Some((segment, after)) => (segment, Some(after)),
+    // Segments are short: a plain loop is quicker here than a search that sets out for long texts.
+    match path.bytes().position(|byte| byte == b'/') {
+        Some(at) => (path.get(..at).unwrap_or(path), path.get(at + 1..)),
         None => (path, None),
     }
 }
@@ -285,13 +314,11 @@ struct Words(u64);
 
 impl Hasher for Words {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0u8; 8];
-            for (to, from) in word.iter_mut().zip(chunk) {
-                *to = *from;
-            }
-            self.add(u64::from_le_bytes(word));
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.add(u64::from_le_bytes(*word));
         }
+        self.add(rest.iter().fold(bytes.len() as u64, |word, byte| word << 8 | u64::from(*byte)));
     }
 
     fn write_u8(&mut self, byte: u8) {

@@ -98,12 +98,8 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // Display already says what the judgement says.
-        None
-    }
-}
+// No `source`: Display says what the judgement says.
+impl std::error::Error for Refused {}
 
 /// A listening socket: non-blocking, close-on-exec, SO_PASSCRED (which its connections inherit). Dropping one
 /// that was bound here removes its name, where that is still ours, and then its lock.
@@ -181,7 +177,10 @@ impl Listener {
         let now = nix::sys::stat::fstat(&handle).map_err(refuse("look at"))?;
         judge_socket(wanted, &now)?;
         same_as_bound(listener.fd.as_fd(), wanted.path, &now)?;
-        setsockopt(&listener.fd, sockopt::PassCred, &true).map_err(refuse("set SO_PASSCRED on"))?;
+        if kind == SockType::Stream {
+            // A control client is named once, when it connects; its messages come without ancillary data.
+            setsockopt(&listener.fd, sockopt::PassCred, &true).map_err(refuse("set SO_PASSCRED on"))?;
+        }
         Ok(listener)
     }
 

@@ -150,7 +150,8 @@ impl<'a> Spawn<'a> {
         match child::failure(failure) {
             None => Ok(child),
             Some((step, errno)) => {
-                // It has left, or is about to: collect it, so that it does not stay as a zombie.
+                // It has left, or is about to: collect it, so that it does not stay as a zombie. What is told
+                // is why it left; that it could not be collected would add nothing.
                 let _gone = waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED);
                 Err(step_failed(step, errno))
             }

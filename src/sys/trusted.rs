@@ -42,7 +42,7 @@ impl Directory {
     ///
     /// The part of the path that broke a rule, and which rule.
     pub fn open(path: &Path) -> Result<Directory, Judged> {
-        walk(path, &Owners::ours(), &Missing::Refuse)
+        open_for(path, &Owners::ours())
     }
 
     /// Its path, as it was given.
@@ -82,10 +82,9 @@ impl AsFd for Directory {
 }
 
 /// Walks to a directory and makes what is missing of the path: each new directory with `mode`, which it has
-/// from its first moment or is narrower; the last one with the owner and group given. Ancestors that have to be
-/// made are root's or ours, 0755 at most as `mode` says for others.
+/// from its first moment or is narrower; the last one with the owner and group given, those on the way ours.
 ///
-/// An existing last directory may also belong to `uid`, and keeps its mode.
+/// What exists keeps its mode. The last directory may also belong to `uid`; those on the way may not.
 ///
 /// # Errors
 ///
@@ -96,8 +95,8 @@ pub fn ensure_directory(
     uid: Option<u32>,
     gid: Option<u32>,
 ) -> Result<Directory, Judged> {
-    let owners = Owners::ours().and(uid);
-    walk(path, &owners, &Missing::Make { mode, uid, gid })
+    let ours = Owners::ours();
+    walk(path, &ours, &Owners::ours().and(uid), &Missing::Make { mode, uid, gid })
 }
 
 /// Splits a path into the directory that holds the thing and the thing's name, after judging its spelling.
@@ -145,10 +144,11 @@ enum Missing {
 
 /// Walks to a directory whose owners may also be `owners`, as [`Directory::open`] does.
 pub(in crate::sys) fn open_for(path: &Path, owners: &Owners) -> Result<Directory, Judged> {
-    walk(path, owners, &Missing::Refuse)
+    walk(path, owners, owners, &Missing::Refuse)
 }
 
-fn walk(path: &Path, owners: &Owners, missing: &Missing) -> Result<Directory, Judged> {
+/// Walks to a directory: `ancestors` may own those on the way, `owners` the last one.
+fn walk(path: &Path, ancestors: &Owners, owners: &Owners, missing: &Missing) -> Result<Directory, Judged> {
     spelt_plainly(path)?;
     let names: Vec<&OsStr> = path
         .components()
@@ -162,11 +162,12 @@ fn walk(path: &Path, owners: &Owners, missing: &Missing) -> Result<Directory, Ju
     let root =
         open("/", flags, Mode::empty()).map_err(|errno| Judged::kernel(Path::new("/"), "open", errno))?;
     let mut here = Directory { fd: root, path: PathBuf::from("/") };
-    judge_directory(&here, owners, names.is_empty())?;
+    let judge = |here: &Directory, last| judge_directory(here, if last { owners } else { ancestors }, last);
+    judge(&here, names.is_empty())?;
     for (i, name) in names.iter().enumerate() {
         let last = i + 1 == names.len();
         here = step(&here, name, path, last, missing)?;
-        judge_directory(&here, owners, last)?;
+        judge(&here, last)?;
     }
     Ok(here)
 }

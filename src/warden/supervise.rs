@@ -232,7 +232,10 @@ impl Warden {
         if news.writable {
             self.push_scribe();
         }
-        while news.readable {
+        if !news.readable {
+            return;
+        }
+        loop {
             let Some(running) = &self.scribe.running else { return };
             match running.line.next::<FromScribe>() {
                 Ok(Some(message)) => self.obey_scribe(message),

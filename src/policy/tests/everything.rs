@@ -1,1 +1,189 @@
+//! The manual, the list of keys and the reader say the same.
 
+use crate::model::limits::Limits;
+use crate::policy::keys::{KEYS, LIMITS, Unit};
+use crate::policy::quantity::{rate, size, size_rate, time};
+
+const MANUAL: &str = include_str!("../../manual/policy.md");
+
+/// Each row of the manual's key tables: section, key, default.
+fn manual() -> Vec<(String, String, String)> {
+    let mut rows = Vec::new();
+    let mut section = None;
+    for line in MANUAL.lines() {
+        if let Some(title) = line.strip_prefix("### ") {
+            let inner = title.trim_matches(['[', ']']);
+            section = Some(if title == "The file" { String::new() } else { inner.to_owned() });
+        } else if line.starts_with("## ") {
+            section = None;
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        if let (Some(section), Some(key)) = (&section, cells[0].strip_prefix('`'))
+            && line.starts_with('|')
+        {
+            // An empty default makes one cell less, since its two bars stand together.
+            let default = if cells.len() == 4 { cells[2] } else { "" };
+            rows.push((section.clone(), key.trim_end_matches('`').to_owned(), default.to_owned()));
+        }
+    }
+    rows
+}
+
+#[test]
+fn manual_lists_every_key_and_no_other() {
+    let mut known: Vec<_> = KEYS
+        .iter()
+        .map(|key| (key.section.to_owned(), key.name.to_owned(), key.default.to_owned()))
+        .collect();
+    let described = manual();
+    for limit in LIMITS {
+        let row = described.iter().find(|row| row.0 == "limits" && row.1 == limit.name);
+        known.push(row.unwrap_or_else(|| panic!("the manual lacks `{}`", limit.name)).clone());
+    }
+    let sorted = |mut rows: Vec<_>| {
+        rows.sort();
+        rows
+    };
+    assert_eq!(sorted(described), sorted(known));
+}
+
+#[test]
+fn manual_gives_the_limits_that_hold() {
+    for (_, name, default) in manual().into_iter().filter(|row| row.0 == "limits") {
+        let limit = LIMITS.iter().find(|limit| limit.name == name).unwrap();
+        let text = default.trim_matches(['`', '"']);
+        let value = match limit.unit {
+            Unit::Bytes => size(text),
+            Unit::Time => time(text),
+            Unit::Rate => rate(text),
+            Unit::ByteRate => size_rate(text),
+            Unit::Count => text.parse().ok(),
+        };
+        let mut limits = Limits::default();
+        (limit.set)(&mut limits, value.unwrap_or_else(|| panic!("{name}: {default}")));
+        assert_eq!(limits, Limits::default(), "{name}");
+    }
+}
+
+#[test]
+fn manual_example_loads() {
+    let example = MANUAL.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    super::asking(example);
+}
+
+/// A file in which every key stands.
+const EVERYTHING: &str = r#"
+version = 1
+[daemon]
+control = "/run/peergate/ctl.sock"
+gates = "shared"
+lanes = 3
+gate_user = "peergate-gate"
+scribe_user = "peergate-scribe"
+methods = ["PROPFIND"]
+[limits]
+LIMITS
+[audit]
+directory = "/var/log/p"
+readers = "adm"
+keep = { days = 7, bytes = "1GiB" }
+segment = "1MiB"
+record = { identity = "full" }
+[diagnostics]
+directory = "/var/log/d"
+format = "json"
+level = "debug"
+[listen.a]
+path = "/run/a"
+owner = "bob"
+group = "docker-users"
+mode = "0620"
+browsers = true
+[backend.p]
+proxy = "unix:/run/p"
+owner = "root"
+version_prefix = "/v{api:version}"
+identity_headers = true
+[backend.b]
+builtin = "api"
+[who.w]
+uid = [1000]
+user = ["alice"]
+gid = 998
+group = "docker-ops"
+namespace = "any"
+[[route]]
+id = "r"
+on = "a"
+match = ["PROPFIND /{x}"]
+query = ["q"]
+to = "p"
+allow = ["w"]
+body = { max = "1KiB" }
+help = "h"
+stream = true
+upgrade = ["tcp"]
+encoded_slash = ["x"]
+path_parameter = ["x"]
+mode = "enforce"
+[[forbid]]
+id = "f"
+match = "GET /"
+on = "a"
+to = ["p", "b"]
+who = ["w"]
+mode = "shadow"
+[[test]]
+who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown" }
+on = "a"
+request = "PROPFIND /v1/y?q"
+upgrade = "tcp"
+expect = "allow"
+route = "r"
+"#;
+
+#[test]
+fn file_with_every_key_means_what_it_says() {
+    let limits: String =
+        LIMITS.iter().map(|limit| format!("{} = {}\n", limit.name, limit.show(limit.least))).collect();
+    let text = EVERYTHING.replace("LIMITS", &limits);
+    for key in KEYS.iter().map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
+        assert!(text.contains(key), "{key}");
+    }
+    let policy = super::load(&text).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(
+        (policy.limits.head_bytes, policy.limits.drain_ms, policy.limits.log_bytes_per_s),
+        (1024, 10, 16 << 10)
+    );
+    assert_eq!((policy.audit.keep_days, policy.audit.keep_bytes), (7, 1 << 30));
+    assert_eq!((policy.listeners[0].mode, policy.listeners[0].browsers), (0o620, true));
+    assert_eq!(policy.methods, ["PROPFIND"]);
+    assert_eq!(policy.daemon.lanes, Some(3));
+    assert_eq!(policy.daemon.gate_user.map(|user| user.0.raw()), Some(901));
+    assert_eq!(policy.diagnostics.level, "debug");
+    assert_eq!(policy.file, "policy.toml");
+    assert_eq!(policy.short_hash().len(), 8);
+}
+
+#[test]
+fn file_with_nothing_optional_takes_the_defaults() {
+    let policy = super::house("[[route]]\nid = \"r\"\nmatch = \"GET /\"\nto = \"docker\"\nallow = \"ops\"\n");
+    let policy = policy.decider.policy();
+    assert_eq!(policy.limits, Limits::default());
+    assert_eq!(policy.daemon.control, "/run/peergate/control.sock");
+    assert_eq!(policy.audit.directory, "/var/log/peergate");
+    assert_eq!(
+        (policy.audit.keep_days, policy.audit.keep_bytes, policy.audit.segment_bytes),
+        (90, 20 << 30, 64 << 20)
+    );
+    assert_eq!(policy.listeners[0].mode, 0o600);
+    assert_eq!((policy.daemon.gate_user, policy.audit.readers), (None, None), "the daemon is not root here");
+    let own = crate::policy::Own::system(super::uid(0), super::gid(0));
+    let text = format!(
+        "{}[[route]]\nid = \"r\"\nmatch = \"GET /\"\nto = \"docker\"\nallow = \"ops\"\n",
+        super::HEAD
+    );
+    let policy = crate::policy::load_text("/etc/p.toml", &text, &super::House, &own).unwrap();
+    assert_eq!(policy.daemon.scribe_user.map(|user| user.0.raw()), Some(902));
+    assert_eq!(policy.audit.readers.map(|gid| gid.raw()), Some(4));
+}

@@ -1,13 +1,14 @@
 //! Whether a process lives in our own user and pid namespaces. Its mount namespace says nothing: PrivateTmp
 //! makes one.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::stat::{fstat, stat};
+use nix::sys::stat::{FileStat, fstat, stat};
 
 use super::alive;
 
@@ -19,10 +20,12 @@ const PIDFD_GET_PID_NAMESPACE: libc::Ioctl = 0xFF05;
 type Place = (libc::dev_t, libc::ino_t);
 
 /// Our own user and pid namespaces: what callers are compared to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct OwnNamespaces {
     user: Place,
     pid: Place,
+    /// Both, open: as long as they are, the kernel keeps their inodes and makes none for each question.
+    _open: [File; 2],
     /// What ids without a place in our user namespace read as: uid, gid.
     overflow: (u32, u32),
 }
@@ -34,9 +37,11 @@ impl OwnNamespaces {
     ///
     /// What the kernel answered; where /proc is not there, nobody's namespace can be known.
     pub fn read() -> io::Result<OwnNamespaces> {
+        let (user, pid) = (File::open("/proc/self/ns/user")?, File::open("/proc/self/ns/pid")?);
         Ok(OwnNamespaces {
-            user: place_at(Path::new("/proc/self/ns/user"))?,
-            pid: place_at(Path::new("/proc/self/ns/pid"))?,
+            user: fstat(&user).map(place)?,
+            pid: fstat(&pid).map(place)?,
+            _open: [user, pid],
             overflow: (overflow("uid")?, overflow("gid")?),
         })
     }
@@ -72,8 +77,8 @@ impl OwnNamespaces {
     }
 
     fn shared_by_pid(&self, pid: i32) -> nix::Result<bool> {
-        let place = |kind| place_at(Path::new(&format!("/proc/{pid}/ns/{kind}")));
-        Ok(place("user")? == self.user && place("pid")? == self.pid)
+        let at = |kind| place_at(Path::new(&format!("/proc/{pid}/ns/{kind}")));
+        Ok(at("user")? == self.user && at("pid")? == self.pid)
     }
 }
 
@@ -84,15 +89,42 @@ fn place_of(pidfd: BorrowedFd<'_>, which: libc::Ioctl) -> nix::Result<Place> {
     let raw = Errno::result(raw)?;
     // SAFETY: the kernel has just made this descriptor (close-on-exec), and nobody else knows its number.
     let namespace = unsafe { OwnedFd::from_raw_fd(raw) };
-    fstat(&namespace).map(|stat| (stat.st_dev, stat.st_ino))
+    fstat(&namespace).map(place)
+}
+
+fn place(stat: FileStat) -> Place {
+    (stat.st_dev, stat.st_ino)
 }
 
 /// `stat` follows the entry to the namespace itself.
 fn place_at(path: &Path) -> nix::Result<Place> {
-    stat(path).map(|stat| (stat.st_dev, stat.st_ino))
+    stat(path).map(place)
 }
 
 fn overflow(which: &str) -> io::Result<u32> {
     let text = std::fs::read_to_string(format!("/proc/sys/kernel/overflow{which}"))?;
     text.trim().parse().map_err(|_no_number| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sys::peer::{Process, pidfd, real_uid};
+
+    #[test]
+    fn older_kernels_ways_answer_like_the_newer_ones() {
+        let (a, _b) = UnixStream::pair().unwrap();
+        let Ok(pidfd) = pidfd(&a) else { return };
+        let pid = std::process::id().cast_signed();
+        let own = OwnNamespaces::read().unwrap();
+        assert_eq!(own.shared_by_pid(pid), Ok(true));
+        assert_eq!(own.shared_by(pidfd.as_fd(), pid), Some(true));
+        let (uid, euid) = (nix::unistd::getuid().as_raw(), nix::unistd::geteuid().as_raw());
+        assert_eq!(Process::open(pidfd.as_fd(), pid).unwrap().uids(), Some((uid, euid)));
+        assert_eq!(real_uid(pidfd.as_fd(), pid, euid), Some(uid));
+        assert_eq!(real_uid(pidfd.as_fd(), pid, euid + 1), None);
+    }
 }

@@ -144,6 +144,9 @@ fn ensured_directory_gets_owner_and_group_its_parents_stay_ours() {
     ensure_directory(&path, 0o750, Some(STRANGER), None).unwrap();
     let wanted = Rule::Owner { found: STRANGER, allowed: vec![0] };
     assert_eq!(rule(ensure_directory(&path, 0o750, None, None), &path), wanted);
+    // Its owner may have this one, not those on the way to another.
+    assert_eq!(rule(ensure_directory(&path.join("c"), 0o750, Some(STRANGER), None), &path), wanted);
+    assert!(!path.join("c").exists());
 }
 
 #[test]
