@@ -31,9 +31,12 @@ fn rig() -> Rig {
         policy.push_str(&format!("[backend.up{n}]\nproxy = \"unix:@DIR@/up{n}.sock\"\n"));
         for (allow, patterns) in [("all", "\"* /\", \"* /{rest...}\""), ("below", "\"* /allowed/{rest...}\"")]
         {
+            // The parsers' own suites ask for these; the service never changes to them.
+            let upgrade =
+                if allow == "all" { "upgrade = [\"websocket\", \"ws\", \"http/2.0\"]\n" } else { "" };
             policy.push_str(&format!(
                 "[listen.{allow}{n}]\npath = \"@DIR@/run/{allow}{n}.sock\"\n[[route]]\nid = \"{allow}{n}\"\n\
-                 on = \"{allow}{n}\"\nmatch = [{patterns}]\nto = \"up{n}\"\nallow = \"root\"\n"
+                 on = \"{allow}{n}\"\nmatch = [{patterns}]\nto = \"up{n}\"\nallow = \"root\"\n{upgrade}"
             ));
         }
     }
