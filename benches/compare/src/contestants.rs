@@ -38,7 +38,7 @@ mode = "0666"
 proxy = "unix:@DIR@/up.sock"
 
 [backend.self]
-builtin = true
+builtin = "api"
 
 [who.me]
 user = ["@self"]

@@ -154,7 +154,7 @@ impl Head {
         let lines = draft.finish(raw)?;
         let fields = Fields::new(raw, lines)?;
         let host = draft.host.ok_or(Refusal::HostMissing)?;
-        // An empty one says that the target has no authority (RFC 9112 §3.2); Docker's client sends it with upgrades.
+        // An empty one is allowed (RFC 9112 §3.2); Debian 12's docker (20.10) sends it with every upgrade.
         let named = host.of(&fields.text).as_bytes();
         if !named.is_empty() && !is_host(named) {
             return Err(Refusal::HostSyntax);
