@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::decide::Denial;
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
-use super::table::{Named, Policy, Route};
+use super::table::{Named, Policy, Route, WhoId};
 use super::tree::{End, Tree};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::refusal::Refusal;
@@ -41,6 +41,9 @@ pub struct Offer {
     pub help: Option<Arc<str>>,
 }
 
+/// So many whos of a route are tried one by one.
+const FEW: usize = 16;
+
 /// One set of rules.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -69,10 +72,13 @@ pub(super) struct RouteRule {
     by: Arc<str>,
     at: Arc<str>,
     help: Option<Arc<str>>,
-    allow: Set,
-    /// Sorted by who.
-    grants: Vec<(u16, Grant)>,
-    query: Option<Vec<Box<str>>>,
+    /// Whom it allows, in order; the same places as in `grants`.
+    allow: Box<[WhoId]>,
+    /// The same as a set, where the list is too long to go through.
+    many: Option<Set>,
+    grants: Box<[Grant]>,
+    /// The names between `&`; no name holds one.
+    query: Option<Box<str>>,
     /// The pieces of each pattern that was put into a tree, by its number there; kept only where a capture of
     /// the route takes what others may not.
     shapes: Vec<Vec<Opened>>,
@@ -113,7 +119,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn grant(&self) -> Option<&Grant> {
-        self.rule.grants.get(self.grant).map(|(_, grant)| grant)
+        self.rule.grants.get(self.grant)
     }
 }
 
@@ -246,8 +252,10 @@ impl Rules {
     }
 
     pub(super) fn offers(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
-        let allowed =
-            self.routes.iter().filter(|rule| rule.on.contains(&listener) && rule.allow.meets(&subject.holds));
+        let allowed = self
+            .routes
+            .iter()
+            .filter(|rule| rule.on.contains(&listener) && rule.grant(&subject.holds).is_some());
         allowed
             .map(|rule| {
                 let there = |forbid: &&ForbidRule| {
@@ -258,10 +266,9 @@ impl Rules {
                 Offer {
                     route: rule.id.clone(),
                     patterns: rule.patterns.clone(),
-                    query: rule
-                        .query
-                        .as_ref()
-                        .map(|names| names.iter().map(|name| name.to_string()).collect()),
+                    query: rule.query.as_ref().map(|names| {
+                        names.split('&').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+                    }),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
                     help: rule.help.clone(),
                 }
@@ -305,8 +312,9 @@ impl RouteRule {
         };
         let all = shapes(policy, route.to, &route.matches);
         let shape = |(_, pieces): (_, Cow<'_, [Piece]>)| pieces.iter().map(opened).collect();
-        let mut grants: Vec<_> = route.allow.iter().map(|named| texts.grant(policy, named)).collect();
-        grants.sort_by_key(|(who, _)| *who);
+        let mut named: Vec<&Named> = route.allow.iter().collect();
+        named.sort_by_key(|named| named.who);
+        let allow: Box<[WhoId]> = named.iter().map(|named| named.who).collect();
         RouteRule {
             id: route.id.as_str().into(),
             terms: Terms {
@@ -319,9 +327,10 @@ impl RouteRule {
             by: format!("route.{}", route.id).into(),
             at: texts.place(route.line),
             help: route.help.as_deref().map(Into::into),
-            allow: Set::of(route.allow.iter().map(|named| named.who)),
-            grants,
-            query: route.query.as_ref().map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+            many: (allow.len() > FEW).then(|| Set::of(allow.iter().copied())),
+            allow,
+            grants: named.into_iter().map(|named| texts.grant(named)).collect(),
+            query: route.query.as_ref().map(|names| names.join("&").into()),
             shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
             patterns: route.matches.iter().map(Pattern::to_string).collect(),
         }
@@ -339,8 +348,10 @@ impl RouteRule {
     }
 
     fn grant(&self, holds: &Bits) -> Option<usize> {
-        let who = self.allow.first_in(holds)?;
-        self.grants.binary_search_by_key(&who.0, |(who, _)| *who).ok()
+        match &self.many {
+            None => self.allow.iter().position(|who| holds.has(*who)),
+            Some(set) => self.allow.binary_search(&set.first_in(holds)?).ok(),
+        }
     }
 
     /// `%2F` and `;` only where the capture that takes the segment opts in.
@@ -366,7 +377,7 @@ impl RouteRule {
     fn takes_query(&self, target: &Target) -> Result<(), Refusal> {
         let (Some(known), Some(_)) = (&self.query, target.query()) else { return Ok(()) };
         target.query_names_once()?;
-        let listed = |(name, _): (&str, &str)| known.iter().any(|known| **known == *name);
+        let listed = |(name, _): (&str, &str)| known.split('&').any(|known| known == name);
         if target.query_pairs().all(listed) { Ok(()) } else { Err(Refusal::QueryName) }
     }
 }
@@ -450,10 +461,8 @@ impl Texts {
         self.places.entry(line).or_insert_with(|| format!("{file}:{line}").into()).clone()
     }
 
-    fn grant(&mut self, policy: &Policy, named: &Named) -> (u16, Grant) {
-        let number = named.who.0;
-        debug_assert!(usize::from(number) < policy.whos.len());
-        let by = self.whos.get(usize::from(number)).cloned().unwrap_or_default();
-        (number, Grant { by, at: self.place(named.line) })
+    fn grant(&mut self, named: &Named) -> Grant {
+        let by = self.whos.get(usize::from(named.who.0)).cloned().unwrap_or_default();
+        Grant { by, at: self.place(named.line) }
     }
 }
