@@ -66,19 +66,26 @@ struct Reach {
 /// One route, ready to be asked.
 #[derive(Debug)]
 pub(super) struct RouteRule {
-    pub(super) id: Arc<str>,
-    pub(super) terms: Terms,
-    on: Vec<ListenerId>,
-    by: Arc<str>,
-    at: Arc<str>,
-    help: Option<Arc<str>>,
     /// Whom it allows, in order; the same places as in `grants`.
     allow: Box<[WhoId]>,
     /// The same as a set, where the list is too long to go through.
     many: Option<Set>,
-    grants: Box<[Grant]>,
     /// The names between `&`; no name holds one.
     query: Option<Box<str>>,
+    pub(super) terms: Terms,
+    /// What only an answer needs stands apart: deciding does not touch it.
+    pub(super) told: Box<Told>,
+}
+
+/// What is told about a route.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) id: Arc<str>,
+    on: Vec<ListenerId>,
+    by: Arc<str>,
+    at: Arc<str>,
+    help: Option<Arc<str>>,
+    grants: Box<[Grant]>,
     /// The pieces of each pattern that was put into a tree, by its number there; kept only where a capture of
     /// the route takes what others may not.
     shapes: Vec<Vec<Opened>>,
@@ -119,7 +126,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn grant(&self) -> Option<&Grant> {
-        self.rule.grants.get(self.grant)
+        self.rule.told.grants.get(self.grant)
     }
 }
 
@@ -255,7 +262,7 @@ impl Rules {
         let allowed = self
             .routes
             .iter()
-            .filter(|rule| rule.on.contains(&listener) && rule.grant(&subject.holds).is_some());
+            .filter(|rule| rule.told.on.contains(&listener) && rule.grant(&subject.holds).is_some());
         allowed
             .map(|rule| {
                 let there = |forbid: &&ForbidRule| {
@@ -264,13 +271,13 @@ impl Rules {
                 };
                 let except = self.forbids.iter().filter(there);
                 Offer {
-                    route: rule.id.clone(),
-                    patterns: rule.patterns.clone(),
+                    route: rule.told.id.clone(),
+                    patterns: rule.told.patterns.clone(),
                     query: rule.query.as_ref().map(|names| {
                         names.split('&').filter(|name| !name.is_empty()).map(str::to_owned).collect()
                     }),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
-                    help: rule.help.clone(),
+                    help: rule.told.help.clone(),
                 }
             })
             .collect()
@@ -316,33 +323,35 @@ impl RouteRule {
         named.sort_by_key(|named| named.who);
         let allow: Box<[WhoId]> = named.iter().map(|named| named.who).collect();
         RouteRule {
-            id: route.id.as_str().into(),
+            many: (allow.len() > FEW).then(|| Set::of(allow.iter().copied())),
+            allow,
+            query: route.query.as_ref().map(|names| names.join("&").into()),
             terms: Terms {
                 backend: route.to,
                 stream: route.stream,
                 upgrade: route.upgrade.clone(),
                 body_max: route.body_max,
             },
-            on: route.on.clone(),
-            by: format!("route.{}", route.id).into(),
-            at: texts.place(route.line),
-            help: route.help.as_deref().map(Into::into),
-            many: (allow.len() > FEW).then(|| Set::of(allow.iter().copied())),
-            allow,
-            grants: named.into_iter().map(|named| texts.grant(named)).collect(),
-            query: route.query.as_ref().map(|names| names.join("&").into()),
-            shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
-            patterns: route.matches.iter().map(Pattern::to_string).collect(),
+            told: Box::new(Told {
+                id: route.id.as_str().into(),
+                on: route.on.clone(),
+                by: format!("route.{}", route.id).into(),
+                at: texts.place(route.line),
+                help: route.help.as_deref().map(Into::into),
+                grants: named.into_iter().map(|named| texts.grant(named)).collect(),
+                shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
+                patterns: route.matches.iter().map(Pattern::to_string).collect(),
+            }),
         }
     }
 
     fn denial(&self, refusal: Refusal) -> Denial {
         Denial {
             refusal,
-            route: Some(self.id.clone()),
-            by: Some(self.by.clone()),
-            at: Some(self.at.clone()),
-            help: self.help.clone(),
+            route: Some(self.told.id.clone()),
+            by: Some(self.told.by.clone()),
+            at: Some(self.told.at.clone()),
+            help: self.told.help.clone(),
             shadow: None,
         }
     }
@@ -356,7 +365,7 @@ impl RouteRule {
 
     /// `%2F` and `;` only where the capture that takes the segment opts in.
     fn takes_hidden(&self, end: &End, target: &Target) -> Result<(), Refusal> {
-        let shape = self.shapes.get(end.pattern as usize).map_or([].as_slice(), Vec::as_slice);
+        let shape = self.told.shapes.get(end.pattern as usize).map_or([].as_slice(), Vec::as_slice);
         let segments = target.segments().count();
         for (at, segment) in target.segments().enumerate() {
             let opened = opened_at(shape, at, segments);

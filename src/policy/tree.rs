@@ -16,7 +16,7 @@ pub(super) struct Tree {
     /// Each literal segment once.
     literals: Vec<Box<str>>,
     /// Its place in that list.
-    places: HashMap<Box<str>, u32, BuildHasherDefault<Words>>,
+    places: Places,
     /// From a node by a literal to its child: the node in the upper half of the key, the literal in the lower.
     edges: HashMap<u64, u32, BuildHasherDefault<Words>>,
 }
@@ -75,7 +75,7 @@ impl Tree {
             ends: Vec::new(),
             methods: Vec::new(),
             literals: Vec::new(),
-            places: HashMap::default(),
+            places: Places::default(),
             edges: HashMap::default(),
         }
     }
@@ -158,15 +158,12 @@ impl Tree {
         if let Some(child) = self.nodes.get(at as usize).and_then(|node| self.literal_child(at, node, text)) {
             return child;
         }
-        let literal = match self.places.get(text) {
-            Some(literal) => *literal,
-            None => {
-                let literal = number(self.literals.len());
-                self.literals.push(text.into());
-                self.places.insert(text.into(), literal);
-                literal
-            }
-        };
+        let literal = self.places.of(text).unwrap_or_else(|| {
+            let literal = number(self.literals.len());
+            self.literals.push(text.into());
+            self.places.insert(text, literal);
+            literal
+        });
         let child = self.child(
             at,
             |_| 0,
@@ -186,7 +183,7 @@ impl Tree {
                 let (literal, child) = node.only;
                 (**self.literals.get(literal as usize)? == *segment).then_some(child)
             }
-            _ => self.edges.get(&edge(at, *self.places.get(segment)?)).copied(),
+            _ => self.edges.get(&edge(at, self.places.of(segment)?)).copied(),
         }
     }
 
@@ -362,6 +359,46 @@ fn edge(node: u32, literal: u32) -> u64 {
 /// Lists are bounded far below this when a policy is loaded.
 fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Places of texts. Short ones are kept in the map itself, so that finding one is one look at memory.
+#[derive(Debug, Default)]
+struct Places {
+    short: HashMap<Short, u32, BuildHasherDefault<Words>>,
+    long: HashMap<Box<str>, u32, BuildHasherDefault<Words>>,
+}
+
+/// Up to 23 bytes, zeros behind them, and the length.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Short([u64; 3]);
+
+impl Places {
+    fn of(&self, text: &str) -> Option<u32> {
+        match Short::of(text) {
+            Some(short) => self.short.get(&short).copied(),
+            None => self.long.get(text).copied(),
+        }
+    }
+
+    fn insert(&mut self, text: &str, place: u32) {
+        match Short::of(text) {
+            Some(short) => self.short.insert(short, place),
+            None => self.long.insert(text.into(), place),
+        };
+    }
+}
+
+impl Short {
+    fn of(text: &str) -> Option<Short> {
+        let mut bytes = [0u8; 24];
+        let length = u8::try_from(text.len()).ok()?;
+        let (at_end, place) = bytes.split_last_mut()?;
+        place.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        *at_end = length;
+        let (words, _) = bytes.as_chunks::<8>();
+        let [a, b, c] = words else { return None };
+        Some(Short([*a, *b, *c].map(u64::from_le_bytes)))
+    }
 }
 
 /// A quick hash of short texts, eight bytes a step. The keys of these maps are the policy's own, so nobody from
