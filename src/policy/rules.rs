@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::decide::Denial;
+use super::hidden::{Opened, first_hidden, opened_at, other_reading};
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
 use super::table::{Named, Policy, Route, WhoId};
@@ -103,14 +104,6 @@ pub(super) struct Told {
 pub(super) struct Grant {
     pub(super) by: Arc<str>,
     pub(super) at: Arc<str>,
-}
-
-/// What one piece of a pattern lets through.
-#[derive(Debug, Clone, Copy, Default)]
-struct Opened {
-    rest: bool,
-    encoded_slash: bool,
-    path_parameter: bool,
 }
 
 #[derive(Debug)]
@@ -413,47 +406,6 @@ impl RouteRule {
         let listed = |(name, _): (&str, &str)| known.split('&').any(|known| same(known, name));
         if target.query_pairs().all(listed) { Ok(()) } else { Err(Refusal::QueryName) }
     }
-}
-
-/// Which piece took the segment: what stands before a rest and behind it is counted from its end of the path.
-fn opened_at(shape: &[Opened], at: usize, segments: usize) -> Opened {
-    let place = match shape.iter().position(|piece| piece.rest) {
-        Some(rest) if at >= rest => {
-            let behind = shape.len() - rest - 1;
-            if at + behind >= segments { shape.len() + at - segments } else { rest }
-        }
-        _ => at,
-    };
-    shape.get(place).copied().unwrap_or_default()
-}
-
-fn first_hidden(target: &Target) -> Option<Refusal> {
-    target.segments().find_map(|segment| match (segment.encoded_slash, segment.semicolon) {
-        (true, _) => Some(Refusal::EncodedSlash),
-        (_, true) => Some(Refusal::PathParameter),
-        _ => None,
-    })
-}
-
-/// How a backend might read the path: without what follows `;`, with `%2F` as a slash, without a slash at its
-/// end. A forbid holds for that reading too. `None` where it is the same.
-fn other_reading(path: &str) -> Option<String> {
-    let end = path.len() > 1 && path.ends_with('/');
-    if !end && !path.contains(';') && !path.contains("%2F") {
-        return None;
-    }
-    let mut other = String::with_capacity(path.len());
-    for segment in path.split('/').flat_map(|segment| segment.split("%2F")) {
-        let bare = segment.split(';').next().unwrap_or_default();
-        if !bare.is_empty() {
-            other.push('/');
-            other.push_str(bare);
-        }
-    }
-    if other.is_empty() {
-        other.push('/');
-    }
-    (other != path).then_some(other)
 }
 
 /// Each pattern as it stands in a tree: plain, and behind the backend's version prefix.
