@@ -265,7 +265,12 @@ fn stop_and_remove() {
         docker.container(&name);
         for arguments in [&["stop", "-t", "0", name.as_str()][..], &["rm", name.as_str()]] {
             let output = docker.docker(&client, &docker.olga, arguments);
-            assert_eq!(support::out(&output), format!("{name}\n"), "{arguments:?}: {}", support::said(&output));
+            assert_eq!(
+                support::out(&output),
+                format!("{name}\n"),
+                "{arguments:?}: {}",
+                support::said(&output)
+            );
         }
         allowed(&docker, &docker.olga, "POST", &format!("/containers/{name}/stop"), "who.operators");
         allowed(&docker, &docker.olga, "DELETE", &format!("/containers/{name}"), "who.operators");
