@@ -79,7 +79,7 @@ http {
 
 const HAPROXY: &str = r#"global
   log @DIR@/haproxy-log.sock local0 info
-  maxconn 4096
+  maxconn 1024
 defaults
   mode http
   log global
