@@ -318,6 +318,6 @@ impl Relayed {
 
     /// Exact where the answer has a Content-Length.
     pub(in crate::gate) fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
