@@ -35,7 +35,8 @@ fn started(settings: &str) -> (Daemon, Upstream) {
 
 /// The role's process, as its start is on record.
 fn process(daemon: &Daemon, role: &str) -> Pid {
-    let started = |record: &Value| record["t"] == "gate" && record["role"] == role && record["event"] == "started";
+    let started =
+        |record: &Value| record["t"] == "gate" && record["role"] == role && record["event"] == "started";
     let last = daemon.records().into_iter().rfind(started).unwrap();
     Pid::from_raw(i32::try_from(last["pid"].as_i64().unwrap()).unwrap())
 }
@@ -45,7 +46,8 @@ fn status(answer: &Message) -> u16 {
 }
 
 fn peergate(arguments: &[&str], socket: &Path) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_peergate")).args(arguments).arg("--control").arg(socket).output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_peergate")).args(arguments).arg("--control").arg(socket).output();
     let output = output.unwrap();
     (output.status.code(), support::said(&output))
 }
@@ -56,6 +58,8 @@ fn gate_killed_ends_its_connections_and_the_next_caller_gets_another() {
     let (daemon, _upstream) = started("");
     let mut open = Client::connect(&daemon.socket());
     assert_eq!(status(&open.ask("GET", "/allowed/a").answer()), 200);
+    // An outcome follows its answer, and a gate that is killed writes no more.
+    daemon.wait_for("the outcome", |record| record["t"] == "outcome");
     let gate = process(&daemon, "gate");
     kill(gate, Signal::SIGKILL).unwrap();
     assert!(open.answer_or_end().is_none(), "its connection ends");
@@ -111,6 +115,7 @@ fn scribe_killed_is_started_again_and_follows_on() {
     daemon.wait_for("another scribe", again);
     // Between the two every request is refused; then they are served again on the same connection.
     while status(&client.ask("GET", "/allowed/b").answer()) != 200 {}
+    drop(client);
     let all = daemon.stop();
     let segments = |record: &&Value| record["t"] == "close";
     assert_eq!(all.iter().filter(segments).count(), 3, "warden, gate and the first scribe: {all:?}");
@@ -138,8 +143,13 @@ fn reload_of_a_mistake_keeps_the_old_policy() {
     need_root!();
     let (mut daemon, _upstream) = started("");
     assert!(!daemon.reload("nonsense"));
-    assert!(!daemon.reload(&POLICY.replace("run/api.sock", "run/other.sock")), "only a restart moves a socket");
-    assert!(!daemon.reload(&format!("{POLICY}[[test]]\nwho = {{ uid = 0 }}\nrequest = \"GET /x\"\nexpect = \"allow\"\n")));
+    assert!(
+        !daemon.reload(&POLICY.replace("run/api.sock", "run/other.sock")),
+        "only a restart moves a socket"
+    );
+    assert!(!daemon.reload(&format!(
+        "{POLICY}[[test]]\nwho = {{ uid = 0 }}\nrequest = \"GET /x\"\nexpect = \"allow\"\n"
+    )));
     assert_eq!(status(&client::ask(&daemon.socket(), "GET", "/allowed/a")), 200);
     daemon.stop();
 }
@@ -193,14 +203,21 @@ fn connections_beyond_the_cap_are_shed_on_record_and_others_served() {
     for _ in 0..6 {
         assert!(Client::connect(&daemon.socket()).ask("GET", "/allowed/a").answer_or_end().is_none());
     }
-    assert_eq!(person("pg-alice").curl(&daemon.socket(), "/allowed/a", &[]).0, 200, "another uid has its own");
+    assert_eq!(
+        person("pg-alice").curl(&daemon.socket(), "/allowed/a", &[]).0,
+        200,
+        "another uid has its own"
+    );
     let repeat = daemon.wait_for("the rest, counted", |record| record["t"] == "repeat");
     assert_eq!((&repeat["refusal"], &repeat["uid"]), (&"connection-limit".into(), &0.into()));
     drop(held);
     let all = daemon.stop();
     let shed = all.iter().filter(|record| record["shed"] == "connection-limit").count() as u64;
-    let counted: u64 =
-        all.iter().filter(|record| record["t"] == "repeat").map(|record| record["count"].as_u64().unwrap()).sum();
+    let counted: u64 = all
+        .iter()
+        .filter(|record| record["t"] == "repeat")
+        .map(|record| record["count"].as_u64().unwrap())
+        .sum();
     assert_eq!(shed + counted, 6);
     assert!(counted > 0);
 }
@@ -323,7 +340,8 @@ fn gates_shared_is_one_gate_for_all() {
     need_root!();
     let place = daemon::place();
     let _upstream = Upstream::start(&place.path().join("up.sock"));
-    let head = "[audit]\ndirectory = \"@DIR@/audit\"\n[daemon]\ncontrol = \"@DIR@/run/c\"\ngates = \"shared\"\n";
+    let head =
+        "[audit]\ndirectory = \"@DIR@/audit\"\n[daemon]\ncontrol = \"@DIR@/run/c\"\ngates = \"shared\"\n";
     let file = whole_policy(place.path(), head);
     let daemon = Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said));
     assert_eq!(status(&client::ask(&daemon.socket(), "GET", "/allowed/a")), 200);
@@ -339,12 +357,17 @@ fn segment_full_is_followed_by_another() {
     need_root!();
     let place = daemon::place();
     let _upstream = Upstream::start(&place.path().join("up.sock"));
-    let head = "[audit]\ndirectory = \"@DIR@/audit\"\nsegment = \"64KiB\"\n[daemon]\ncontrol = \"@DIR@/run/c\"\n";
+    let head =
+        "[audit]\ndirectory = \"@DIR@/audit\"\nsegment = \"64KiB\"\n[daemon]\ncontrol = \"@DIR@/run/c\"\n";
     let file = whole_policy(place.path(), head);
     let daemon = Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said));
     let mut client = Client::connect(&daemon.socket());
     for _ in 0..600 {
-        assert_eq!(status(&client.ask("GET", "/allowed/a").answer()), 200, "no request is lost to a full segment");
+        assert_eq!(
+            status(&client.ask("GET", "/allowed/a").answer()),
+            200,
+            "no request is lost to a full segment"
+        );
     }
     let all = daemon.stop();
     let gates = |r: &&Value| r["t"] == "open" && r["role"] == "gate";
