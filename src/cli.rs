@@ -3,6 +3,7 @@
 //! Every line goes through [`term`]: what a caller put into a request can't draw on the terminal.
 
 pub mod audit;
+pub mod control;
 pub mod policy;
 pub mod term;
 
@@ -37,6 +38,12 @@ enum Command {
     /// Checks policies
     #[command(subcommand, after_help = EXIT_CODES)]
     Policy(policy::Command),
+    /// Prints what a running daemon does
+    #[command(after_help = EXIT_CODES)]
+    Status(control::Arguments),
+    /// Has a running daemon load its policy again
+    #[command(after_help = EXIT_CODES)]
+    Reload(control::Arguments),
 }
 
 /// How answers are printed.
@@ -90,6 +97,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let answer = match arguments.command {
         Command::Audit(command) => audit::run(command, &mut term),
         Command::Policy(command) => policy::run(command, &mut term),
+        Command::Status(arguments) => control::status(&arguments, &mut term),
+        Command::Reload(arguments) => control::reload(&arguments, &mut term),
     };
     match answer.and_then(|answer| term.flush().map(|()| answer)) {
         Ok(Answer::Yes) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,

@@ -23,7 +23,8 @@ pub struct Arguments {
 impl Arguments {
     fn socket(&self) -> PathBuf {
         let uid = nix::unistd::geteuid();
-        let home = if uid.is_root() { "/run".to_owned() } else { Environment::read().runtime_home(uid.as_raw()) };
+        let home =
+            if uid.is_root() { "/run".to_owned() } else { Environment::read().runtime_home(uid.as_raw()) };
         self.control.clone().unwrap_or_else(|| Path::new(&home).join("peergate/control.sock"))
     }
 }

@@ -303,6 +303,8 @@ impl Lane {
             (ToGate::Reserved { upto }, None) => self.record.log.reserve(upto),
             (ToGate::Segment { reserved }, Some(segment)) => {
                 self.record.log.replace(segment, reserved);
+                // What was pending went into the one before, which has now all that it will ever have.
+                self.tell(FromGate::Switched);
                 self.record.open(&self.policy().hash);
             }
             (ToGate::Recordable { yes }, None) => self.recordable.set(yes),

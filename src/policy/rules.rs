@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::decide::Denial;
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
-use super::table::{Named, Policy, Route};
+use super::table::{Named, Policy, Route, WhoId};
 use super::tree::{End, Tree};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::refusal::Refusal;
@@ -41,6 +41,9 @@ pub struct Offer {
     pub help: Option<Arc<str>>,
 }
 
+/// So many whos of a route are tried one by one.
+const FEW: usize = 16;
+
 /// One set of rules.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -63,16 +66,26 @@ struct Reach {
 /// One route, ready to be asked.
 #[derive(Debug)]
 pub(super) struct RouteRule {
-    pub(super) id: Arc<str>,
+    /// Whom it allows, in order; the same places as in `grants`.
+    allow: Box<[WhoId]>,
+    /// The same as a set, where the list is too long to go through.
+    many: Option<Set>,
+    /// The names between `&`; no name holds one.
+    query: Option<Box<str>>,
     pub(super) terms: Terms,
+    /// What only an answer needs stands apart: deciding does not touch it.
+    pub(super) told: Box<Told>,
+}
+
+/// What is told about a route.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) id: Arc<str>,
     on: Vec<ListenerId>,
     by: Arc<str>,
     at: Arc<str>,
     help: Option<Arc<str>>,
-    allow: Set,
-    /// Sorted by who.
-    grants: Vec<(u16, Grant)>,
-    query: Option<Vec<Box<str>>>,
+    grants: Box<[Grant]>,
     /// The pieces of each pattern that was put into a tree, by its number there; kept only where a capture of
     /// the route takes what others may not.
     shapes: Vec<Vec<Opened>>,
@@ -113,7 +126,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn grant(&self) -> Option<&Grant> {
-        self.rule.grants.get(self.grant).map(|(_, grant)| grant)
+        self.rule.told.grants.get(self.grant)
     }
 }
 
@@ -246,8 +259,10 @@ impl Rules {
     }
 
     pub(super) fn offers(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
-        let allowed =
-            self.routes.iter().filter(|rule| rule.on.contains(&listener) && rule.allow.meets(&subject.holds));
+        let allowed = self
+            .routes
+            .iter()
+            .filter(|rule| rule.told.on.contains(&listener) && rule.grant(&subject.holds).is_some());
         allowed
             .map(|rule| {
                 let there = |forbid: &&ForbidRule| {
@@ -256,14 +271,13 @@ impl Rules {
                 };
                 let except = self.forbids.iter().filter(there);
                 Offer {
-                    route: rule.id.clone(),
-                    patterns: rule.patterns.clone(),
-                    query: rule
-                        .query
-                        .as_ref()
-                        .map(|names| names.iter().map(|name| name.to_string()).collect()),
+                    route: rule.told.id.clone(),
+                    patterns: rule.told.patterns.clone(),
+                    query: rule.query.as_ref().map(|names| {
+                        names.split('&').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+                    }),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
-                    help: rule.help.clone(),
+                    help: rule.told.help.clone(),
                 }
             })
             .collect()
@@ -305,47 +319,53 @@ impl RouteRule {
         };
         let all = shapes(policy, route.to, &route.matches);
         let shape = |(_, pieces): (_, Cow<'_, [Piece]>)| pieces.iter().map(opened).collect();
-        let mut grants: Vec<_> = route.allow.iter().map(|named| texts.grant(policy, named)).collect();
-        grants.sort_by_key(|(who, _)| *who);
+        let mut named: Vec<&Named> = route.allow.iter().collect();
+        named.sort_by_key(|named| named.who);
+        let allow: Box<[WhoId]> = named.iter().map(|named| named.who).collect();
         RouteRule {
-            id: route.id.as_str().into(),
+            many: (allow.len() > FEW).then(|| Set::of(allow.iter().copied())),
+            allow,
+            query: route.query.as_ref().map(|names| names.join("&").into()),
             terms: Terms {
                 backend: route.to,
                 stream: route.stream,
                 upgrade: route.upgrade.clone(),
                 body_max: route.body_max,
             },
-            on: route.on.clone(),
-            by: format!("route.{}", route.id).into(),
-            at: texts.place(route.line),
-            help: route.help.as_deref().map(Into::into),
-            allow: Set::of(route.allow.iter().map(|named| named.who)),
-            grants,
-            query: route.query.as_ref().map(|names| names.iter().map(|name| name.as_str().into()).collect()),
-            shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
-            patterns: route.matches.iter().map(Pattern::to_string).collect(),
+            told: Box::new(Told {
+                id: route.id.as_str().into(),
+                on: route.on.clone(),
+                by: format!("route.{}", route.id).into(),
+                at: texts.place(route.line),
+                help: route.help.as_deref().map(Into::into),
+                grants: named.into_iter().map(|named| texts.grant(named)).collect(),
+                shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
+                patterns: route.matches.iter().map(Pattern::to_string).collect(),
+            }),
         }
     }
 
     fn denial(&self, refusal: Refusal) -> Denial {
         Denial {
             refusal,
-            route: Some(self.id.clone()),
-            by: Some(self.by.clone()),
-            at: Some(self.at.clone()),
-            help: self.help.clone(),
+            route: Some(self.told.id.clone()),
+            by: Some(self.told.by.clone()),
+            at: Some(self.told.at.clone()),
+            help: self.told.help.clone(),
             shadow: None,
         }
     }
 
     fn grant(&self, holds: &Bits) -> Option<usize> {
-        let who = self.allow.first_in(holds)?;
-        self.grants.binary_search_by_key(&who.0, |(who, _)| *who).ok()
+        match &self.many {
+            None => self.allow.iter().position(|who| holds.has(*who)),
+            Some(set) => self.allow.binary_search(&set.first_in(holds)?).ok(),
+        }
     }
 
     /// `%2F` and `;` only where the capture that takes the segment opts in.
     fn takes_hidden(&self, end: &End, target: &Target) -> Result<(), Refusal> {
-        let shape = self.shapes.get(end.pattern as usize).map_or([].as_slice(), Vec::as_slice);
+        let shape = self.told.shapes.get(end.pattern as usize).map_or([].as_slice(), Vec::as_slice);
         let segments = target.segments().count();
         for (at, segment) in target.segments().enumerate() {
             let opened = opened_at(shape, at, segments);
@@ -366,7 +386,7 @@ impl RouteRule {
     fn takes_query(&self, target: &Target) -> Result<(), Refusal> {
         let (Some(known), Some(_)) = (&self.query, target.query()) else { return Ok(()) };
         target.query_names_once()?;
-        let listed = |(name, _): (&str, &str)| known.iter().any(|known| **known == *name);
+        let listed = |(name, _): (&str, &str)| known.split('&').any(|known| known == name);
         if target.query_pairs().all(listed) { Ok(()) } else { Err(Refusal::QueryName) }
     }
 }
@@ -450,10 +470,8 @@ impl Texts {
         self.places.entry(line).or_insert_with(|| format!("{file}:{line}").into()).clone()
     }
 
-    fn grant(&mut self, policy: &Policy, named: &Named) -> (u16, Grant) {
-        let number = named.who.0;
-        debug_assert!(usize::from(number) < policy.whos.len());
-        let by = self.whos.get(usize::from(number)).cloned().unwrap_or_default();
-        (number, Grant { by, at: self.place(named.line) })
+    fn grant(&mut self, named: &Named) -> Grant {
+        let by = self.whos.get(usize::from(named.who.0)).cloned().unwrap_or_default();
+        Grant { by, at: self.place(named.line) }
     }
 }

@@ -44,9 +44,10 @@ pub fn run(environment: &Environment) -> io::Result<ExitCode> {
     let mut daemon = Daemon::start(&place)?;
     daemon.await_ready(&signals)?;
     introduce(&policy, &ask_status(&policy)?)?;
-    follow(&policy, &signals, &mut daemon)?;
-    say("stopping")?;
+    let mut reader = Reader::open(Path::new(&policy.audit.directory))?;
+    follow(&mut reader, &signals, &mut daemon)?;
     let code = daemon.stop()?;
+    show_new(&mut reader)?;
     drop(place);
     Ok(code)
 }
@@ -181,9 +182,15 @@ fn introduce(policy: &Policy, status: &Status) -> io::Result<()> {
     say(format!("socket: {socket}"))?;
     say("")?;
     say("Try in another terminal:")?;
-    say(format!("  curl --unix-socket {socket} http://peergate/_peergate/whoami                    # allowed"))?;
-    say(format!("  curl --unix-socket {socket} http://peergate/_peergate/not-yours                 # denied"))?;
-    say(format!("  curl --unix-socket {socket} --path-as-is http://peergate/a/../_peergate/health  # malformed"))?;
+    say(format!(
+        "  curl --unix-socket {socket} http://peergate/_peergate/whoami                    # allowed"
+    ))?;
+    say(format!(
+        "  curl --unix-socket {socket} http://peergate/_peergate/not-yours                 # denied"
+    ))?;
+    say(format!(
+        "  curl --unix-socket {socket} --path-as-is http://peergate/a/../_peergate/health  # malformed"
+    ))?;
     say("")?;
     say("The log (Ctrl-C ends the demo and removes all of it):")
 }
@@ -204,13 +211,9 @@ fn meaning(word: &str) -> Option<&'static str> {
 }
 
 /// Prints what is recorded until Ctrl-C or the daemon's own end.
-fn follow(policy: &Policy, signals: &Signals, daemon: &mut Daemon) -> io::Result<()> {
-    let mut reader = Reader::open(Path::new(&policy.audit.directory))?;
+fn follow(reader: &mut Reader, signals: &Signals, daemon: &mut Daemon) -> io::Result<()> {
     loop {
-        reader.rescan()?;
-        while let Some(line) = reader.next_line()? {
-            say(Readable(&line.bytes))?;
-        }
+        show_new(reader)?;
         let mut fds = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(daemon.child.as_fd(), PollFlags::POLLIN),
@@ -219,12 +222,19 @@ fn follow(policy: &Policy, signals: &Signals, daemon: &mut Daemon) -> io::Result
         match fds.map(|fd| fd.any().unwrap_or_default()) {
             [true, _] => return Ok(()),
             [_, true] => {
-                daemon.ended = true;
-                return Ok(());
+                return Err(io::Error::other("the daemon ended by itself"));
             }
             _ => {}
         }
     }
+}
+
+fn show_new(reader: &mut Reader) -> io::Result<()> {
+    reader.rescan()?;
+    while let Some(line) = reader.next_line()? {
+        say(Readable(&line.bytes))?;
+    }
+    Ok(())
 }
 
 fn say(line: impl Display) -> io::Result<()> {

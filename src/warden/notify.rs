@@ -104,7 +104,7 @@ mod tests {
         let notify = Notify::by_name(Some(path.as_os_str())).unwrap();
         notify.ready();
         notify.reloading();
-        let mut hear = || {
+        let hear = || {
             let mut buffer = [0; 128];
             let length = manager.recv(&mut buffer).unwrap();
             String::from_utf8(buffer[..length].to_vec()).unwrap()

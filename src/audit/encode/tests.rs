@@ -4,7 +4,7 @@ use crate::model::ids::{ConnectionId, RequestId};
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use proptest::collection::vec;
-use proptest::prelude::*;
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use serde_json::Value;
 
 const AT: u64 = 1_795_405_589_123_456;

@@ -1,5 +1,5 @@
 use super::*;
-use proptest::prelude::*;
+use proptest::prelude::{any, prop_assert, proptest};
 
 const DECISION: &str = r#"{"v":1,"t":"decision","n":1,"ts":"2026-11-23T03:46:29.123456Z","id":"7k3qzd-41-1","uid":1001,"pid":48213,"method":"GET","target":"/a?b=1","route":"list","decision":"allow","by":"who.ci","at":"policy.toml:42","policy":"9f2c1e77"}"#;
 

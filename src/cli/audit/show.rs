@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::{How, Where, tell_torn};
-use crate::audit::plain::{Record, Word};
+use crate::audit::plain::{Record, Value, Word};
 use crate::audit::reader::{Line, Reader};
 use crate::audit::segment::SegmentName;
 use crate::cli::term::Term;
@@ -212,7 +212,11 @@ fn json(line: Option<&Line>) -> String {
 fn tell_caller(conn: Record<'_>, term: &mut Term) -> Result<(), Failure> {
     let user = conn.field("user").map_or_else(String::new, |user| format!("{} ", Word(user.as_str())));
     let [uid, gid, pid] = ["uid", "gid", "pid"].map(|name| conn.text(name));
-    let groups = conn.field("groups").map_or("unknown", |groups| groups.as_str());
+    let groups = match conn.field("groups").map(Value::as_str) {
+        None => "unknown",
+        Some("") => "none",
+        Some(groups) => groups,
+    };
     term.line(format_args!("  who       {user}uid {uid}, gid {gid}, groups {groups}, pid {pid}"))?;
     for (label, name) in [
         ("program", "exe"),
