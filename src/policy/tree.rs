@@ -30,8 +30,8 @@ pub(super) struct End {
     pub(super) pattern: u32,
     /// `None`: any.
     method: Option<u16>,
-    /// The next one at the same node.
-    next: Option<u32>,
+    /// The next one at the same node; 0 is none.
+    next: u32,
     /// How specific each segment is.
     ranks: Box<[Rank]>,
 }
@@ -43,8 +43,9 @@ impl End {
     }
 }
 
-/// Children are numbers of nodes; 0 is none, since the root is nobody's child.
+/// Children are numbers of nodes; 0 is none, since the root is nobody's child. One line of the cache holds one.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 struct Node {
     /// By [`Kind`].
     captures: [u32; Kind::ALL.len()],
@@ -54,7 +55,8 @@ struct Node {
     literals: u32,
     /// Where there is one, it and its child; more are found by [`Tree::edges`].
     only: (u32, u32),
-    ends: Option<u32>,
+    /// The first end here; 0 is none.
+    ends: u32,
     /// The longer literal first.
     mixed: Vec<Mixed>,
 }
@@ -72,7 +74,8 @@ impl Tree {
     pub(super) fn new() -> Tree {
         Tree {
             nodes: vec![Node::default()],
-            ends: Vec::new(),
+            // The one that stands for none.
+            ends: vec![End { rule: u32::MAX, pattern: 0, method: None, next: 0, ranks: Box::default() }],
             methods: Vec::new(),
             literals: Vec::new(),
             places: Places::default(),
@@ -125,7 +128,7 @@ impl Tree {
         }
         let method = method.map(|method| self.method_place(method));
         let ranks = pieces.iter().map(Piece::rank).collect();
-        self.end_at(at, End { rule, pattern, method, next: None, ranks });
+        self.end_at(at, End { rule, pattern, method, next: 0, ranks });
     }
 
     /// Of two alike at one node, the one that was added first is found first.
@@ -133,15 +136,16 @@ impl Tree {
         let new = number(self.ends.len());
         self.ends.push(end);
         let Some(node) = self.nodes.get_mut(at as usize) else { return };
-        let Some(mut last) = node.ends else {
-            node.ends = Some(new);
+        let mut last = node.ends;
+        if last == 0 {
+            node.ends = new;
             return;
-        };
-        while let Some(next) = self.ends.get(last as usize).and_then(|end| end.next) {
+        }
+        while let Some(next) = self.ends.get(last as usize).map(|end| end.next).filter(|next| *next != 0) {
             last = next;
         }
         if let Some(end) = self.ends.get_mut(last as usize) {
-            end.next = Some(new);
+            end.next = new;
         }
     }
 
@@ -181,7 +185,7 @@ impl Tree {
             0 => None,
             1 => {
                 let (literal, child) = node.only;
-                (**self.literals.get(literal as usize)? == *segment).then_some(child)
+                same(self.literals.get(literal as usize)?, segment).then_some(child)
             }
             _ => self.edges.get(&edge(at, self.places.of(segment)?)).copied(),
         }
@@ -275,13 +279,13 @@ impl Tree {
     }
 
     fn ends_of(&self, node: &Node) -> impl Iterator<Item = &End> {
-        let at = |place: Option<u32>| place.and_then(|place| self.ends.get(place as usize));
+        let at = |place: u32| self.ends.get(place as usize).filter(|_| place != 0);
         std::iter::successors(at(node.ends), move |end| at(end.next))
     }
 
     /// A method that no pattern names has no place, and only ends for any method take it.
     fn place_of(&self, method: &str) -> Option<u16> {
-        self.methods.iter().position(|known| **known == *method).and_then(|place| u16::try_from(place).ok())
+        self.methods.iter().position(|known| same(known, method)).and_then(|place| u16::try_from(place).ok())
     }
 
     /// Gives every pattern that takes this method and path to `each`.
@@ -338,9 +342,19 @@ impl Node {
 
 impl Mixed {
     fn takes(&self, segment: &str) -> bool {
-        let inside = segment.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_suffix(&*self.suffix));
-        inside.is_some_and(|inside| self.kind.takes(inside))
+        let (before, behind) = (self.prefix.len(), self.suffix.len());
+        let Some((before, rest)) = segment.split_at_checked(before) else { return false };
+        let Some((inside, behind)) = rest.len().checked_sub(behind).and_then(|at| rest.split_at_checked(at))
+        else {
+            return false;
+        };
+        same(before, &self.prefix) && same(behind, &self.suffix) && self.kind.takes(inside)
     }
+}
+
+/// Whether two short texts are the same: quicker here than the library's comparison, which sets out for long ones.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| a == b)
 }
 
 /// The first segment, and what follows its slash.
