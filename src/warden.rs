@@ -107,8 +107,8 @@ enum Due {
     Accept,
     /// The loader had its time.
     LoaderLimit(u32),
-    /// Loaders that were ended may be gone by now.
-    LoaderGone,
+    /// Processes that were put down may be gone by now.
+    Ending,
     /// Running exchanges had their time.
     DrainLimit,
     /// The scribe had its time to close.
@@ -216,7 +216,7 @@ impl Warden {
             Due::Watchdog => self.feed_watchdog(),
             Due::Accept => self.accept_again(),
             Due::LoaderLimit(run) => self.loader_timed_out(run),
-            Due::LoaderGone => self.reap_loaders(),
+            Due::Ending => self.reap_ending(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),
         }

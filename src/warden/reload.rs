@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::drain::Phase;
 use super::loader::{self, Loaded, Loading};
 use super::poll::{Interest, Source};
 use super::{Due, RETRY, Warden};
@@ -24,13 +25,17 @@ pub(super) struct Reload {
     askers: Vec<u32>,
     /// Somebody asked after the present run had begun; the file may have changed since, so it needs another one.
     again: Option<Vec<u32>>,
-    /// Loaders that answered, or were ended, and are not reaped yet.
+    /// Processes that were put down and are not reaped yet.
     ending: Vec<Child>,
 }
 
 impl Warden {
     /// Loads the policy's file again; `asker` is told how it ended.
     pub(super) fn reload(&mut self, asker: Option<u32>) {
+        if self.phase != Phase::Serving {
+            let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
+            return asker.into_iter().for_each(|asker| self.reply_control(asker, &reply));
+        }
         if self.reload.loading.is_some() {
             self.reload.again.get_or_insert_default().extend(asker);
             return;
@@ -64,7 +69,7 @@ impl Warden {
             return;
         }
         self.poll.forget(&loading.channel);
-        self.end_loader(loading.child);
+        self.put_down(loading.child);
         match loader::answer(received).and_then(|loaded| self.check_unchanged(loaded)) {
             Ok(loaded) => self.put_in_force(loaded),
             Err(why) => self.keep_old(&why),
@@ -78,25 +83,25 @@ impl Warden {
         }
         let Some(loading) = self.reload.loading.take() else { return };
         self.poll.forget(&loading.channel);
-        self.end_loader(loading.child);
+        self.put_down(loading.child);
         self.keep_old("the loader did not answer within 30 s; a name service may hang");
     }
 
-    /// A loader that has answered ends by itself, one that has not is ended. It is not waited for: what it hangs
-    /// on, a network file system perhaps, may hold it for long.
-    fn end_loader(&mut self, child: Child) {
+    /// Ends a process that nobody needs any more. It is not waited for: what it hangs on, a network file system
+    /// perhaps, may hold it for long.
+    pub(super) fn put_down(&mut self, child: Child) {
         if let Err(error) = child.signal(nix::libc::SIGKILL) {
-            tracing::debug!(%error, "the loader was gone");
+            tracing::debug!(%error, "a process was gone already");
         }
         self.reload.ending.push(child);
-        self.reap_loaders();
+        self.reap_ending();
     }
 
-    /// Reaps the loaders that are gone.
-    pub(super) fn reap_loaders(&mut self) {
+    /// Reaps those that are gone.
+    pub(super) fn reap_ending(&mut self) {
         self.reload.ending.retain(|child| matches!(child.reap(), Ok(None)));
         if !self.reload.ending.is_empty() {
-            self.timers.after(RETRY, Due::LoaderGone);
+            self.timers.after(RETRY, Due::Ending);
         }
     }
 
@@ -157,14 +162,22 @@ fn only_a_restart(old: &Policy, new: &Policy) -> Option<&'static str> {
             |l: &crate::policy::Listener| (l.name.clone(), l.path.clone(), l.owner_uid, l.owner_gid, l.mode);
         policy.listeners.iter().map(place).collect()
     };
-    if old.audit != new.audit {
-        return Some("`[audit]`");
+    let audit = |policy: &Policy| {
+        let audit = &policy.audit;
+        (audit.directory.clone(), audit.readers, audit.segment_bytes)
+    };
+    if audit(old) != audit(new) {
+        return Some("the audit directory, its readers and the size of segments");
     }
     if places(old) != places(new) {
         return Some("which listeners there are, and their paths, owners and modes,");
     }
-    if old.daemon != new.daemon {
-        return Some("`[daemon]`");
+    let daemon = |policy: &Policy| {
+        let daemon = &policy.daemon;
+        (daemon.control.clone(), daemon.gates, daemon.gate_user, daemon.scribe_user)
+    };
+    if daemon(old) != daemon(new) {
+        return Some("the control socket, how gates are shared and whom the roles run as");
     }
     (old.diagnostics != new.diagnostics).then_some("`[diagnostics]`")
 }

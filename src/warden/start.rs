@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{AFS_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs};
 
 use super::accept::{Door, Entrance};
 use super::control::Control;
@@ -133,9 +134,31 @@ fn open_audit(policy: &Policy) -> Result<Directory, Trouble> {
     /// The readers' group may list it where there is one; nobody else.
     const MODE: u32 = 0o750;
     let readers = policy.audit.readers.map(|gid| gid.raw());
-    trusted::ensure_directory(Path::new(&policy.audit.directory), MODE, None, readers)
-        .when("open the audit directory")
+    let directory = trusted::ensure_directory(Path::new(&policy.audit.directory), MODE, None, readers)
+        .when("open the audit directory")?;
+    let kind = fstatfs(&directory).when("look at the audit directory")?.filesystem_type();
+    match NETWORKED.iter().find(|(network, _)| *network == kind) {
+        None => Ok(directory),
+        Some((_, name)) => Err(Trouble::Step {
+            step: "use the audit directory",
+            why: format!(
+                "{} lies on {name}; the record needs a local file system",
+                directory.path().display()
+            ),
+        }),
+    }
 }
+
+/// File systems that answer a write before it is anywhere safe, or not at all (`statfs(2)`).
+const NETWORKED: [(FsType, &str); 7] = [
+    (NFS_SUPER_MAGIC, "NFS"),
+    (SMB_SUPER_MAGIC, "SMB"),
+    (FsType(0xFF53_4D42), "CIFS"),
+    (FsType(0xFE53_4D42), "SMB2"),
+    (FsType(0x0102_1997), "9P"),
+    (FsType(0x00C3_6400), "Ceph"),
+    (AFS_SUPER_MAGIC, "AFS"),
+];
 
 /// The sockets with their names, owners and modes, and nobody can connect yet.
 struct Doors {
