@@ -28,6 +28,7 @@ fn place() -> Place {
     let (keep, here) = directory();
     let path = here.join("a.sock");
     let listener = Listener::bind(&Wanted { path: &path, mode: 0o666, uid: None, gid: None }).unwrap();
+    listener.listen().unwrap();
     Place { listener, path, _keep: keep }
 }
 
