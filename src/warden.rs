@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`start`] | from nothing to ready, one line a step |
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
-//! | [`gates`], [`roster`], [`line`] | each caller's gate, and what it is told |
+//! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
 //! | [`supervise`] | the scribe |

@@ -149,6 +149,19 @@ fn open_audit(policy: &Policy) -> Result<Directory, Trouble> {
     }
 }
 
+/// The scribe's process writes the rolling files, so the directory is its own; it can't make it, being confined
+/// to it.
+fn make_diagnostics_directory(policy: &Policy, identities: &Identities) -> Result<(), Trouble> {
+    /// As the audit directory, whose readers may read it too.
+    const MODE: u32 = 0o750;
+    let Some(directory) = &policy.diagnostics.directory else { return Ok(()) };
+    let owner = identities.scribe.as_ref().map(|ids| ids.uid);
+    let readers = policy.audit.readers.map(|gid| gid.raw());
+    trusted::ensure_directory(Path::new(directory), MODE, owner, readers)
+        .when("open the diagnostics directory")?;
+    Ok(())
+}
+
 /// File systems that answer a write before it is anywhere safe, or not at all (`statfs(2)`).
 const NETWORKED: [(FsType, &str); 7] = [
     (NFS_SUPER_MAGIC, "NFS"),
@@ -228,6 +241,7 @@ fn assemble(
         std::process::id(),
     );
     let identities = Identities::choose(&loaded.policy, &loaded.free_ids).when("choose ids for the roles")?;
+    make_diagnostics_directory(&loaded.policy, &identities)?;
     let mut missing = posture::missing(&identities, &loaded.policy);
     if log.segments.unreserved() {
         missing.push("reservation".to_owned());

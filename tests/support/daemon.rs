@@ -189,14 +189,20 @@ impl Daemon {
 
     /// Ends it by SIGTERM, checks its books, and gives every record that it left. Fails where it did not end
     /// well, or something of it is still there.
-    pub fn stop(mut self) -> Vec<Value> {
+    pub fn stop(self) -> Vec<Value> {
+        self.stop_keeping().1
+    }
+
+    /// The same, and its directory too.
+    pub fn stop_keeping(mut self) -> (tempfile::TempDir, Vec<Value>) {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert!(status.success(), "the daemon ended with {status}:\n{}", self.said());
         assert!(!self.socket().exists(), "the socket is still there");
         let audit = self.path("audit");
         records::check_books(&audit);
-        records::read(&audit)
+        let all = records::read(&audit);
+        (self.place.take().unwrap(), all)
     }
 
     /// Ends it by SIGKILL, which it can't answer; its directory stays as it left it.
