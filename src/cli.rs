@@ -38,10 +38,10 @@ enum Command {
     /// Checks policies
     #[command(subcommand, after_help = EXIT_CODES)]
     Policy(policy::Command),
-    /// Prints what a running daemon does
+    /// Prints what a running daemon does; exit code 1 while it can't record, and so refuses every request
     #[command(after_help = EXIT_CODES)]
     Status(control::Arguments),
-    /// Has a running daemon load its policy again
+    /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
     Reload(control::Arguments),
 }

@@ -8,6 +8,7 @@ mod check;
 mod decide;
 mod diagnostics;
 mod file;
+mod hidden;
 mod keys;
 mod names;
 mod near;

@@ -1,6 +1,7 @@
 //! `peergate audit` as an operator runs it, on segments written by the real encoder.
 #![cfg(feature = "cli")]
 #![allow(clippy::disallowed_methods, reason = "a test starts the program it tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where its helpers do")]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -188,7 +188,7 @@ fn python_http_client_works() {
     need_programs!("python3");
     let (daemon, upstream) = started();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/http_client.py");
-    let output = support::run(Command::new("python3").arg(script).arg(daemon.socket()));
+    let output = support::run(Command::new(support::python()).arg(script).arg(daemon.socket()));
     let expected = "200 GET /allowed/one 0\n200 POST /allowed/form 11\n200 PUT /allowed/chunks 300000\n\
                     200 HEAD\n403 forbidden\n200 GET /allowed/last 0\n";
     assert_eq!(support::out(&output), expected);

@@ -62,7 +62,7 @@ fn stage() -> Stage {
 impl Stage {
     /// What the actor saw, a line an answer.
     fn act(&self, act: &str) -> Vec<String> {
-        let mut actor = Command::new("python3");
+        let mut actor = Command::new(support::python());
         actor
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/actor.py"))
             .arg(act)

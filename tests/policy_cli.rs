@@ -1,6 +1,7 @@
 //! `peergate policy check` as an operator runs it.
 #![cfg(feature = "cli")]
 #![allow(clippy::disallowed_methods, reason = "a test starts the program it tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where its helpers do")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

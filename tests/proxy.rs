@@ -179,6 +179,34 @@ fn unread_answer_is_not_buffered_whole() {
 }
 
 #[test]
+fn outcome_is_recorded_while_the_caller_stays() {
+    need_root!();
+    let (daemon, _upstream) = before(|request, stream, _| {
+        let answer: &[u8] = match request.target() {
+            "/allowed/empty" => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "/allowed/none" => b"HTTP/1.1 204 No Content\r\n\r\n",
+            "/allowed/unchanged" => b"HTTP/1.1 304 Not Modified\r\n\r\n",
+            "/allowed/head" => b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+            "/allowed/no-chunks" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            _ => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        };
+        stream.write_all(answer).is_ok()
+    });
+    let mut client = Client::connect(&daemon.socket());
+    for target in ["empty", "none", "unchanged", "head", "no-chunks", "short"] {
+        let method = if target == "head" { "HEAD" } else { "GET" };
+        client.ask(method, &format!("/allowed/{target}")).answer_to(method);
+        let decision = records::decision(&daemon.records(), 0, method, &format!("/allowed/{target}")).clone();
+        let outcome = daemon
+            .wait_for(&format!("the outcome of {target}, nothing else being asked"), |record| {
+                record["t"] == "outcome" && record["id"] == decision["id"]
+            });
+        assert_eq!(outcome["result"], "completed", "{target}");
+    }
+    daemon.stop();
+}
+
+#[test]
 fn interim_answers_pass_and_the_final_one_follows() {
     need_root!();
     let (daemon, _upstream) = before(|_, stream, _| {

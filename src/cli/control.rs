@@ -1,15 +1,21 @@
 //! `peergate status` and `peergate reload`: what a running daemon says of itself, and its policy loaded again.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::term::Term;
-use super::{Answer, Failure};
+use super::{Answer, Failure, Format};
 use crate::model::time::Timestamp;
 use crate::warden::Environment;
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ControlRequest, GateStatus, Status};
+
+/// A warden answers at once; a reload also waits for the loader and its name service.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which daemon.
 #[derive(Debug, Args)]
@@ -18,12 +24,16 @@ pub struct Arguments {
     /// $XDG_RUNTIME_DIR/peergate/control.sock]
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 impl Arguments {
     fn socket(&self) -> PathBuf {
         let uid = nix::unistd::geteuid();
-        let home = if uid.is_root() { "/run".to_owned() } else { Environment::read().runtime_home(uid.as_raw()) };
+        let home =
+            if uid.is_root() { "/run".to_owned() } else { Environment::read().runtime_home(uid.as_raw()) };
         self.control.clone().unwrap_or_else(|| Path::new(&home).join("peergate/control.sock"))
     }
 }
@@ -38,7 +48,10 @@ pub fn status(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
         ControlReply::Status(status) => status,
         _ => return Err(strange()),
     };
-    show(&status, term)?;
+    match arguments.format {
+        Format::Text => show(&status, term)?,
+        Format::Json => term.line(json(&status))?,
+    }
     Ok(if status.recordable { Answer::Yes } else { Answer::No })
 }
 
@@ -48,7 +61,16 @@ pub fn status(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
 ///
 /// There is no daemon, it does not answer us, or the output can't be written.
 pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    match ask(&arguments.socket(), &ControlRequest::Reload)? {
+    let reply = ask(&arguments.socket(), &ControlRequest::Reload)?;
+    match reply {
+        ControlReply::Reloaded { old, new } if arguments.format == Format::Json => {
+            term.line(serde_json::json!({ "reloaded": true, "old": old, "new": new }))?;
+            Ok(Answer::Yes)
+        }
+        ControlReply::Refused { why } if arguments.format == Format::Json => {
+            term.line(serde_json::json!({ "reloaded": false, "why": why }))?;
+            Ok(Answer::No)
+        }
         ControlReply::Reloaded { old, new } if old == new => {
             term.line(format!("loaded again, and the same: {new}"))?;
             Ok(Answer::Yes)
@@ -69,8 +91,13 @@ fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure>
     let what = || format!("can't ask the daemon at {}", socket.display());
     let channel = Channel::connect(socket).map_err(Failure::at(what()))?;
     channel.send(request, &[]).map_err(Failure::at(what()))?;
-    match channel.receive_waiting().map_err(Failure::at(what()))? {
-        Some((reply, _none)) => Ok(reply),
+    let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    if poll(&mut fds, patience).map_err(|errno| Failure::at(what())(errno.into()))? == 0 {
+        return Err(Failure::Because(format!("{}: it does not answer", what())));
+    }
+    match channel.receive_bare().map_err(Failure::at(what()))? {
+        Some(reply) => Ok(reply),
         None => Err(Failure::Because(format!("{}: it does not answer this user", what()))),
     }
 }
@@ -111,4 +138,25 @@ fn gate_line(gate: &GateStatus) -> String {
     let whose = gate.uid.map_or_else(|| "shared".to_owned(), |uid| format!("of uid {uid}"));
     let process = if gate.pid == 0 { "not running".to_owned() } else { format!("pid {}", gate.pid) };
     format!("{whose}: {process}, {} connections, {} deaths", gate.connections, gate.deaths)
+}
+
+fn json(status: &Status) -> serde_json::Value {
+    let (generation, since) = status.policy_since;
+    serde_json::json!({
+        "version": status.version,
+        "pid": status.pid,
+        "boot": status.boot.as_str(),
+        "up_s": status.up_s,
+        "policy": {
+            "file": status.policy_file,
+            "hash": status.policy_hash,
+            "generation": generation.0,
+            "since": Timestamp::from_micros(since).to_string(),
+        },
+        "missing": status.missing,
+        "recordable": status.recordable,
+        "listeners": status.listeners,
+        "gates": status.gates,
+        "scribe": status.scribe,
+    })
 }

@@ -95,9 +95,20 @@ impl Method {
 
 /// Whether `byte` may be part of a token (RFC 9110 §5.6.2): methods, header names, connection options.
 pub fn is_token(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
+    // A table, since every byte of every header name is asked for.
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut rest: &[u8] =
+            b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        while let [byte, after @ ..] = rest {
+            if let Some((_, [entry, ..])) = table.split_at_mut_checked(*byte as usize) {
+                *entry = true;
+            }
+            rest = after;
+        }
+        table
+    };
+    TABLE.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 impl TryFrom<String> for Method {

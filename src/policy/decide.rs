@@ -63,7 +63,7 @@ pub struct Denial {
 impl Permit {
     /// The route's id.
     pub fn route_id(&self) -> &str {
-        &self.found.rule.id
+        &self.found.rule.told.id
     }
 
     /// The rule that allowed: `who.ci`.
@@ -88,7 +88,7 @@ impl Permit {
 
     /// Gives it up for a denial by the same route, where something outside the policy's rules forbids it.
     pub fn deny(self, refusal: Refusal) -> Denial {
-        let route = Some(Arc::clone(&self.found.rule.id));
+        let route = Some(Arc::clone(&self.found.rule.told.id));
         Denial { refusal, route, by: None, at: None, help: None, shadow: self.shadow }
     }
 }
@@ -177,9 +177,9 @@ fn differing(decided: &Result<Found, Denial>, other: &Result<Found, Denial>) -> 
     match (decided, other) {
         (Ok(_), Ok(_)) => None,
         (Err(a), Err(b)) if a.refusal == b.refusal => None,
-        (_, Ok(found)) => {
-            Some(format!("allow {} by {}", found.rule.id, found.grant().map_or("", |grant| &grant.by)).into())
-        }
+        (_, Ok(found)) => Some(
+            format!("allow {} by {}", found.rule.told.id, found.grant().map_or("", |grant| &grant.by)).into(),
+        ),
         (_, Err(denial)) => {
             let mut text = format!("deny {}", denial.refusal);
             if let Some(by) = &denial.by {

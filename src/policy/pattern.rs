@@ -51,6 +51,9 @@ pub(crate) const STAR: &str = "* ";
 pub(crate) const MOST_PIECES: usize = 64;
 
 impl Kind {
+    /// In the order of their numbers.
+    pub(crate) const ALL: [Kind; 5] = [Kind::Any, Kind::Hex, Kind::Int, Kind::Uuid, Kind::Version];
+
     pub(crate) const NAMES: [(&'static str, Kind); 4] =
         [("hex", Kind::Hex), ("int", Kind::Int), ("uuid", Kind::Uuid), ("version", Kind::Version)];
 

@@ -35,8 +35,10 @@ pub(crate) fn show_time(ms: u64) -> String {
 }
 
 fn show(value: u64, units: &[(&str, u64)], smallest: &str) -> String {
-    let unit =
-        units.iter().filter(|(_, factor)| value > 0 && value % factor == 0).max_by_key(|(_, factor)| factor);
+    let unit = units
+        .iter()
+        .filter(|(_, factor)| value > 0 && value.is_multiple_of(*factor))
+        .max_by_key(|(_, factor)| factor);
     match unit {
         Some((unit, factor)) => format!("{}{unit}", value / factor),
         None => format!("{value}{smallest}"),

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::decide::Denial;
+use super::hidden::{Opened, first_hidden, opened_at, other_reading};
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
-use super::table::{Named, Policy, Route};
-use super::tree::{End, Tree};
+use super::table::{Named, Policy, Route, WhoId};
+use super::tree::{End, Tree, same};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
@@ -41,6 +42,9 @@ pub struct Offer {
     pub help: Option<Arc<str>>,
 }
 
+/// So many whos of a route are tried one by one.
+const FEW: usize = 7;
+
 /// One set of rules.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -63,16 +67,32 @@ struct Reach {
 /// One route, ready to be asked.
 #[derive(Debug)]
 pub(super) struct RouteRule {
-    pub(super) id: Arc<str>,
+    allow: Allow,
+    /// The names between `&`; no name holds one. Routes that take the same share them.
+    query: Option<Arc<str>>,
     pub(super) terms: Terms,
+    /// What only an answer needs stands apart: deciding does not touch it.
+    pub(super) told: Box<Told>,
+}
+
+/// Whom a route allows.
+#[derive(Debug)]
+enum Allow {
+    /// So few that they lie in the rule itself, in order; the last one stands in the places that are left.
+    Few([WhoId; FEW]),
+    Many(Box<Set>),
+}
+
+/// What is told about a route.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) id: Arc<str>,
     on: Vec<ListenerId>,
     by: Arc<str>,
     at: Arc<str>,
     help: Option<Arc<str>>,
-    allow: Set,
-    /// Sorted by who.
-    grants: Vec<(u16, Grant)>,
-    query: Option<Vec<Box<str>>>,
+    /// In the order of their whos.
+    grants: Box<[(WhoId, Grant)]>,
     /// The pieces of each pattern that was put into a tree, by its number there; kept only where a capture of
     /// the route takes what others may not.
     shapes: Vec<Vec<Opened>>,
@@ -84,14 +104,6 @@ pub(super) struct RouteRule {
 pub(super) struct Grant {
     pub(super) by: Arc<str>,
     pub(super) at: Arc<str>,
-}
-
-/// What one piece of a pattern lets through.
-#[derive(Debug, Clone, Copy, Default)]
-struct Opened {
-    rest: bool,
-    encoded_slash: bool,
-    path_parameter: bool,
 }
 
 #[derive(Debug)]
@@ -108,12 +120,14 @@ struct ForbidRule {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) rule: Arc<RouteRule>,
-    grant: usize,
+    who: WhoId,
 }
 
 impl Found {
     pub(super) fn grant(&self) -> Option<&Grant> {
-        self.rule.grants.get(self.grant).map(|(_, grant)| grant)
+        let grants = &self.rule.told.grants;
+        let place = grants.binary_search_by_key(&self.who, |(who, _)| *who).ok()?;
+        grants.get(place).map(|(_, grant)| grant)
     }
 }
 
@@ -200,14 +214,14 @@ impl Rules {
             let by = (Some(forbid.by.clone()), Some(forbid.at.clone()));
             return Err(Denial { by: by.0, at: by.1, ..rule.denial(Refusal::Forbidden) });
         }
-        let grant = rule.grant(&subject.holds).ok_or_else(|| rule.denial(Refusal::NotAllowed))?;
+        let who = rule.allow.grants(&subject.holds).ok_or_else(|| rule.denial(Refusal::NotAllowed))?;
         rule.takes_query(asked.target).map_err(|refusal| rule.denial(refusal))?;
         if let Some(protocol) = asked.upgrade
             && !rule.terms.upgrade.iter().any(|known| known.eq_ignore_ascii_case(protocol))
         {
             return Err(rule.denial(Refusal::UpgradeRefused));
         }
-        Ok(Found { rule: rule.clone(), grant })
+        Ok(Found { rule: rule.clone(), who })
     }
 
     /// The first forbid, in the order of the file, that binds this caller here.
@@ -246,8 +260,10 @@ impl Rules {
     }
 
     pub(super) fn offers(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
-        let allowed =
-            self.routes.iter().filter(|rule| rule.on.contains(&listener) && rule.allow.meets(&subject.holds));
+        let allowed = self
+            .routes
+            .iter()
+            .filter(|rule| rule.told.on.contains(&listener) && rule.allow.grants(&subject.holds).is_some());
         allowed
             .map(|rule| {
                 let there = |forbid: &&ForbidRule| {
@@ -256,14 +272,13 @@ impl Rules {
                 };
                 let except = self.forbids.iter().filter(there);
                 Offer {
-                    route: rule.id.clone(),
-                    patterns: rule.patterns.clone(),
-                    query: rule
-                        .query
-                        .as_ref()
-                        .map(|names| names.iter().map(|name| name.to_string()).collect()),
+                    route: rule.told.id.clone(),
+                    patterns: rule.told.patterns.clone(),
+                    query: rule.query.as_ref().map(|names| {
+                        names.split('&').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+                    }),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
-                    help: rule.help.clone(),
+                    help: rule.told.help.clone(),
                 }
             })
             .collect()
@@ -291,6 +306,31 @@ impl ForbidRule {
     }
 }
 
+impl Allow {
+    /// From whos in order.
+    fn of(named: &[&Named]) -> Allow {
+        let mut few = [WhoId(0); FEW];
+        match named.last() {
+            Some(last) if named.len() <= FEW => {
+                few.fill(last.who);
+                for (place, named) in few.iter_mut().zip(named) {
+                    *place = named.who;
+                }
+                Allow::Few(few)
+            }
+            _ => Allow::Many(Box::new(Set::of(named.iter().map(|named| named.who)))),
+        }
+    }
+
+    /// The first who that holds.
+    fn grants(&self, holds: &Bits) -> Option<WhoId> {
+        match self {
+            Allow::Few(whos) => whos.iter().copied().find(|who| holds.has(*who)),
+            Allow::Many(set) => set.first_in(holds),
+        }
+    }
+}
+
 impl RouteRule {
     fn build(policy: &Policy, route: &Route, texts: &mut Texts) -> RouteRule {
         let opens = !route.encoded_slash.is_empty() || !route.path_parameter.is_empty();
@@ -305,47 +345,44 @@ impl RouteRule {
         };
         let all = shapes(policy, route.to, &route.matches);
         let shape = |(_, pieces): (_, Cow<'_, [Piece]>)| pieces.iter().map(opened).collect();
-        let mut grants: Vec<_> = route.allow.iter().map(|named| texts.grant(policy, named)).collect();
-        grants.sort_by_key(|(who, _)| *who);
+        let mut named: Vec<&Named> = route.allow.iter().collect();
+        named.sort_by_key(|named| named.who);
         RouteRule {
-            id: route.id.as_str().into(),
+            allow: Allow::of(&named),
+            query: route.query.as_ref().map(|names| texts.query(names)),
             terms: Terms {
                 backend: route.to,
                 stream: route.stream,
                 upgrade: route.upgrade.clone(),
                 body_max: route.body_max,
             },
-            on: route.on.clone(),
-            by: format!("route.{}", route.id).into(),
-            at: texts.place(route.line),
-            help: route.help.as_deref().map(Into::into),
-            allow: Set::of(route.allow.iter().map(|named| named.who)),
-            grants,
-            query: route.query.as_ref().map(|names| names.iter().map(|name| name.as_str().into()).collect()),
-            shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
-            patterns: route.matches.iter().map(Pattern::to_string).collect(),
+            told: Box::new(Told {
+                id: route.id.as_str().into(),
+                on: route.on.clone(),
+                by: format!("route.{}", route.id).into(),
+                at: texts.place(route.line),
+                help: route.help.as_deref().map(Into::into),
+                grants: named.into_iter().map(|named| (named.who, texts.grant(named))).collect(),
+                shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
+                patterns: route.matches.iter().map(Pattern::to_string).collect(),
+            }),
         }
     }
 
     fn denial(&self, refusal: Refusal) -> Denial {
         Denial {
             refusal,
-            route: Some(self.id.clone()),
-            by: Some(self.by.clone()),
-            at: Some(self.at.clone()),
-            help: self.help.clone(),
+            route: Some(self.told.id.clone()),
+            by: Some(self.told.by.clone()),
+            at: Some(self.told.at.clone()),
+            help: self.told.help.clone(),
             shadow: None,
         }
     }
 
-    fn grant(&self, holds: &Bits) -> Option<usize> {
-        let who = self.allow.first_in(holds)?;
-        self.grants.binary_search_by_key(&who.0, |(who, _)| *who).ok()
-    }
-
     /// `%2F` and `;` only where the capture that takes the segment opts in.
     fn takes_hidden(&self, end: &End, target: &Target) -> Result<(), Refusal> {
-        let shape = self.shapes.get(end.pattern as usize).map_or([].as_slice(), Vec::as_slice);
+        let shape = self.told.shapes.get(end.pattern as usize).map_or([].as_slice(), Vec::as_slice);
         let segments = target.segments().count();
         for (at, segment) in target.segments().enumerate() {
             let opened = opened_at(shape, at, segments);
@@ -366,50 +403,9 @@ impl RouteRule {
     fn takes_query(&self, target: &Target) -> Result<(), Refusal> {
         let (Some(known), Some(_)) = (&self.query, target.query()) else { return Ok(()) };
         target.query_names_once()?;
-        let listed = |(name, _): (&str, &str)| known.iter().any(|known| **known == *name);
+        let listed = |(name, _): (&str, &str)| known.split('&').any(|known| same(known, name));
         if target.query_pairs().all(listed) { Ok(()) } else { Err(Refusal::QueryName) }
     }
-}
-
-/// Which piece took the segment: what stands before a rest and behind it is counted from its end of the path.
-fn opened_at(shape: &[Opened], at: usize, segments: usize) -> Opened {
-    let place = match shape.iter().position(|piece| piece.rest) {
-        Some(rest) if at >= rest => {
-            let behind = shape.len() - rest - 1;
-            if at + behind >= segments { shape.len() + at - segments } else { rest }
-        }
-        _ => at,
-    };
-    shape.get(place).copied().unwrap_or_default()
-}
-
-fn first_hidden(target: &Target) -> Option<Refusal> {
-    target.segments().find_map(|segment| match (segment.encoded_slash, segment.semicolon) {
-        (true, _) => Some(Refusal::EncodedSlash),
-        (_, true) => Some(Refusal::PathParameter),
-        _ => None,
-    })
-}
-
-/// How a backend might read the path: without what follows `;`, with `%2F` as a slash, without a slash at its
-/// end. A forbid holds for that reading too. `None` where it is the same.
-fn other_reading(path: &str) -> Option<String> {
-    let end = path.len() > 1 && path.ends_with('/');
-    if !end && !path.contains(';') && !path.contains("%2F") {
-        return None;
-    }
-    let mut other = String::with_capacity(path.len());
-    for segment in path.split('/').flat_map(|segment| segment.split("%2F")) {
-        let bare = segment.split(';').next().unwrap_or_default();
-        if !bare.is_empty() {
-            other.push('/');
-            other.push_str(bare);
-        }
-    }
-    if other.is_empty() {
-        other.push('/');
-    }
-    (other != path).then_some(other)
 }
 
 /// Each pattern as it stands in a tree: plain, and behind the backend's version prefix.
@@ -436,13 +432,14 @@ struct Texts {
     file: String,
     places: HashMap<u32, Arc<str>>,
     whos: Vec<Arc<str>>,
+    queries: HashMap<String, Arc<str>>,
 }
 
 impl Texts {
     fn of(policy: &Policy) -> Texts {
         let file = policy.file.rsplit('/').next().unwrap_or(&policy.file).to_owned();
         let whos = policy.whos.iter().map(|who| format!("who.{}", who.name).into()).collect();
-        Texts { file, places: HashMap::new(), whos }
+        Texts { file, places: HashMap::new(), whos, queries: HashMap::new() }
     }
 
     fn place(&mut self, line: u32) -> Arc<str> {
@@ -450,10 +447,13 @@ impl Texts {
         self.places.entry(line).or_insert_with(|| format!("{file}:{line}").into()).clone()
     }
 
-    fn grant(&mut self, policy: &Policy, named: &Named) -> (u16, Grant) {
-        let number = named.who.0;
-        debug_assert!(usize::from(number) < policy.whos.len());
-        let by = self.whos.get(usize::from(number)).cloned().unwrap_or_default();
-        (number, Grant { by, at: self.place(named.line) })
+    fn query(&mut self, names: &[String]) -> Arc<str> {
+        let joined = names.join("&");
+        self.queries.entry(joined.clone()).or_insert_with(|| joined.into()).clone()
+    }
+
+    fn grant(&mut self, named: &Named) -> Grant {
+        let by = self.whos.get(usize::from(named.who.0)).cloned().unwrap_or_default();
+        Grant { by, at: self.place(named.line) }
     }
 }

@@ -41,6 +41,10 @@ impl Bits {
         }
         Bits(words.into())
     }
+
+    pub(super) fn has(&self, WhoId(who): WhoId) -> bool {
+        self.0.get(usize::from(who / 64)).is_some_and(|word| word >> (who % 64) & 1 == 1)
+    }
 }
 
 /// Some whos, sparse: the words that have a bit, and their bits.

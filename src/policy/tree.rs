@@ -5,11 +5,20 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::pattern::{Kind, Piece, Rank, STAR};
 
-/// Patterns and what each stands for.
+/// Patterns and what each stands for. Kept small and flat: at ten thousand patterns a decision costs what it
+/// misses in the caches.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
     ends: Vec<End>,
+    /// The methods that patterns name; an end has a place in this list.
+    methods: Vec<Box<str>>,
+    /// Each literal segment once.
+    literals: Vec<Box<str>>,
+    /// Its place in that list.
+    places: Places,
+    /// From a node by a literal to its child: the node in the upper half of the key, the literal in the lower.
+    edges: HashMap<u64, u32, BuildHasherDefault<Words>>,
 }
 
 /// The end of one pattern.
@@ -19,54 +28,37 @@ pub(super) struct End {
     pub(super) rule: u32,
     /// Which of its patterns.
     pub(super) pattern: u32,
+    /// `None`: any.
+    method: Option<u16>,
+    /// The next one at the same node; 0 is none.
+    next: u32,
     /// How specific each segment is.
     ranks: Box<[Rank]>,
-    /// Whether it names its method; counts where the paths are equally specific.
-    named: bool,
 }
 
 impl End {
+    /// A named method counts where the paths are equally specific.
     fn beats(&self, other: &End) -> bool {
-        (&self.ranks, self.named) > (&other.ranks, other.named)
+        (&self.ranks, self.method.is_some()) > (&other.ranks, other.method.is_some())
     }
 }
 
+/// Children are numbers of nodes; 0 is none, since the root is nobody's child. One line of the cache holds one.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 struct Node {
-    literals: Literals,
+    /// By [`Kind`].
+    captures: [u32; Kind::ALL.len()],
+    /// Where the literals behind a rest begin, the last segment first.
+    rest: u32,
+    /// How many literal children there are.
+    literals: u32,
+    /// Where there is one, it and its child; more are found by [`Tree::edges`].
+    only: (u32, u32),
+    /// The first end here; 0 is none.
+    ends: u32,
     /// The longer literal first.
     mixed: Vec<Mixed>,
-    captures: Vec<(Kind, u32)>,
-    /// Where the literals behind a rest begin, the last segment first.
-    rest: Option<u32>,
-    ends: Vec<(Option<Box<str>>, u32)>,
-}
-
-/// The literal children of a node. Most nodes have few, and comparing is quicker than hashing then.
-#[derive(Debug, Default)]
-struct Literals {
-    few: Vec<(Box<str>, u32)>,
-    many: HashMap<Box<str>, u32, BuildHasherDefault<Words>>,
-}
-
-impl Literals {
-    const FEW: usize = 4;
-
-    fn get(&self, text: &str) -> Option<u32> {
-        if self.many.is_empty() {
-            return self.few.iter().find(|(known, _)| **known == *text).map(|(_, child)| *child);
-        }
-        self.many.get(text).copied()
-    }
-
-    fn insert(&mut self, text: &str, child: u32) {
-        if self.many.is_empty() && self.few.len() < Literals::FEW {
-            self.few.push((text.into(), child));
-        } else {
-            self.many.extend(self.few.drain(..));
-            self.many.insert(text.into(), child);
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -80,7 +72,15 @@ struct Mixed {
 
 impl Tree {
     pub(super) fn new() -> Tree {
-        Tree { nodes: vec![Node::default()], ends: Vec::new() }
+        Tree {
+            nodes: vec![Node::default()],
+            // The one that stands for none.
+            ends: vec![End { rule: u32::MAX, pattern: 0, method: None, next: 0, ranks: Box::default() }],
+            methods: Vec::new(),
+            literals: Vec::new(),
+            places: Places::default(),
+            edges: HashMap::default(),
+        }
     }
 
     /// Adds one pattern: its method (`None`: any), its pieces, and what it stands for.
@@ -91,7 +91,7 @@ impl Tree {
             at = match piece {
                 Piece::Literal(text) => self.literal(at, text),
                 Piece::Rest { .. } => {
-                    let behind = self.child(at, |node| node.rest, |node, child| node.rest = Some(child));
+                    let behind = self.child(at, |node| node.rest, |node, child| node.rest = child);
                     pieces_left.by_ref().rev().fold(behind, |at, piece| match piece {
                         Piece::Literal(text) => self.literal(at, text),
                         // A pattern has nothing but literals behind its rest.
@@ -99,21 +99,20 @@ impl Tree {
                     })
                 }
                 Piece::Capture { kind, .. } => {
-                    let same = |node: &Node| {
-                        node.captures.iter().find(|known| known.0 == *kind).map(|known| known.1)
-                    };
-                    self.child(at, same, |node, child| node.captures.push((*kind, child)))
+                    let place = *kind as usize;
+                    let known = |node: &Node| node.captures.get(place).copied().unwrap_or(0);
+                    self.child(at, known, |node, child| {
+                        if let Some(capture) = node.captures.get_mut(place) {
+                            *capture = child;
+                        }
+                    })
                 }
                 Piece::Mixed { prefix, kind, suffix, .. } => {
-                    let same = |node: &Node| {
-                        let mut known = node.mixed.iter();
-                        known
-                            .find(|known| {
-                                *known.prefix == **prefix && *known.suffix == **suffix && known.kind == *kind
-                            })
-                            .map(|known| known.child)
+                    let same = |known: &&Mixed| {
+                        *known.prefix == **prefix && *known.suffix == **suffix && known.kind == *kind
                     };
-                    self.child(at, same, |node, child| {
+                    let known = |node: &Node| node.mixed.iter().find(same).map_or(0, |known| known.child);
+                    self.child(at, known, |node, child| {
                         let mixed = Mixed {
                             prefix: prefix.as_str().into(),
                             suffix: suffix.as_str().into(),
@@ -127,37 +126,73 @@ impl Tree {
                 }
             };
         }
+        let method = method.map(|method| self.method_place(method));
         let ranks = pieces.iter().map(Piece::rank).collect();
-        let end = End { rule, pattern, ranks, named: method.is_some() };
-        let number = number(self.ends.len());
+        self.end_at(at, End { rule, pattern, method, next: 0, ranks });
+    }
+
+    /// Of two alike at one node, the one that was added first is found first.
+    fn end_at(&mut self, at: u32, end: End) {
+        let new = number(self.ends.len());
         self.ends.push(end);
-        if let Some(node) = self.nodes.get_mut(at as usize) {
-            let place = if method.is_some() {
-                node.ends.partition_point(|(known, _)| known.is_some())
-            } else {
-                node.ends.len()
-            };
-            node.ends.insert(place, (method.map(Into::into), number));
+        let Some(node) = self.nodes.get_mut(at as usize) else { return };
+        let mut last = node.ends;
+        if last == 0 {
+            node.ends = new;
+            return;
+        }
+        while let Some(next) = self.ends.get(last as usize).map(|end| end.next).filter(|next| *next != 0) {
+            last = next;
+        }
+        if let Some(end) = self.ends.get_mut(last as usize) {
+            end.next = new;
         }
     }
 
-    fn literal(&mut self, at: u32, text: &str) -> u32 {
-        self.child(
-            at,
-            |node| node.literals.get(text),
-            |node, child| {
-                node.literals.insert(text, child);
-            },
-        )
+    fn method_place(&mut self, method: &str) -> u16 {
+        let known = self.methods.iter().position(|known| **known == *method);
+        let place = known.unwrap_or_else(|| {
+            self.methods.push(method.into());
+            self.methods.len() - 1
+        });
+        u16::try_from(place).unwrap_or(u16::MAX)
     }
 
-    fn child(
-        &mut self,
-        at: u32,
-        known: impl Fn(&Node) -> Option<u32>,
-        add: impl FnOnce(&mut Node, u32),
-    ) -> u32 {
-        if let Some(child) = self.nodes.get(at as usize).and_then(known) {
+    fn literal(&mut self, at: u32, text: &str) -> u32 {
+        if let Some(child) = self.nodes.get(at as usize).and_then(|node| self.literal_child(at, node, text)) {
+            return child;
+        }
+        let literal = self.places.of(text).unwrap_or_else(|| {
+            let literal = number(self.literals.len());
+            self.literals.push(text.into());
+            self.places.insert(text, literal);
+            literal
+        });
+        let child = self.child(
+            at,
+            |_| 0,
+            |node, child| {
+                node.literals += 1;
+                node.only = (literal, child);
+            },
+        );
+        self.edges.insert(edge(at, literal), child);
+        child
+    }
+
+    fn literal_child(&self, at: u32, node: &Node, segment: &str) -> Option<u32> {
+        match node.literals {
+            0 => None,
+            1 => {
+                let (literal, child) = node.only;
+                same(self.literals.get(literal as usize)?, segment).then_some(child)
+            }
+            _ => self.edges.get(&edge(at, self.places.of(segment)?)).copied(),
+        }
+    }
+
+    fn child(&mut self, at: u32, known: impl Fn(&Node) -> u32, add: impl FnOnce(&mut Node, u32)) -> u32 {
+        if let Some(child) = self.nodes.get(at as usize).map(known).filter(|child| *child != 0) {
             return child;
         }
         let child = number(self.nodes.len());
@@ -170,17 +205,18 @@ impl Tree {
 
     /// The most specific pattern that takes this method and path.
     pub(super) fn best(&self, method: &str, path: &str) -> Option<&End> {
+        let method = self.place_of(method);
         match path.strip_prefix('/') {
             Some(inner) => self.best_below(0, Some(inner), method),
             None => self.end(self.star()?, method),
         }
     }
 
-    fn best_below<'t>(&'t self, at: u32, path: Option<&str>, method: &str) -> Option<&'t End> {
+    fn best_below<'t>(&'t self, at: u32, path: Option<&str>, method: Option<u16>) -> Option<&'t End> {
         let node = self.nodes.get(at as usize)?;
         let Some(path) = path else { return self.end(node, method) };
         let (segment, after) = first(path);
-        if let Some(child) = node.literals.get(segment)
+        if let Some(child) = self.literal_child(at, node, segment)
             && let Some(found) = self.best_below(child, after, method)
         {
             return Some(found);
@@ -192,13 +228,11 @@ impl Tree {
                     return Some(found);
                 }
             }
-            let taking =
-                node.captures.iter().filter(|(kind, _)| kind.takes(segment)).map(|(_, child)| *child);
-            if let Some(found) = self.best_of(taking, after, method) {
+            if let Some(found) = self.best_of(node.captures_taking(segment), after, method) {
                 return Some(found);
             }
         }
-        self.best_behind_rest(node.rest?, path, method)
+        if node.rest == 0 { None } else { self.best_behind_rest(node.rest, path, method) }
     }
 
     /// Of children that are equally specific, the one that leads to the most specific end.
@@ -206,7 +240,7 @@ impl Tree {
         &'t self,
         children: impl Iterator<Item = u32>,
         path: Option<&str>,
-        method: &str,
+        method: Option<u16>,
     ) -> Option<&'t End> {
         let mut best: Option<&End> = None;
         for child in children {
@@ -220,77 +254,107 @@ impl Tree {
     }
 
     /// The longest run of literals at the end of `path` that leaves the rest at least one segment.
-    fn best_behind_rest<'t>(&'t self, mut at: u32, mut path: &str, method: &str) -> Option<&'t End> {
+    fn best_behind_rest<'t>(&'t self, mut at: u32, mut path: &str, method: Option<u16>) -> Option<&'t End> {
         let mut best = None;
         loop {
             let node = self.nodes.get(at as usize)?;
             best = self.end(node, method).or(best);
             let Some((before, last)) = path.rsplit_once('/') else { return best };
-            let Some(child) = node.literals.get(last) else { return best };
+            let Some(child) = self.literal_child(at, node, last) else { return best };
             (at, path) = (child, before);
         }
     }
 
-    fn end<'t>(&'t self, node: &Node, method: &str) -> Option<&'t End> {
-        // Named methods stand before the end that takes any.
-        let (_, end) =
-            node.ends.iter().find(|(known, _)| known.as_deref().is_none_or(|known| known == method))?;
-        self.ends.get(*end as usize)
+    /// The end at this node for the method, or else the one for any.
+    fn end(&self, node: &Node, method: Option<u16>) -> Option<&End> {
+        let mut any = None;
+        for end in self.ends_of(node) {
+            match end.method {
+                named @ Some(_) if named == method => return Some(end),
+                None if any.is_none() => any = Some(end),
+                _ => {}
+            }
+        }
+        any
+    }
+
+    fn ends_of(&self, node: &Node) -> impl Iterator<Item = &End> {
+        let at = |place: u32| self.ends.get(place as usize).filter(|_| place != 0);
+        std::iter::successors(at(node.ends), move |end| at(end.next))
+    }
+
+    /// A method that no pattern names has no place, and only ends for any method take it.
+    fn place_of(&self, method: &str) -> Option<u16> {
+        self.methods.iter().position(|known| same(known, method)).and_then(|place| u16::try_from(place).ok())
     }
 
     /// Gives every pattern that takes this method and path to `each`.
     pub(super) fn all(&self, method: &str, path: &str, each: &mut dyn FnMut(u32)) {
+        let method = self.place_of(method);
         match path.strip_prefix('/') {
             Some(inner) => self.all_below(0, Some(inner), method, each),
-            None => self.star().into_iter().for_each(|node| self.ends(node, method, each)),
+            None => self.star().into_iter().for_each(|node| self.all_ends(node, method, each)),
         }
     }
 
-    fn all_below(&self, at: u32, path: Option<&str>, method: &str, each: &mut dyn FnMut(u32)) {
+    fn all_below(&self, at: u32, path: Option<&str>, method: Option<u16>, each: &mut dyn FnMut(u32)) {
         let Some(node) = self.nodes.get(at as usize) else { return };
-        let Some(path) = path else { return self.ends(node, method, each) };
+        let Some(path) = path else { return self.all_ends(node, method, each) };
         let (segment, after) = first(path);
-        if let Some(child) = node.literals.get(segment) {
+        if let Some(child) = self.literal_child(at, node, segment) {
             self.all_below(child, after, method, each);
         }
         if !segment.is_empty() {
             for mixed in node.mixed.iter().filter(|mixed| mixed.takes(segment)) {
                 self.all_below(mixed.child, after, method, each);
             }
-            for (_, child) in node.captures.iter().filter(|(kind, _)| kind.takes(segment)) {
-                self.all_below(*child, after, method, each);
+            for child in node.captures_taking(segment) {
+                self.all_below(child, after, method, each);
             }
         }
         let (mut at, mut path) = (node.rest, path);
-        while let Some(node) = at.and_then(|at| self.nodes.get(at as usize)) {
-            self.ends(node, method, each);
+        while let Some(node) = self.nodes.get(at as usize).filter(|_| at != 0) {
+            self.all_ends(node, method, each);
             let Some((before, last)) = path.rsplit_once('/') else { return };
-            (at, path) = (node.literals.get(last), before);
+            (at, path) = (self.literal_child(at, node, last).unwrap_or(0), before);
+        }
+    }
+
+    fn all_ends(&self, node: &Node, method: Option<u16>, each: &mut dyn FnMut(u32)) {
+        for end in self.ends_of(node).filter(|end| end.method.is_none() || end.method == method) {
+            each(end.rule);
         }
     }
 
     /// Where the target `*` ends; nothing but its own pattern takes it.
     fn star(&self) -> Option<&Node> {
-        let child = self.nodes.first()?.literals.get(STAR)?;
+        let child = self.literal_child(0, self.nodes.first()?, STAR)?;
         self.nodes.get(child as usize)
     }
+}
 
-    fn ends(&self, node: &Node, method: &str, each: &mut dyn FnMut(u32)) {
-        for (known, end) in &node.ends {
-            if known.as_deref().is_none_or(|known| known == method)
-                && let Some(end) = self.ends.get(*end as usize)
-            {
-                each(end.rule);
-            }
-        }
+impl Node {
+    fn captures_taking(&self, segment: &str) -> impl Iterator<Item = u32> {
+        let all = Kind::ALL.into_iter().zip(self.captures);
+        all.filter(move |(kind, child)| *child != 0 && kind.takes(segment)).map(|(_, child)| child)
     }
 }
 
 impl Mixed {
     fn takes(&self, segment: &str) -> bool {
-        let inside = segment.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_suffix(&*self.suffix));
-        inside.is_some_and(|inside| self.kind.takes(inside))
+        let (before, behind) = (self.prefix.len(), self.suffix.len());
+        let Some((before, rest)) = segment.split_at_checked(before) else { return false };
+        let Some((inside, behind)) = rest.len().checked_sub(behind).and_then(|at| rest.split_at_checked(at))
+        else {
+            return false;
+        };
+        same(before, &self.prefix) && same(behind, &self.suffix) && self.kind.takes(inside)
     }
+}
+
+/// Whether two short texts are the same: quicker here than the library's comparison, which sets out for long ones.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| a == b)
 }
 
 /// The first segment, and what follows its slash.
@@ -302,9 +366,53 @@ fn first(path: &str) -> (&str, Option<&str>) {
     }
 }
 
+fn edge(node: u32, literal: u32) -> u64 {
+    u64::from(node) << 32 | u64::from(literal)
+}
+
 /// Lists are bounded far below this when a policy is loaded.
 fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Places of texts. Short ones are kept in the map itself, so that finding one is one look at memory.
+#[derive(Debug, Default)]
+struct Places {
+    short: HashMap<Short, u32, BuildHasherDefault<Words>>,
+    long: HashMap<Box<str>, u32, BuildHasherDefault<Words>>,
+}
+
+/// Up to 23 bytes, zeros behind them, and the length.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Short([u64; 3]);
+
+impl Places {
+    fn of(&self, text: &str) -> Option<u32> {
+        match Short::of(text) {
+            Some(short) => self.short.get(&short).copied(),
+            None => self.long.get(text).copied(),
+        }
+    }
+
+    fn insert(&mut self, text: &str, place: u32) {
+        match Short::of(text) {
+            Some(short) => self.short.insert(short, place),
+            None => self.long.insert(text.into(), place),
+        };
+    }
+}
+
+impl Short {
+    fn of(text: &str) -> Option<Short> {
+        let mut bytes = [0u8; 24];
+        let length = u8::try_from(text.len()).ok()?;
+        let (at_end, place) = bytes.split_last_mut()?;
+        place.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        *at_end = length;
+        let (words, _) = bytes.as_chunks::<8>();
+        let [a, b, c] = words else { return None };
+        Some(Short([*a, *b, *c].map(u64::from_le_bytes)))
+    }
 }
 
 /// A quick hash of short texts, eight bytes a step. The keys of these maps are the policy's own, so nobody from
@@ -325,9 +433,13 @@ impl Hasher for Words {
         self.add(u64::from(byte));
     }
 
+    fn write_u64(&mut self, word: u64) {
+        self.add(word);
+    }
+
     fn finish(&self) -> u64 {
         // The map takes its buckets from the low bits and its tags from the high ones.
-        self.0 ^ (self.0 >> 29)
+        self.0 ^ (self.0 >> 32)
     }
 }
 

@@ -64,8 +64,11 @@ def in_child(act):
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        act()
-        sys.stdout.flush()
+        try:
+            act()
+            sys.stdout.flush()
+        except BaseException as why:
+            print("the actor failed:", repr(why), flush=True)
         os._exit(0)
     os.waitpid(pid, 0)
 
@@ -116,7 +119,9 @@ def passed():
         ours.recv(1)
         os._exit(0)
     _, fds, _, _ = socket.recv_fds(theirs, 1, 1)
-    in_child(lambda: (become(BOB), print(ask(socket.socket(fileno=fds[0])))))
+    s = socket.socket(fileno=fds[0])
+    s.settimeout(30)
+    in_child(lambda: (become(BOB), print(ask(s))))
     theirs.send(b"x")
     os.waitpid(pid, 0)
 

@@ -11,6 +11,8 @@ pub struct Message {
     pub headers: Vec<(String, String)>,
     /// Chunks joined.
     pub body: Vec<u8>,
+    /// The head as it came, to the empty line.
+    pub raw: Vec<u8>,
 }
 
 impl Message {
@@ -58,9 +60,14 @@ fn line(from: &mut impl BufRead) -> io::Result<Option<String>> {
 /// Reads a head; `None` at the end of the stream.
 pub fn head(from: &mut impl BufRead) -> io::Result<Option<Message>> {
     let Some(start) = line(from)? else { return Ok(None) };
-    let mut message = Message { start, ..Message::default() };
+    let raw = [start.as_bytes(), b"\r\n"].concat();
+    let mut message = Message { start, raw, ..Message::default() };
     loop {
-        match line(from)? {
+        let line = line(from)?;
+        if let Some(line) = &line {
+            message.raw.extend([line.as_bytes(), b"\r\n"].concat());
+        }
+        match line {
             None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             Some(line) if line.is_empty() => return Ok(Some(message)),
             Some(line) => {

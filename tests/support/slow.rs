@@ -119,7 +119,7 @@ fn request<'a>(limits: &HeadLimits, bytes: &'a [u8]) -> Option<(Request, bool, &
         fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
     };
     let [host] = values("host")[..] else { return None };
-    if !is_host(host) || !values("trailer").is_empty() {
+    if !(host.is_empty() || is_host(host)) || !values("trailer").is_empty() {
         return None;
     }
     if !(limits.browsers || values("origin").is_empty() && values("referer").is_empty()) {

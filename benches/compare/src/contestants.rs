@@ -38,7 +38,7 @@ mode = "0666"
 proxy = "unix:@DIR@/up.sock"
 
 [backend.self]
-builtin = true
+builtin = "api"
 
 [who.me]
 user = ["@self"]
@@ -79,7 +79,7 @@ http {
 
 const HAPROXY: &str = r#"global
   log @DIR@/haproxy-log.sock local0 info
-  maxconn 4096
+  maxconn 1024
 defaults
   mode http
   log global

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Requests a second over so many connections, by h2load; one that fails a request fails the run.
 pub fn h2load(socket: &Path, target: &str, connections: u32, time: Duration) -> f64 {
     let mut h2load = Command::new("h2load");
-    h2load.args(["--h1", "--threads=1", "--warm-up-time=0.3"]);
+    h2load.args(["--h1", "--threads=1", "--warm-up-time=300ms"]);
     h2load.arg(format!("--clients={connections}")).arg(format!("--duration={}", time.as_secs()));
     h2load
         .arg("--base-uri")

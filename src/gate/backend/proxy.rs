@@ -80,6 +80,7 @@ pub(in crate::gate) async fn send(
         connection: Rc::clone(connection),
         link: Some(link),
         upload: Upload::new(first, payload, head.framing()),
+        upgrade: head.upgrade().map(str::to_owned),
         guard: ResponseGuard::new(
             HeadLimits::new(limits, false, Arc::from([])),
             Expected { head: head.method().as_str() == "HEAD", upgrade: head.upgrade().is_some() },
@@ -118,6 +119,8 @@ struct Relay {
     /// `None` once it was given back or dropped.
     link: Option<Link>,
     upload: Upload,
+    /// The protocol that was asked for.
+    upgrade: Option<String>,
     guard: ResponseGuard,
     /// A byte of the answer came.
     began: bool,
@@ -184,7 +187,7 @@ impl Relay {
         loop {
             match ready!(self.poll_event(cx))? {
                 // The guard takes a 101 only where an upgrade was asked for; here it must have been asked whole.
-                Event::Head(head) if head.status() == 101 && !self.upload.is_done() => {
+                Event::Head(head) if head.status() == 101 && !self.switches_as_asked(&head) => {
                     return Poll::Ready(Err(Refusal::BackendGarbage));
                 }
                 Event::Head(head) if head.status() < 200 && head.status() != 101 => {}
@@ -195,6 +198,12 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Whether a 101 names the protocol that was asked for, and comes behind the whole request.
+    fn switches_as_asked(&self, head: &head::Answer) -> bool {
+        let named = head.upgrade().zip(self.upgrade.as_deref());
+        self.upload.is_done() && named.is_some_and(|(said, asked)| said.eq_ignore_ascii_case(asked))
     }
 
     fn into_response(mut self, head: &head::Answer) -> Result<Response<Answer>, Refusal> {
@@ -221,7 +230,8 @@ impl Relay {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         *response.body_mut() = match head.framing() {
-            Framing::None => {
+            // Hyper asks for no byte of a body that has none.
+            Framing::None | Framing::Length(0) => {
                 self.finish();
                 Answer::Whole(None)
             }
@@ -230,7 +240,7 @@ impl Relay {
                     Framing::Length(length) => SizeHint::with_exact(length),
                     _ => SizeHint::default(),
                 };
-                Answer::Relayed(Box::new(Relayed { relay: self, size }))
+                Answer::Relayed(Box::new(Relayed { relay: self, size, failed: None }))
             }
         };
         Ok(response)
@@ -261,6 +271,7 @@ impl Relay {
 pub(in crate::gate) struct Relayed {
     relay: Relay,
     size: SizeHint,
+    failed: Option<Refusal>,
 }
 
 impl Relayed {
@@ -270,6 +281,9 @@ impl Relayed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Refusal>>> {
+        if let Some(refusal) = self.failed {
+            return Poll::Ready(Some(Err(refusal)));
+        }
         if self.relay.link.is_none() {
             return Poll::Ready(None);
         }
@@ -289,19 +303,22 @@ impl Relayed {
                 self.relay.link = None;
                 Poll::Ready(None)
             }
-            Ok(Event::Head(_) | Event::NeedMore | Event::Closed) => self.fail(Refusal::BackendGarbage),
-            Err(refusal) => self.fail(refusal),
+            Ok(Event::Head(_) | Event::NeedMore | Event::Closed) => self.fail(cx, Refusal::BackendGarbage),
+            Err(refusal) => self.fail(cx, refusal),
         }
     }
 
-    fn fail(&mut self, refusal: Refusal) -> Poll<Option<Result<Bytes, Refusal>>> {
+    /// Fails at the next turn: hyper throws away what it has not written yet, so let it write that first.
+    fn fail(&mut self, cx: &mut Context<'_>, refusal: Refusal) -> Poll<Option<Result<Bytes, Refusal>>> {
         self.relay.link = None;
         self.relay.connection.fail(refusal);
-        Poll::Ready(Some(Err(refusal)))
+        self.failed = Some(refusal);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Exact where the answer has a Content-Length.
     pub(in crate::gate) fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }

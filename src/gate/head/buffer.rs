@@ -34,7 +34,12 @@ impl Buffer {
             self.start = 0;
             self.end = 0;
         }
-        if self.end == self.memory.len() || self.memory.len() < wanted {
+        let room = self.memory.len() - self.end;
+        // Moved where what is left is little and what was used up is much, so that reads stay large and moves rare.
+        if room == 0
+            || self.memory.len() < wanted
+            || room < self.memory.len() / 4 && self.start > self.memory.len() / 2
+        {
             self.memory.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;

@@ -58,7 +58,10 @@ pub(super) struct Draft {
     pub(super) host: Option<Span>,
     pub(super) length: Option<u64>,
     pub(super) chunked: bool,
+    /// The one protocol of the one `Upgrade` line.
     pub(super) upgrade: Option<Span>,
+    /// There are more than one, or none that is well-formed.
+    upgrade_unclear: bool,
     pub(super) expect: bool,
     pub(super) connection: Connection,
     once: u8,
@@ -119,10 +122,15 @@ impl Draft {
             }
             Kind::TransferEncoding => self.chunked = true,
             Kind::Connection => self.connection.take(text)?,
-            Kind::Upgrade if side != Side::Backend && (self.upgrade.is_some() || !is_protocol(text)) => {
-                return Err(Refusal::UpgradeSyntax);
+            Kind::Upgrade => {
+                let one = self.upgrade.is_none() && !self.upgrade_unclear && is_protocol(text);
+                // A backend may list what it offers; only where it changes does it have to be one.
+                if side != Side::Backend && !one {
+                    return Err(Refusal::UpgradeSyntax);
+                }
+                self.upgrade = one.then_some(value);
+                self.upgrade_unclear = !one;
             }
-            Kind::Upgrade => self.upgrade = Some(value),
             Kind::Expect if self.expect || !text.eq_ignore_ascii_case(b"100-continue") => {
                 return Err(Refusal::Expectation);
             }

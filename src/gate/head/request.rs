@@ -154,7 +154,9 @@ impl Head {
         let lines = draft.finish(raw)?;
         let fields = Fields::new(raw, lines)?;
         let host = draft.host.ok_or(Refusal::HostMissing)?;
-        if !is_host(host.of(&fields.text).as_bytes()) {
+        // An empty one is allowed (RFC 9112 §3.2); Debian 12's docker (20.10) sends it with every upgrade.
+        let named = host.of(&fields.text).as_bytes();
+        if !named.is_empty() && !is_host(named) {
             return Err(Refusal::HostSyntax);
         }
         let http10 = line.version == Version::Http10;

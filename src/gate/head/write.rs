@@ -53,7 +53,13 @@ impl Head {
             line("Upgrade", protocol, out);
         }
         headers(self.forwardable(), out);
-        headers(extra.iter().copied(), out);
+        for (name, value) in extra {
+            if value.bytes().all(|b| matches!(b, b' '..=b'~')) {
+                line(name, value, out);
+            } else {
+                line(name, &Escaped(value.as_bytes()).to_string(), out);
+            }
+        }
         framing(self.framing(), out);
         out.extend_from_slice(b"\r\n");
     }
@@ -102,11 +108,7 @@ fn headers<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>, out: &mut Vec<u8
 fn line(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    if value.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~')) {
-        out.extend_from_slice(value.as_bytes());
-    } else {
-        put(out, format_args!("{}", Escaped(value.as_bytes())));
-    }
+    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -177,15 +177,17 @@ impl Lane {
     pub(super) fn segment_full(&self) {
         let full = std::fs::OpenOptions::new().append(true).open("/dev/full").expect("/dev/full");
         self.tell(&ToGate::Segment { reserved: 1 << 20 }, &[full.into()]);
+        assert_eq!(self.heard(), FromGate::Switched);
     }
 
-    pub(super) fn asks_for_a_segment(&self) -> bool {
-        matches!(self.heard(), FromGate::NeedSegment { errno } if errno == nix::libc::ENOSPC)
+    pub(super) fn asks_for_a_segment(&self) {
+        assert_eq!(self.heard(), FromGate::NeedSegment { errno: nix::libc::ENOSPC });
     }
 
     pub(super) fn fresh_segment(&self) {
         let segment = self.segment();
         self.tell(&ToGate::Segment { reserved: 1 << 20 }, &[segment]);
+        assert_eq!(self.heard(), FromGate::Switched);
     }
 
     /// All whole records of the present segment.

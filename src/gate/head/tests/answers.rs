@@ -106,7 +106,12 @@ fn garbage_is_called_so_and_its_rule_is_kept() {
         let (_, why, told) = read(PLAIN, raw);
         assert_eq!((why, told), (Some(Refusal::BackendGarbage), Some(cause)), "{raw:?}");
     }
-    assert_eq!(read(UPGRADE, "HTTP/1.1 101 x\r\n\r\n").2, Some(Refusal::UpgradeSyntax));
+    for lines in ["", "Upgrade: a\r\n", "Upgrade: a\r\nUpgrade: a\r\n", "Upgrade: a, b\r\n"] {
+        let raw = format!("HTTP/1.1 101 x\r\nConnection: upgrade\r\n{lines}\r\n");
+        let cause = (lines != "Upgrade: a\r\n").then_some(Refusal::UpgradeSyntax);
+        assert_eq!(read(UPGRADE, &raw).2, cause, "{lines:?}");
+    }
+    assert_eq!(read(PLAIN, "HTTP/1.1 204 x\r\nConnection: upgrade\r\nUpgrade: h2, h2c\r\n\r\n").1, None);
 }
 
 #[test]

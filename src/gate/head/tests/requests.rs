@@ -112,7 +112,8 @@ fn header_lines_each_rule_refuses_by_its_own_name() {
 fn host_has_to_be_there_and_to_be_one() {
     assert_eq!(refusal("GET / HTTP/1.1\r\n\r\n"), Some(Refusal::HostMissing));
     assert_eq!(refusal("GET / HTTP/1.0\r\n\r\n"), Some(Refusal::HostMissing));
-    assert_eq!(refusal("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Some(Refusal::HostSyntax));
+    assert_eq!(refusal("GET / HTTP/1.1\r\nHost:\r\n\r\n"), None);
+    assert_eq!(refusal("GET / HTTP/1.1\r\nHost: :80\r\n\r\n"), Some(Refusal::HostSyntax));
     assert_eq!(refusal("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), Some(Refusal::HostSyntax));
     assert_eq!(refusal("GET / HTTP/1.1\r\nHost: u@h\r\n\r\n"), Some(Refusal::HostSyntax));
 }
