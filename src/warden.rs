@@ -49,7 +49,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::model::ids::BootId;
+use crate::model::ids::{BootId, Generation};
 
 use accept::Door;
 use connect::Connects;
@@ -107,6 +107,8 @@ enum Due {
     Accept,
     /// The loader had its time.
     LoaderLimit(u32),
+    /// The lanes had their time to take another policy.
+    AdoptLimit(Generation),
     /// Processes that were put down may be gone by now.
     Ending,
     /// Running exchanges had their time.
@@ -216,6 +218,7 @@ impl Warden {
             Due::Watchdog => self.feed_watchdog(),
             Due::Accept => self.accept_again(),
             Due::LoaderLimit(run) => self.loader_timed_out(run),
+            Due::AdoptLimit(generation) => self.adopt_timed_out(generation),
             Due::Ending => self.reap_ending(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),

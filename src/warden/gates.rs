@@ -223,6 +223,7 @@ impl Warden {
             FromGate::Reserve { written } => self.reserve_for_lane(id, written),
             FromGate::NeedSegment { errno } => self.lane_needs_segment(id, errno),
             FromGate::Switched => self.lane_switched(id),
+            FromGate::Adopted { generation } => self.lane_adopted(id, generation),
             FromGate::Panicked { connection } => self.note_panic(id, connection),
             FromGate::Drained => {
                 if let Some(lane) = self.roster.lane_mut(id) {
@@ -273,6 +274,7 @@ impl Warden {
         self.note_gate(gate.whose, gate.child.pid(), life(exit, gate.leaving), &live);
         connections.into_iter().for_each(|number| self.cut(number));
         self.drop_connects_of(number);
+        self.gate_adopts_no_more(number);
         for name in gate.lanes.iter().flat_map(|lane| &lane.segments) {
             self.finished(name);
         }

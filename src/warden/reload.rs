@@ -1,20 +1,25 @@
 //! Another policy: loaded aside by a loader process, put in force all at once, or not at all. What is in force
 //! stays so on any error.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::drain::Phase;
 use super::loader::{self, Loaded, Loading};
-use super::poll::{Interest, Source};
+use super::poll::{Interest, LaneId, Source};
 use super::{Due, RETRY, Warden};
 use crate::audit::entry::{Entry, PolicyEvent};
+use crate::model::ids::Generation;
 use crate::policy::Policy;
 use crate::sys::process::Child;
 use crate::wire::message::{ControlReply, ToGate};
 
 /// A name service that does not answer within this keeps the old policy in force.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Lanes get this long to take another policy.
+const ADOPT: Duration = Duration::from_secs(5);
 
 /// What is going on.
 #[derive(Default)]
@@ -25,8 +30,17 @@ pub(super) struct Reload {
     askers: Vec<u32>,
     /// Somebody asked after the present run had begun; the file may have changed since, so it needs another one.
     again: Option<Vec<u32>>,
+    /// A policy that is in force here and not yet in every lane.
+    adopting: Option<Adopting>,
     /// Processes that were put down and are not reaped yet.
     ending: Vec<Child>,
+}
+
+/// Who still has to say that it judges by the new policy.
+struct Adopting {
+    generation: Generation,
+    lanes: HashSet<LaneId>,
+    reply: ControlReply,
 }
 
 impl Warden {
@@ -36,7 +50,7 @@ impl Warden {
             let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
             return asker.into_iter().for_each(|asker| self.reply_control(asker, &reply));
         }
-        if self.reload.loading.is_some() {
+        if self.reload.loading.is_some() || self.reload.adopting.is_some() {
             self.reload.again.get_or_insert_default().extend(asker);
             return;
         }
@@ -120,13 +134,51 @@ impl Warden {
         self.note_policy(Some(&old), None);
         tracing::info!(old, new = self.force.short, "another policy is in force");
         let generation = self.force.generation;
-        for lane in self.roster.lanes() {
+        let lanes = self.roster.lanes();
+        for lane in &lanes {
             let memory = Rc::clone(&self.force.memory);
-            self.tell_lane(lane, ToGate::Policy { generation }, vec![memory]);
+            self.tell_lane(*lane, ToGate::Policy { generation }, vec![memory]);
         }
         self.judge_connects_again();
         let reply = ControlReply::Reloaded { old, new: self.force.short.clone() };
-        self.reload_ended(&reply);
+        self.reload.adopting = Some(Adopting { generation, lanes: lanes.into_iter().collect(), reply });
+        self.timers.after(ADOPT, Due::AdoptLimit(generation));
+        self.end_when_adopted();
+    }
+
+    /// A lane judges nothing by an older policy any more.
+    pub(super) fn lane_adopted(&mut self, lane: LaneId, generation: Generation) {
+        if let Some(adopting) = self.reload.adopting.as_mut().filter(|new| new.generation == generation) {
+            adopting.lanes.remove(&lane);
+            self.end_when_adopted();
+        }
+    }
+
+    /// A gate that is gone judges nothing at all.
+    pub(super) fn gate_adopts_no_more(&mut self, gate: u32) {
+        if let Some(adopting) = &mut self.reload.adopting {
+            adopting.lanes.retain(|lane| lane.gate != gate);
+            self.end_when_adopted();
+        }
+    }
+
+    /// A gate that does not take a policy may not go on by the old one.
+    pub(super) fn adopt_timed_out(&mut self, generation: Generation) {
+        let Some(adopting) = self.reload.adopting.as_ref().filter(|new| new.generation == generation) else {
+            return;
+        };
+        let late: HashSet<u32> = adopting.lanes.iter().map(|lane| lane.gate).collect();
+        for gate in late {
+            tracing::error!(gate, "a gate does not take the new policy and is ended");
+            self.kill_gate(gate);
+        }
+    }
+
+    /// The reload is over once every lane judges by the new policy.
+    fn end_when_adopted(&mut self) {
+        if let Some(adopting) = self.reload.adopting.take_if(|new| new.lanes.is_empty()) {
+            self.reload_ended(&adopting.reply);
+        }
     }
 
     fn keep_old(&mut self, why: &str) {
