@@ -130,6 +130,16 @@ impl Daemon {
         }
     }
 
+    /// Waits until a path below its directory is gone.
+    pub fn wait_until_gone(&self, path: &Path) {
+        let deadline = Instant::now() + PATIENCE;
+        while path.exists() {
+            assert!(Instant::now() < deadline, "{} stays", path.display());
+            // Paced by the notification socket's timeout.
+            let _ = self.notify.recv(&mut [0; 4096]);
+        }
+    }
+
     /// Its directory, `@DIR@` in the policy.
     pub fn dir(&self) -> &Path {
         &self.dir
