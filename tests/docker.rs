@@ -146,7 +146,7 @@ fn run_with_stdin_carries_it_and_its_end() {
         assert_eq!(support::said(&output), "3000000\ndone\n", "{client:?}");
     }
     let attach = docker.daemon.wait_for("the attach's outcome, with what went in", |record| {
-        record["t"] == "outcome" && record["in"].as_u64() >= Some(3_000_000)
+        record["t"] == "outcome" && record["status"] == 101 && record["in"].as_u64() >= Some(3_000_000)
     });
     ended(&attach);
 }
