@@ -328,3 +328,42 @@ fn backend_that_hangs_times_out_by_name() {
     assert_eq!(status(&answer(&mut caller.socket).0), 504);
     lane.records_until("backend-timeout");
 }
+
+#[test]
+fn reload_while_a_judged_body_is_held_back_takes_the_permission_back() {
+    let lane = Lane::start(POLICY);
+    let mut caller = lane.connect();
+    caller.send(
+        "POST /attach HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\
+         Expect: 100-continue\r\n\r\n",
+    );
+    assert_eq!(status(&fixture::head(&mut caller.socket)), 100, "judged, and the body is waited for");
+    let without = POLICY.replace("POST /attach", "POST /other");
+    lane.reload(&without);
+    lane.fresh_segment();
+    caller.send("{}");
+    assert_eq!(status(&answer(&mut caller.socket).0), 403);
+    assert_eq!(
+        fixture::brief(&lane.records_until("outcome")),
+        ["open", "decision allow attach", "outcome refused-by-reload 403 0 0"]
+    );
+    // The next thing that the lane says is not a question for a backend.
+    lane.drain(0);
+    lane.drained();
+}
+
+#[test]
+fn callers_that_leave_while_their_record_is_written_have_outcomes() {
+    let lane = Lane::start(POLICY);
+    // While it reads a policy more callers come, and leave, than its runtime serves in one turn: some leave
+    // between a note and its write.
+    lane.reload(POLICY);
+    let callers: Vec<_> = (0..100).map(|_| lane.connect_saying(&get("/list"))).collect();
+    callers.iter().for_each(|caller| lane.ended(caller));
+    lane.drain(60_000);
+    let records = lane.records_of_all();
+    let ids = |kind: &str| -> std::collections::BTreeSet<String> {
+        records.iter().filter(|record| record["t"] == kind).map(|record| record["id"].to_string()).collect()
+    };
+    assert_eq!(ids("decision"), ids("outcome"));
+}
