@@ -119,6 +119,28 @@ fn proxied_leaves_canonical_after_its_record_and_comes_back_whole() {
 }
 
 #[test]
+fn answer_of_no_bytes_is_complete_and_the_connection_goes_on() {
+    let lane = Lane::start(POLICY);
+    let mut caller = lane.connect();
+    caller.send(&get("/list"));
+    let mut backend = lane.grant();
+    for said in ["200 OK\r\nContent-Length: 0", "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0", "204 Gone"] {
+        fixture::head(&mut backend);
+        backend.write_all(format!("HTTP/1.1 {said}\r\n\r\n").as_bytes()).expect("the gate reads");
+        assert!(fixture::head(&mut caller.socket).starts_with("HTTP/1.1 20"));
+        if said.ends_with("\r\n0") {
+            let mut end = [0; 5];
+            caller.socket.read_exact(&mut end).expect("the last chunk");
+        }
+        caller.send(&get("/list"));
+    }
+    fixture::head(&mut backend);
+    let outcomes = fixture::brief(&lane.records());
+    let completed = outcomes.iter().filter(|said| said.starts_with("outcome completed")).count();
+    assert_eq!(completed, 3, "{outcomes:?}");
+}
+
+#[test]
 fn proxied_body_streams_under_its_own_framing_and_bound() {
     let lane = Lane::start(POLICY);
     let mut caller = lane.connect();
