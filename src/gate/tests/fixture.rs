@@ -165,7 +165,9 @@ impl Lane {
 
     pub(super) fn reload(&self, policy: &str) {
         self.generation.set(self.generation.get() + 1);
-        self.tell(&ToGate::Policy { generation: Generation(self.generation.get()) }, &[memfd(policy)]);
+        let generation = Generation(self.generation.get());
+        self.tell(&ToGate::Policy { generation }, &[memfd(policy)]);
+        assert_eq!(self.heard(), FromGate::Adopted { generation });
     }
 
     pub(super) fn drain(&self, within_ms: u32) {
