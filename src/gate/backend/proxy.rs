@@ -230,7 +230,7 @@ impl Relay {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         *response.body_mut() = match head.framing() {
-            // Hyper asks for no byte of a body that has none.
+            // Of a body that is known to be empty hyper never asks for the end.
             Framing::None | Framing::Length(0) => {
                 self.finish();
                 Answer::Whole(None)
