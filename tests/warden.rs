@@ -58,6 +58,8 @@ fn gate_killed_ends_its_connections_and_the_next_caller_gets_another() {
     let (daemon, _upstream) = started("");
     let mut open = Client::connect(&daemon.socket());
     assert_eq!(status(&open.ask("GET", "/allowed/a").answer()), 200);
+    // An outcome follows its answer, and a gate that is killed writes no more.
+    daemon.wait_for("the outcome", |record| record["t"] == "outcome");
     let gate = process(&daemon, "gate");
     kill(gate, Signal::SIGKILL).unwrap();
     assert!(open.answer_or_end().is_none(), "its connection ends");
@@ -113,6 +115,7 @@ fn scribe_killed_is_started_again_and_follows_on() {
     daemon.wait_for("another scribe", again);
     // Between the two every request is refused; then they are served again on the same connection.
     while status(&client.ask("GET", "/allowed/b").answer()) != 200 {}
+    drop(client);
     let all = daemon.stop();
     let segments = |record: &&Value| record["t"] == "close";
     assert_eq!(all.iter().filter(segments).count(), 3, "warden, gate and the first scribe: {all:?}");

@@ -41,8 +41,6 @@ pub(super) enum End {
     Stopped,
     /// A newer policy took back what runs.
     RefusedByReload,
-    /// A deadline passed, or the caller broke the rules, while an exchange ran.
-    Failed(Refusal),
 }
 
 impl End {
@@ -51,7 +49,6 @@ impl End {
             End::CallerGone => Outcome::CallerGone,
             End::Stopped => Outcome::Stopped,
             End::RefusedByReload => Outcome::RefusedByReload,
-            End::Failed(refusal) => Outcome::Failed(refusal),
         }
     }
 }

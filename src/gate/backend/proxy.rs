@@ -230,7 +230,7 @@ impl Relay {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         *response.body_mut() = match head.framing() {
-            // Of a body that is known to be empty hyper never asks for the end.
+            // Hyper asks for no byte of a body that has none.
             Framing::None | Framing::Length(0) => {
                 self.finish();
                 Answer::Whole(None)
@@ -319,6 +319,6 @@ impl Relayed {
 
     /// Exact where the answer has a Content-Length.
     pub(in crate::gate) fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
