@@ -25,6 +25,7 @@ pub mod head;
 mod journey;
 mod lane;
 mod record;
+mod stream;
 mod tunnel;
 
 #[cfg(test)]

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use tokio::net::UnixStream;
 
 use super::answer::Answer;
 use super::backend::link::Kept;
 use super::guard::{Guarded, Judged};
 use super::journey;
 use super::lane::{InForce, Lane};
+use super::stream::Stream;
 use super::tunnel::Tunnel;
 use crate::audit::entry::OutcomeOf;
 use crate::model::caller::Caller;
@@ -126,6 +126,11 @@ pub(super) struct Connection {
     failure: Cell<Option<Refusal>>,
     draining: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// The next read asks the kernel, whatever the event loop knows. So does the first: what the caller sent is
+    /// there before the loop has heard of the socket.
+    look_again: Cell<bool>,
+    /// A read ended early and was taken for the last one.
+    doubtful: Cell<bool>,
 }
 
 impl Connection {
@@ -156,6 +161,8 @@ impl Connection {
             failure: Cell::new(None),
             draining: Cell::new(lane.draining()),
             waker: RefCell::default(),
+            look_again: Cell::new(true),
+            doubtful: Cell::new(false),
             lane,
         })
     }
@@ -240,6 +247,24 @@ impl Connection {
                 self.wake();
             }
         }
+    }
+
+    /// Notes that silence was concluded from a read that ended early, and not heard from the kernel.
+    pub(super) fn doubt_silence(&self) {
+        self.doubtful.set(true);
+    }
+
+    /// Has the kernel asked once more where silence was only concluded.
+    pub(super) fn look_after_silence(&self) {
+        if self.doubtful.take() {
+            self.look_again.set(true);
+            self.wake();
+        }
+    }
+
+    /// Whether the next read is to ask the kernel; told once.
+    pub(super) fn looks_again(&self) -> bool {
+        self.look_again.take()
     }
 
     // --- ends --------------------------------------------------------------------------------------------
@@ -414,7 +439,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 }
 
 /// Serves one connection to its end, whatever that is, and records it.
-pub(super) async fn run(connection: Rc<Connection>, socket: UnixStream) {
+pub(super) async fn run(connection: Rc<Connection>, socket: Stream) {
     let _leaving = Leaving(Rc::clone(&connection));
     let guarded = Guarded::new(socket, Rc::clone(&connection));
     let mut http = http1::Builder::new()

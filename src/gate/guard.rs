@@ -6,7 +6,7 @@
 //! that ends the connection, and the journey answers it by the refusal's name.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
+use nix::sys::socket::Shutdown;
 
 use super::connection::{Connection, Phase};
 use super::head::{Event, Framing, Glimpse, Head, HeadLimits, LAST_CHUNK, RequestGuard, chunk_size};
+use super::stream::Stream;
 use crate::model::refusal::Refusal;
 use crate::sys::receive::{Received, receive};
 
@@ -60,7 +60,7 @@ enum Reading {
 
 /// The socket as hyper sees it.
 pub(super) struct Guarded {
-    socket: UnixStream,
+    socket: Stream,
     guard: RequestGuard,
     connection: Rc<Connection>,
     reading: Reading,
@@ -76,7 +76,7 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn new(socket: UnixStream, connection: Rc<Connection>) -> Guarded {
+    pub(super) fn new(socket: Stream, connection: Rc<Connection>) -> Guarded {
         let in_force = connection.lane.policy();
         let policy = in_force.decider.policy();
         let browsers = policy.listener(connection.listener).is_some_and(|listener| listener.browsers);
@@ -112,7 +112,7 @@ impl Guarded {
     }
 
     /// The socket, for a tunnel.
-    pub(super) fn socket(&self) -> &UnixStream {
+    pub(super) fn socket(&self) -> &Stream {
         &self.socket
     }
 
@@ -122,25 +122,24 @@ impl Guarded {
     ///
     /// The sender is not who connected, or ancillary data came; the connection has to end.
     pub(super) fn poll_receive(
-        socket: &UnixStream,
+        socket: &Stream,
         connection: &Connection,
         cx: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<Result<usize, Refusal>>> {
-        loop {
-            ready!(socket.poll_read_ready(cx))?;
-            let received = socket.try_io(Interest::READABLE, || receive(socket.as_fd(), into));
-            match received {
-                Ok(received) => return Poll::Ready(Ok(judge_sender(connection, &received))),
+        if connection.looks_again() {
+            match receive(socket.as_fd(), into) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                result => return Poll::Ready(result.map(|received| judge_sender(connection, &received))),
             }
         }
+        let received = ready!(socket.poll_read(cx, |socket| receive(socket, into)));
+        Poll::Ready(received.map(|received| judge_sender(connection, &received)))
     }
 
     /// Has the guard go on until hyper has something to take, or there is nothing to be had now.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut emptied = false;
         while self.ready_at == self.ready.len() {
             match self.reading {
                 Reading::Over => return Poll::Ready(Ok(())),
@@ -161,8 +160,13 @@ impl Guarded {
                 continue;
             }
             match self.guard.step() {
-                Ok(Event::NeedMore) => ready!(self.poll_fill(cx))?,
-                Ok(Event::Head(head)) => self.begin(head),
+                Ok(Event::NeedMore) => emptied = ready!(self.poll_fill(cx))?,
+                Ok(Event::Head(head)) => {
+                    if emptied && self.guard.buffered() == 0 && !head.framing().has_body() {
+                        self.await_news();
+                    }
+                    self.begin(head);
+                }
                 Ok(Event::Body(count)) if self.chunked => self.write_chunk(count),
                 Ok(Event::Body(_)) => return Poll::Ready(Ok(())),
                 Ok(Event::End) => {
@@ -177,6 +181,17 @@ impl Guarded {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The read that brought a whole request left room, so that most likely nothing more is there, and the next
+    /// read waits for the event loop's word instead of asking the kernel once more. To be called in the same turn
+    /// as that read: news that the loop hears later must not be forgotten.
+    ///
+    /// A read ends early too where another process's bytes begin. Those make no news if they were there already,
+    /// so the sweeper has the kernel asked again.
+    fn await_news(&self) {
+        self.socket.await_news();
+        self.connection.doubt_silence();
     }
 
     /// Has hyper read what `write` writes next.
@@ -212,9 +227,11 @@ impl Guarded {
         *self.connection.judged.borrow_mut() = Some(Judged::Request(head));
     }
 
-    /// Reads some more from the socket into the guard.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let received = Guarded::poll_receive(&self.socket, &self.connection, cx, self.guard.spare());
+    /// Reads some more from the socket into the guard; whether that left room.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let spare = self.guard.spare();
+        let room = spare.len();
+        let received = Guarded::poll_receive(&self.socket, &self.connection, cx, spare);
         let limits = |connection: &Connection| {
             let policy = connection.lane.policy();
             let limits = &policy.decider.policy().limits;
@@ -242,9 +259,10 @@ impl Guarded {
             Poll::Ready(Ok(Ok(n))) => {
                 self.connection.lift(Phase::Body);
                 self.guard.filled(n);
+                return Poll::Ready(Ok(n < room));
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(false))
     }
 
     /// Ends the reading by a refusal: instead of a head, hyper gets one that the journey refuses; inside a
@@ -269,10 +287,10 @@ impl Guarded {
     /// Closes in an order that lets the caller read its answer: no more from us, then for a moment whatever it
     /// still sends is thrown away.
     pub(super) async fn say_goodbye(mut self) {
-        use tokio::io::AsyncWriteExt;
-        // A caller that is gone already needs no goodbye.
-        self.socket.shutdown().await.ok();
-        if (self.unread || self.reading == Reading::Body) && !self.half_closed {
+        // A message of which only the end was not asked for is read.
+        let whole = self.reading != Reading::Body || matches!(self.guard.step(), Ok(Event::End));
+        if (self.unread || !whole) && !self.half_closed {
+            self.socket.shutdown(Shutdown::Write);
             tokio::time::timeout(LINGER, self.discard()).await.ok();
         }
     }
@@ -280,12 +298,14 @@ impl Guarded {
     async fn discard(&self) {
         let mut left = LINGER_BYTES;
         let mut bytes = [0; 4096];
-        while left > 0 && self.socket.readable().await.is_ok() {
-            match self.socket.try_read(&mut bytes) {
-                Ok(0) => return,
+        let read = |cx: &mut Context<'_>| {
+            self.socket.poll_read(cx, |socket| Ok(nix::unistd::read(socket, &mut bytes)?))
+        };
+        let mut read = read;
+        while left > 0 {
+            match std::future::poll_fn(&mut read).await {
+                Ok(0) | Err(_) => return,
                 Ok(n) => left = left.saturating_sub(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
             }
         }
     }
@@ -294,8 +314,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         // The warden holds a duplicate: only a shutdown ends the connection for the caller.
-        use std::os::fd::AsRawFd;
-        nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both).ok();
+        self.socket.shutdown(Shutdown::Both);
     }
 }
 
@@ -336,35 +355,26 @@ impl Guarded {
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
-        mut send: impl FnMut(&UnixStream) -> io::Result<usize>,
+        send: impl FnMut(BorrowedFd<'_>) -> nix::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         if let Some(phase) = self.connection.take_expired(&[Phase::Write]) {
             self.connection.fail(phase.refusal());
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        loop {
-            match self.socket.poll_write_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => {
-                    let write_ms = self.connection.lane.policy().decider.policy().limits.write_ms;
-                    self.connection.expect_from_now(Phase::Write, write_ms);
-                    return Poll::Pending;
-                }
-            }
-            match send(&self.socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    self.connection.lift(Phase::Write);
-                    return Poll::Ready(result);
-                }
-            }
+        let sent = self.socket.poll_write(cx, send);
+        if sent.is_ready() {
+            self.connection.lift(Phase::Write);
+        } else {
+            let write_ms = self.connection.lane.policy().decider.policy().limits.write_ms;
+            self.connection.expect_from_now(Phase::Write, write_ms);
         }
+        sent
     }
 }
 
 impl Write for Guarded {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |socket| socket.try_write(buf))
+        self.poll_send(cx, |socket| nix::unistd::write(socket, buf))
     }
 
     fn poll_write_vectored(
@@ -372,7 +382,7 @@ impl Write for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |socket| socket.try_write_vectored(bufs))
+        self.poll_send(cx, |socket| nix::sys::uio::writev(socket, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use super::answer::{self, Answer};
-use super::backend::builtin::{Asking, Withheld};
+use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
 use super::backend::proxy::{self, Payload};
 use super::budget::Denying;
@@ -158,6 +158,8 @@ impl Traveller<'_> {
     async fn ask_builtin(&self, head: &Head) -> Withheld {
         let policy = &self.policy.decider;
         let subject = self.connection.subject(&self.policy);
+        let path = head.target().path();
+        let listed = Builtin::lists_offers(path);
         let on = policy.policy().listener(self.connection.listener);
         let asking = Asking {
             id: self.id,
@@ -165,9 +167,13 @@ impl Traveller<'_> {
             on: Arc::from(on.map_or("", |listener| listener.name.as_str())),
             policy: Arc::clone(&self.policy.hash),
             recordable: self.connection.lane.recordable(),
-            offers: Arc::new(policy.what_may(self.connection.listener, &subject.1)),
+            offers: if listed {
+                policy.what_may(self.connection.listener, &subject.1).into()
+            } else {
+                Arc::default()
+            },
         };
-        self.connection.lane.builtin.prepare(head.method().as_str(), head.target().path(), asking).await
+        self.connection.lane.builtin.prepare(head.method().as_str(), path, asking).await
     }
 
     /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.

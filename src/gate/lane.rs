@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
@@ -20,6 +19,7 @@ use super::backend::builtin::Builtin;
 use super::budget::Budgets;
 use super::connection::{self, Connection, End};
 use super::record::Recorder;
+use super::stream::Stream;
 use crate::audit::log::Want;
 use crate::diagnostics;
 use crate::model::caller::Caller;
@@ -82,7 +82,8 @@ pub(super) fn run(channel: Channel) -> io::Result<()> {
 }
 
 async fn serve(channel: Channel) -> io::Result<()> {
-    let channel = Watched { ready: sys::reactor::watch(channel.duplicate()?)?, channel };
+    let ready = sys::reactor::watch(channel.duplicate()?, Interest::READABLE | Interest::WRITABLE)?;
+    let channel = Watched { ready, channel };
     let Some((first, descriptors)) = next(&channel).await? else { return Ok(()) };
     let lane = Rc::new(Lane::start(first, descriptors)?);
     tokio::task::spawn_local(lane.record.log.flusher());
@@ -168,6 +169,7 @@ async fn sweep(lane: Rc<Lane>) {
                 connection.end(End::Stopped);
             } else {
                 connection.look_at_deadlines(now);
+                connection.look_after_silence();
             }
         }
         lane.write_repeated().await;
@@ -329,7 +331,7 @@ impl Lane {
         recorded: bool,
         socket: OwnedFd,
     ) -> io::Result<()> {
-        let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(socket))?;
+        let socket = Stream::new(socket)?;
         let id = ConnectionId { boot: self.boot, number };
         let connection = Connection::new(Rc::clone(self), id, listener, caller, recorded);
         self.connections.borrow_mut().insert(number, Rc::clone(&connection));

@@ -3,8 +3,9 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
+
+use nix::sys::socket::Shutdown;
 
 use super::backend::link::Link;
 use super::connection::{self, Connection};
@@ -62,11 +63,9 @@ impl Tunnel {
                         }
                         read
                     },
-                    |cx, bytes| poll_write(socket, cx, bytes),
+                    |cx, bytes| socket.poll_write(cx, |socket| nix::unistd::write(socket, bytes)),
                     || {
-                        // The caller may be gone, and then needs no end of stream.
-                        nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write)
-                            .ok();
+                        socket.shutdown(Shutdown::Write);
                     },
                 )?;
                 // A backend that is done has nothing more to hear: Docker ends an exec so.
@@ -86,20 +85,6 @@ impl Tunnel {
                 Outcome::Failed(connection.failure().unwrap_or(Refusal::BackendDied))
             }
         });
-    }
-}
-
-fn poll_write(
-    socket: &tokio::net::UnixStream,
-    cx: &mut Context<'_>,
-    bytes: &[u8],
-) -> Poll<io::Result<usize>> {
-    loop {
-        std::task::ready!(socket.poll_write_ready(cx))?;
-        match socket.try_write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return Poll::Ready(result),
-        }
     }
 }
 

@@ -6,14 +6,13 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Has the current runtime's event loop watch `fd` for reading and writing. It has to be non-blocking.
+/// Has the current runtime's event loop watch `fd` for what is of `interest`. It has to be non-blocking.
 ///
 /// # Errors
 ///
 /// What `epoll_ctl(2)` answered.
-pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the loop may use the descriptor's number for as long as it is registered. An OwnedFd gives the
     // same number at each call, and keeps it open until it is dropped, which AsyncFd does after deregistering.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE | Interest::WRITABLE) }
-        .map_err(|error| error.into_parts().1)
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts().1)
 }

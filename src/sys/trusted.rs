@@ -162,24 +162,28 @@ fn walk(path: &Path, ancestors: &Owners, owners: &Owners, missing: &Missing) -> 
     let root =
         open("/", flags, Mode::empty()).map_err(|errno| Judged::kernel(Path::new("/"), "open", errno))?;
     let mut here = Directory { fd: root, path: PathBuf::from("/") };
-    let judge = |here: &Directory, last| judge_directory(here, if last { owners } else { ancestors }, last);
-    judge(&here, names.is_empty())?;
+    let judge = |here: &Directory, stat: &FileStat, last| {
+        judge_directory(here, stat, if last { owners } else { ancestors }, last)
+    };
+    let stat = fstat(&here.fd).map_err(|errno| Judged::kernel(&here.path, "look at", errno))?;
+    judge(&here, &stat, names.is_empty())?;
     for (i, name) in names.iter().enumerate() {
         let last = i + 1 == names.len();
-        here = step(&here, name, path, last, missing)?;
-        judge(&here, last)?;
+        let stat;
+        (here, stat) = step(&here, name, path, last, missing)?;
+        judge(&here, &stat, last)?;
     }
     Ok(here)
 }
 
-/// One component further: opens what is there, or makes it.
+/// One component further: opens what is there, or makes it; with its state once it was open.
 fn step(
     here: &Directory,
     name: &OsStr,
     whole: &Path,
     last: bool,
     missing: &Missing,
-) -> Result<Directory, Judged> {
+) -> Result<(Directory, FileStat), Judged> {
     let path = here.path.join(name);
     let (fd, stat) = match (here.look(name), missing) {
         (Err(error), Missing::Make { mode, uid, gid }) if error.errno() == Some(libc::ENOENT) => {
@@ -189,7 +193,7 @@ fn step(
         (found, _) => found?,
     };
     match kind(&stat) {
-        "directory" => Ok(Directory { fd, path }),
+        "directory" => Ok((Directory { fd, path }, stat)),
         "symbolic link" => {
             // Only for the message: what is written there instead is walked and judged like any other path.
             let leads_to = std::fs::canonicalize(whole).ok();
@@ -221,6 +225,8 @@ fn make(
             own(made.as_fd(), uid, gid).map_err(refuse)?;
         }
         chmod(made.as_fd(), mode).map_err(refuse)?;
+        let stat = fstat(&made).map_err(refuse)?;
+        return Ok((made, stat));
     }
     Ok((made, stat))
 }
@@ -253,15 +259,19 @@ pub(in crate::sys) fn chmod(fd: BorrowedFd<'_>, mode: u32) -> nix::Result<()> {
 }
 
 /// Owner and mode of one directory on the way (`last`: of the one that holds the thing).
-fn judge_directory(directory: &Directory, owners: &Owners, last: bool) -> Result<(), Judged> {
+fn judge_directory(
+    directory: &Directory,
+    stat: &FileStat,
+    owners: &Owners,
+    last: bool,
+) -> Result<(), Judged> {
     let path = &directory.path;
-    let stat = fstat(&directory.fd).map_err(|errno| Judged::kernel(path, "look at", errno))?;
-    owners.judge(path, &stat)?;
+    owners.judge(path, stat)?;
     let sticky_of_root = stat.st_mode & libc::S_ISVTX != 0 && stat.st_uid == 0;
     if !last && sticky_of_root {
         return Ok(());
     }
-    not_writable_by_others(path, &stat)
+    not_writable_by_others(path, stat)
 }
 
 /// The group bits are the mask where there is an ACL (`acl(5)`), so that they cover its entries too.

@@ -36,8 +36,8 @@ pub(in crate::gate) struct Asking {
     pub policy: Arc<str>,
     /// Whether records can be written.
     pub recordable: bool,
-    /// What the caller may call on this listener.
-    pub offers: Arc<Vec<Offer>>,
+    /// What the caller may call on this listener; empty unless [`Builtin::lists_offers`] says that it is told.
+    pub offers: Arc<[Offer]>,
 }
 
 /// An answer that is made but may not leave before its record is written.
@@ -56,6 +56,8 @@ impl Withheld {
     }
 }
 
+const ROUTES: &str = "/_peergate/routes";
+
 /// The router; one a lane, cloned by reference for each request.
 #[derive(Clone)]
 pub(in crate::gate) struct Builtin(Router);
@@ -66,9 +68,14 @@ impl Builtin {
         Builtin(
             Router::new()
                 .route("/_peergate/whoami", get(whoami))
-                .route("/_peergate/routes", get(routes))
+                .route(ROUTES, get(routes))
                 .route("/_peergate/health", get(health)),
         )
+    }
+
+    /// Whether the answer at `path` tells what the caller may call, which is a list as long as the policy.
+    pub(in crate::gate) fn lists_offers(path: &str) -> bool {
+        path == ROUTES
     }
 
     /// Makes the answer. Requests carry no body to the handlers: none of them reads one.

@@ -1,23 +1,22 @@
 //! A connection to a backend: made by the warden, used for one caller connection alone.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown};
-use tokio::io::unix::AsyncFd;
 
 use crate::gate::lane::Lane;
+use crate::gate::stream::Stream;
 use crate::model::ids::{BackendId, Generation, RequestId};
 use crate::model::refusal::Refusal;
-use crate::sys;
 
 /// A connected stream socket, Unix or TCP: the gate does not need to know which.
 #[derive(Debug)]
 pub(in crate::gate) struct Link {
-    socket: AsyncFd<OwnedFd>,
+    socket: Stream,
     backend: BackendId,
     generation: Generation,
     reused: bool,
@@ -39,7 +38,7 @@ pub(in crate::gate) async fn open(
     generation: Generation,
 ) -> Result<Link, Refusal> {
     let socket = lane.open(id, backend, generation).await?;
-    let socket = sys::reactor::watch(socket).map_err(|error| {
+    let socket = Stream::new(socket).map_err(|error| {
         tracing::error!(%id, "a backend's descriptor can't be used: {error}");
         Refusal::Internal
     })?;
@@ -63,32 +62,17 @@ impl Link {
         cx: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.socket.poll_read_ready(cx))?;
-            match guard.try_io(|socket| Ok(nix::unistd::read(socket.get_ref(), into)?)) {
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(result) => return Poll::Ready(result),
-                Err(_would_block) => {}
-            }
-        }
+        self.socket.poll_read(cx, |socket| Ok(nix::unistd::read(socket, into)?))
     }
 
     /// Writes some of `bytes`.
     pub(in crate::gate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.socket.poll_write_ready(cx))?;
-            match guard.try_io(|socket| Ok(nix::unistd::write(socket.get_ref(), bytes)?)) {
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(result) => return Poll::Ready(result),
-                Err(_would_block) => {}
-            }
-        }
+        self.socket.poll_write(cx, |socket| nix::unistd::write(socket, bytes))
     }
 
     /// Says that nothing more will be written.
     pub(in crate::gate) fn shutdown_write(&self) {
-        // A backend that is gone already has nothing to be told.
-        nix::sys::socket::shutdown(self.socket.get_ref().as_raw_fd(), Shutdown::Write).ok();
+        self.socket.shutdown(Shutdown::Write);
     }
 }
 
@@ -101,9 +85,13 @@ impl Kept {
             return None;
         }
         let mut byte = [0];
-        let fd = link.socket.get_ref().as_raw_fd();
+        let fd = link.socket.as_fd().as_raw_fd();
         match nix::sys::socket::recv(fd, &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EAGAIN) => Some(Link { reused: true, ..link }),
+            Err(Errno::EAGAIN) => {
+                // The first read of the answer need not ask once more.
+                link.socket.await_news();
+                Some(Link { reused: true, ..link })
+            }
             _ => None,
         }
     }
