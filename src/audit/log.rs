@@ -103,6 +103,8 @@ struct State {
     reserved: u64,
     /// Size of the latest reservation: more is asked for when half of it is used.
     granted: u64,
+    /// Bytes of it that are kept for records that must not fail for want of space.
+    held: u64,
     /// Bytes in the file.
     written: u64,
     /// Lines of the present round.
@@ -124,6 +126,7 @@ impl Log {
             segment,
             reserved,
             granted: reserved,
+            held: 0,
             written: 0,
             pending: Vec::with_capacity(32 << 10),
             n: 0,
@@ -268,6 +271,17 @@ impl Log {
         }
     }
 
+    /// Keeps `bytes` of what is reserved for a record that will follow one that is noted now.
+    pub fn hold(&self, bytes: u64) {
+        self.0.borrow_mut().held += bytes;
+    }
+
+    /// Gives `bytes` that were held back: the record for which they were kept is noted next, or not needed.
+    pub fn release(&self, bytes: u64) {
+        let mut state = self.0.borrow_mut();
+        state.held = state.held.saturating_sub(bytes);
+    }
+
     /// The bytes used so far, once, when no more than half of the latest reservation is left.
     pub fn wants_space(&self) -> Option<u64> {
         match self.0.borrow_mut().want() {
@@ -318,7 +332,9 @@ impl State {
         }
         let before = self.pending.len();
         encode::line(entry, self.n, Timestamp::now(), &mut self.pending);
-        if self.used() > self.reserved {
+        // Many open promises must not keep a writer from ever writing: they take a quarter at most.
+        let held = self.held.min(self.reserved / 4);
+        if self.used().saturating_add(held) > self.reserved {
             self.pending.truncate(before);
             self.asked = false;
             return Err(Errno::ENOSPC.into());

@@ -337,6 +337,7 @@ impl Connection {
         target: Target,
         upgrade: Option<String>,
     ) {
+        self.lane.record.expect_outcome();
         *self.exchange.borrow_mut() = Some(Exchange {
             id,
             began,
@@ -353,7 +354,9 @@ impl Connection {
 
     /// Drops an exchange whose decision could not be recorded: nothing happened, and it needs no outcome.
     pub(super) fn abandon(&self) {
-        self.exchange.borrow_mut().take();
+        if self.exchange.borrow_mut().take().is_some() {
+            self.lane.record.expect_no_outcome();
+        }
         self.lift(Phase::Total);
     }
 

@@ -11,6 +11,9 @@ use crate::model::caller::Peer;
 use crate::model::ids::{BootId, RequestId};
 use crate::policy::{Denial, Permit};
 
+/// More than any outcome's line takes.
+const OUTCOME_BYTES: u64 = 320;
+
 /// A lane's log, with what every record of it shares.
 pub(super) struct Recorder {
     pub log: Log,
@@ -115,8 +118,20 @@ impl Recorder {
         async move { log.written(noted?).await.map(Receipt::into_inner) }
     }
 
+    /// Keeps room for the outcome of an exchange whose decision is recorded next: a disk that fills meanwhile
+    /// must not lose it.
+    pub(super) fn expect_outcome(&self) {
+        self.log.hold(OUTCOME_BYTES);
+    }
+
+    /// The decision could not be recorded, so no outcome follows.
+    pub(super) fn expect_no_outcome(&self) {
+        self.log.release(OUTCOME_BYTES);
+    }
+
     /// Notes how an exchange ended. Nothing waits for it: the effect is over.
     pub(super) fn outcome(&self, outcome: OutcomeOf) {
+        self.log.release(OUTCOME_BYTES);
         if let Err(why) = self.log.note((), &Entry::Outcome(outcome)) {
             tracing::error!(id = %outcome.id, result = outcome.result.code(), "an outcome is lost: {why}");
         }

@@ -362,7 +362,7 @@ fn reload_while_a_judged_body_is_held_back_takes_the_permission_back() {
     assert_eq!(status(&fixture::head(&mut caller.socket)), 100, "judged, and the body is waited for");
     let without = POLICY.replace("POST /attach", "POST /other");
     lane.reload(&without);
-    lane.fresh_segment();
+    lane.adopted();
     caller.send("{}");
     assert_eq!(status(&answer(&mut caller.socket).0), 403);
     assert_eq!(

@@ -11,8 +11,11 @@ use super::line::{Flow, Line};
 use super::poll::{Interest, LaneId, News, Source};
 use super::roster::{Gate, Lane, Place, QUEUED, Wanting, Whose};
 use super::segments::Writer;
+use super::shed::{Told, WINDOW};
 use super::{Due, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
+use crate::model::ids::ListenerId;
+use crate::model::refusal::Refusal;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
 use crate::wire::message::{FromGate, ToGate};
@@ -161,7 +164,7 @@ impl Warden {
         let Some(lane) = self.roster.lane_mut(id) else { return };
         let before = lane.line.waiting();
         let flow = lane.line.post(message, descriptors);
-        if before == 0 {
+        if before == 0 || lane.line.waiting() == QUEUED {
             self.lane_flows(id, flow);
         }
     }
@@ -178,11 +181,12 @@ impl Warden {
     fn lane_flows(&mut self, id: LaneId, flow: io::Result<Flow>) {
         let Some(lane) = self.roster.lane_mut(id) else { return };
         let interest = match flow {
+            Ok(Flow::Full) if !lane.listens() => Interest::Write,
             Ok(Flow::Full) => Interest::ReadWrite,
             Ok(Flow::Sent) => Interest::Read,
             Ok(Flow::Later) => {
                 self.timers.after(SHORT, Due::Push(id));
-                Interest::Read
+                if lane.listens() { Interest::Read } else { Interest::End }
             }
             Err(error) => {
                 tracing::debug!(%error, ?id, "a lane can't be told anything any more");
@@ -206,6 +210,9 @@ impl Warden {
         }
         for _ in 0..BURST {
             let Some(lane) = self.roster.lane_mut(id) else { return };
+            if !lane.listens() && !news.ended {
+                return;
+            }
             match lane.line.next::<FromGate>() {
                 Ok(Some(message)) => self.obey(id, message),
                 Ok(None) => return,
@@ -326,7 +333,15 @@ impl Warden {
         let of_lane = self.connections.get(connection).filter(|connection| connection.lane == Some(id));
         let live: Vec<u32> = of_lane.map(|connection| connection.caller.peer.uid).into_iter().collect();
         let (whose, pid) = (gate.whose, gate.child.pid());
-        self.note_gate(whose, pid, Life::Panicked, &live);
+        let listener = of_lane.map_or(ListenerId(0), |connection| connection.listener);
+        let Some(uid) = whose.or(live.first().copied()) else { return };
+        // Nothing keeps a gate that was taken over from saying this again and again.
+        match self.callers.refuse(uid, listener, Refusal::Internal, &self.force.policy.limits, Instant::now())
+        {
+            Told::Alone => self.note_gate(whose, pid, Life::Panicked, &live),
+            Told::Counted(true) => self.timers.after(WINDOW, Due::Repeats),
+            Told::Counted(false) => {}
+        }
     }
 
     fn note_gate(&mut self, uid: Whose, pid: u32, event: Life, live: &[u32]) {

@@ -48,6 +48,8 @@ pub(super) struct Lane {
     pub(super) recordable: bool,
     /// What it waits for because it could not be had.
     pub(super) wanting: Wanting,
+    /// When it last said that its segment failed.
+    pub(super) failed: Option<Instant>,
     /// What its channel is watched for.
     pub(super) interest: Interest,
     /// It said that all is settled.
@@ -77,9 +79,22 @@ impl Lane {
             connections: 0,
             recordable: true,
             wanting: Wanting::Nothing,
+            failed: None,
             interest: Interest::Read,
             drained: false,
         }
+    }
+
+    /// Whether it takes what it is told. Who asks and does not listen is not heard until it does: its answers
+    /// must not fill our memory.
+    pub(super) fn listens(&self) -> bool {
+        self.line.waiting() < QUEUED
+    }
+
+    /// Whether it may ask for space or a segment: not while a timer will give it what it asked for, nor while
+    /// it has not yet switched to the segment that it got last.
+    pub(super) fn may_ask(&self) -> bool {
+        self.wanting == Wanting::Nothing && self.segments.len() <= 1
     }
 }
 
@@ -275,6 +290,24 @@ mod tests {
         roster.slots.entry(None).or_default().gate = Some(4);
         assert_eq!(roster.place(7, false, 0, now), Place::Running(3), "one that runs is used");
         assert_eq!(roster.place(8, false, 0, now), Place::Running(4));
+    }
+
+    #[test]
+    fn lane_asks_once_at_a_time_and_is_heard_while_it_listens() {
+        let (ours, _theirs) = crate::wire::channel::Channel::pair().unwrap();
+        let mut lane = Lane::new(Line::new(ours));
+        lane.segments.push("first".to_owned());
+        assert!(lane.may_ask());
+        lane.wanting = Wanting::Space { written: 1 };
+        assert!(!lane.may_ask(), "a timer will give it that");
+        lane.wanting = Wanting::Nothing;
+        lane.segments.push("second".to_owned());
+        assert!(!lane.may_ask(), "it has not switched");
+        while lane.line.waiting() < QUEUED {
+            assert!(lane.listens());
+            lane.line.post(ToGate::Drain { within_ms: 0 }, Vec::new()).unwrap();
+        }
+        assert!(!lane.listens());
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::sys::trusted::{Directory, Judged};
 
 /// A fresh segment has this much reserved.
 const FIRST: u64 = 1 << 20;
+/// A writer may have so much noted that is not in the file yet.
+const UNWRITTEN: u64 = 384 << 10;
 /// No single reservation takes more.
 const STEP_MAX: u64 = 64 << 20;
 /// A reservation that is used up within this time is followed by a larger one.
@@ -91,6 +93,14 @@ impl Segments {
     /// Whether one is as large as it may grow, or is not there.
     pub(super) fn full(&self, name: &str) -> bool {
         self.live.get(name).is_none_or(|segment| segment.reserved >= self.size)
+    }
+
+    /// Whether its writer has used so much that it may ask for more: half of what was reserved last, or what it
+    /// can't have written yet.
+    pub(super) fn is_used(&self, name: &str) -> bool {
+        let Some(segment) = self.live.get(name) else { return false };
+        let length = fstat(&segment.file).map_or(0, |found| u64::try_from(found.st_size).unwrap_or(0));
+        segment.reserved.saturating_sub(length) <= segment.step / 2 + UNWRITTEN
     }
 
     /// Makes a new one and reserves its first bytes.
@@ -284,6 +294,17 @@ mod tests {
         assert!(upto > 2 << 20, "used up at once, it gets more: {upto}");
         assert_eq!(segments.reserve(&made.name, 2 << 20).unwrap(), 3 << 20);
         assert_eq!(segments.reserve(&made.name, 3 << 20).unwrap(), 3 << 20, "at its size it gets no more");
+    }
+
+    #[test]
+    fn segment_is_used_when_its_file_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = segments(&dir, 3 << 20);
+        let made = segments.create(Writer::Warden).unwrap();
+        assert!(!segments.is_used(&made.name), "whatever its writer says");
+        nix::unistd::write(&made.file, &vec![b'x'; 512 << 10]).unwrap();
+        assert!(segments.is_used(&made.name));
+        assert!(!segments.is_used("another"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! While there is none to be had the lane refuses every request, and once a second it is tried again.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::poll::LaneId;
 use super::roster::Wanting;
@@ -10,10 +11,15 @@ use super::{Due, RETRY, Warden};
 use crate::wire::message::ToGate;
 
 impl Warden {
-    /// A lane has used `written` bytes of its segment and asks for more.
+    /// A lane says that it has used `written` bytes of its segment and asks for more. What the file does not
+    /// hold is not believed: a gate that was taken over could have the disk reserved away.
     pub(super) fn reserve_for_lane(&mut self, id: LaneId, written: u64) {
-        let Some(lane) = self.roster.lane_mut(id) else { return };
+        let Some(lane) = self.roster.lane_mut(id).filter(|lane| lane.may_ask()) else { return };
         let Some(name) = lane.segments.last() else { return };
+        if !self.segments.is_used(name) {
+            tracing::warn!(?id, written, "a lane asks for space before it has used what it has");
+            return self.lane_wants(id, Wanting::Space { written });
+        }
         if self.segments.full(name) {
             return self.give_lane_segment(id);
         }
@@ -31,14 +37,17 @@ impl Warden {
 
     /// A lane can't write its segment, or has filled it.
     pub(super) fn lane_needs_segment(&mut self, id: LaneId, errno: i32) {
+        let Some(lane) = self.roster.lane_mut(id).filter(|lane| lane.may_ask()) else { return };
+        // One that fails as soon as it is there is not followed by the next one at once.
+        let now = Instant::now();
+        let soon = lane.failed.replace(now).is_some_and(|before| now.duration_since(before) < RETRY);
+        let failed = if errno == 0 { None } else { lane.segments.pop() };
         tracing::info!(?id, errno, "a lane needs another segment");
-        if errno != 0
-            && let Some(name) = self.roster.lane_mut(id).and_then(|lane| lane.segments.pop())
-        {
+        if let Some(name) = failed {
             // Nothing more goes into one that failed.
             self.finished(&name);
         }
-        self.give_lane_segment(id);
+        if soon { self.lane_wants(id, Wanting::Segment) } else { self.give_lane_segment(id) }
     }
 
     /// A segment of a lane failed behind its back: the scribe can't read or sync it.

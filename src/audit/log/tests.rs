@@ -273,3 +273,19 @@ fn dropped_log_leaves_nobody_waiting() {
     drop(log);
     assert_eq!(run(waiting).unwrap_err().errno, Errno::EPIPE as i32);
 }
+
+#[test]
+fn held_space_is_there_for_the_record_that_was_promised() {
+    let segments = Segments::new();
+    let (path, segment) = segments.segment("a");
+    let log = Log::new(segment, 4096);
+    log.hold(320);
+    let mut fitted = 0;
+    while log.note((), &outcome(1)).is_ok() {
+        fitted += 1;
+    }
+    log.release(320);
+    drop(log.note((), &outcome(2)).expect("it was promised"));
+    log.flush().unwrap();
+    assert_eq!(numbers(&path).len(), fitted + 1);
+}

@@ -170,6 +170,11 @@ impl Lane {
         assert_eq!(self.heard(), FromGate::Adopted { generation });
     }
 
+    /// Waits until the lane judges by the policy that it got last.
+    pub(super) fn adopted(&self) {
+        assert_eq!(self.heard(), FromGate::Adopted { generation: Generation(self.generation.get()) });
+    }
+
     pub(super) fn drain(&self, within_ms: u32) {
         self.tell(&ToGate::Drain { within_ms }, &[]);
     }
