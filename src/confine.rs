@@ -156,3 +156,55 @@ fn nothing_opens(path: &str) -> Result<(), Unconfined> {
         Ok(_open) => Err(Unconfined { step: LANDLOCK, why: format!("{path} can still be opened") }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::fork;
+    use std::os::fd::AsFd;
+
+    fn errno_of(flags: OFlag, path: &str) -> Option<Errno> {
+        open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o600)).err()
+    }
+
+    #[test]
+    fn gate_confined_sees_an_empty_file_system() {
+        let place = tempfile::tempdir().expect("a directory");
+        let there = place.path().join("there");
+        std::fs::write(&there, "x").expect("a file");
+        let (there, new) = (there.display().to_string(), place.path().join("new").display().to_string());
+        let child = fork(&[], || {
+            enter_gate().expect("confined");
+            for (flags, path) in [
+                (OFlag::O_RDONLY, there.as_str()),
+                (OFlag::O_WRONLY, there.as_str()),
+                (OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, new.as_str()),
+                (OFlag::O_RDONLY | OFlag::O_DIRECTORY, "/"),
+                (OFlag::O_RDONLY, "/etc/passwd"),
+                (OFlag::O_RDONLY, "/proc/self/status"),
+                (OFlag::O_RDWR, "/dev/null"),
+                (OFlag::O_RDONLY | OFlag::O_DIRECTORY, "/sys"),
+            ] {
+                assert_eq!(errno_of(flags, path), Some(Errno::EACCES), "{path}");
+            }
+            assert!(std::fs::remove_file(&there).is_err() && std::fs::rename(&there, &new).is_err());
+            assert!(std::net::TcpStream::connect("127.0.0.1:9").is_err_and(|e| e.raw_os_error() == Some(13)));
+        });
+        assert!(child.succeeded());
+        assert!(place.path().join("there").exists());
+    }
+
+    #[test]
+    fn scribe_confined_has_its_directory_and_nothing_else() {
+        let place = tempfile::tempdir().expect("a directory");
+        let handle = open(place.path(), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).expect("open");
+        let new = place.path().join("new").display().to_string();
+        let child = fork(&[handle.as_fd()], || {
+            enter_scribe(handle.as_fd(), None).expect("confined");
+            assert_eq!(errno_of(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, &new), None);
+            assert_eq!(errno_of(OFlag::O_RDONLY, "/etc/passwd"), Some(Errno::EACCES));
+        });
+        assert!(child.succeeded());
+        assert!(place.path().join("new").exists());
+    }
+}

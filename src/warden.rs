@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`start`] | from nothing to ready, one line a step |
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
-//! | [`gates`], [`roster`], [`line`] | each caller's gate, and what it is told |
+//! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
 //! | [`supervise`] | the scribe |
@@ -49,7 +49,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::model::ids::BootId;
+use crate::model::ids::{BootId, Generation};
 
 use accept::Door;
 use connect::Connects;
@@ -107,8 +107,10 @@ enum Due {
     Accept,
     /// The loader had its time.
     LoaderLimit(u32),
-    /// Loaders that were ended may be gone by now.
-    LoaderGone,
+    /// The lanes had their time to take another policy.
+    AdoptLimit(Generation),
+    /// Processes that were put down may be gone by now.
+    Ending,
     /// Running exchanges had their time.
     DrainLimit,
     /// The scribe had its time to close.
@@ -216,7 +218,8 @@ impl Warden {
             Due::Watchdog => self.feed_watchdog(),
             Due::Accept => self.accept_again(),
             Due::LoaderLimit(run) => self.loader_timed_out(run),
-            Due::LoaderGone => self.reap_loaders(),
+            Due::AdoptLimit(generation) => self.adopt_timed_out(generation),
+            Due::Ending => self.reap_ending(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),
         }

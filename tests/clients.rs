@@ -102,7 +102,7 @@ fn curl_uploads_arrive_whole_by_length_and_by_chunks() {
     need_root!();
     need_programs!("curl");
     let (daemon, upstream) = started();
-    let (bytes, expected) = noise(48 << 20);
+    let (bytes, expected) = noise(20 << 20);
     let file = daemon.path("noise");
     std::fs::write(&file, &bytes).unwrap();
     // curl asks `Expect: 100-continue` before it sends that much.
@@ -153,7 +153,7 @@ fn curl_download_arrives_whole() {
     need_root!();
     need_programs!("curl");
     let place = daemon::place();
-    let (bytes, expected) = noise(64 << 20);
+    let (bytes, expected) = noise(24 << 20);
     let length = bytes.len();
     let _upstream = Upstream::behaving(&place.path().join("up.sock"), move |request, stream, _| {
         if request.target() == "/big/length" {

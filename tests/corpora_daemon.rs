@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+#![allow(dead_code, unreachable_pub, reason = "the oracles serve another test too")]
 
 #[path = "support/corpora.rs"]
 mod corpora;

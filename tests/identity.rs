@@ -330,16 +330,17 @@ fn each_caller_uid_has_a_gate_of_its_own() {
     for who in [&Person::root(), &stage.alice, &stage.erin] {
         who.curl(&socket, "/allowed/x", &[]);
     }
-    let started: Vec<_> = stage.daemon.records_of("gate");
-    let mut uids: Vec<_> = started
-        .iter()
-        .filter(|record| record["role"] == "gate" && record["event"] == "started")
-        .map(|record| record["uid"].as_u64().unwrap() as u32)
-        .collect();
-    uids.sort_unstable();
-    let mut wanted = vec![0, stage.alice.uid.as_raw(), stage.erin.uid.as_raw()];
-    wanted.sort_unstable();
-    assert_eq!(uids, wanted);
+    for uid in [0, stage.alice.uid.as_raw(), stage.erin.uid.as_raw()] {
+        stage.daemon.wait_for("a gate for each uid", |record| {
+            record["t"] == "gate" && record["event"] == "started" && record["uid"] == uid
+        });
+    }
+    let started = stage.daemon.records_of("gate");
+    assert_eq!(
+        started.iter().filter(|record| record["role"] == "gate").count(),
+        3,
+        "and no other: {started:?}"
+    );
     // None of them runs as root, as its caller, or as another's gate could signal it.
     for record in &started {
         let pid = record["pid"].as_u64().unwrap();

@@ -301,7 +301,7 @@ fn children_end_with_a_killed_warden() {
     assert_eq!(client::ask(&daemon.socket(), "GET", "/other").status(), 403);
     let children = daemon.children();
     assert!(children.len() >= 2, "a scribe and a gate: {children:?}");
-    let ends: Vec<_> = children.iter().map(|pid| support::daemon::watch_end(*pid)).collect();
+    let ends: Vec<_> = children.iter().map(|pid| daemon::watch_end(*pid)).collect();
     let _place = daemon.kill();
     for (pid, end) in children.iter().zip(ends) {
         assert!(end.wait(), "process {pid} outlives its warden");

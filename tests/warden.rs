@@ -7,6 +7,7 @@
 #[path = "support/support.rs"]
 mod support;
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -58,6 +59,8 @@ fn gate_killed_ends_its_connections_and_the_next_caller_gets_another() {
     let (daemon, _upstream) = started("");
     let mut open = Client::connect(&daemon.socket());
     assert_eq!(status(&open.ask("GET", "/allowed/a").answer()), 200);
+    // An outcome follows its answer, and a gate that is killed writes no more.
+    daemon.wait_for("the outcome", |record| record["t"] == "outcome");
     let gate = process(&daemon, "gate");
     kill(gate, Signal::SIGKILL).unwrap();
     assert!(open.answer_or_end().is_none(), "its connection ends");
@@ -65,6 +68,30 @@ fn gate_killed_ends_its_connections_and_the_next_caller_gets_another() {
     assert_eq!((&death["signal"], &death["live"]), (&9.into(), &vec![0].into()));
     assert_eq!(status(&client::ask(&daemon.socket(), "GET", "/allowed/b")), 200);
     assert_ne!(process(&daemon, "gate"), gate);
+    daemon.stop();
+}
+
+#[test]
+fn gate_runs_as_its_own_user_without_any_right() {
+    need_root!();
+    let (daemon, _upstream) = started("");
+    assert_eq!(status(&client::ask(&daemon.socket(), "GET", "/allowed/a")), 200);
+    let (gate, scribe) = (process(&daemon, "gate"), process(&daemon, "scribe"));
+    let told = |pid: Pid, name: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
+    };
+    let uid = told(gate, "Uid:");
+    let own: Vec<&str> = uid.split_whitespace().collect();
+    assert!(own.iter().all(|id| *id == own[0] && *id != "0"), "{uid}");
+    assert_ne!(told(gate, "Uid:"), told(scribe, "Uid:"));
+    for role in [gate, scribe] {
+        assert_eq!(told(role, "Groups:"), "");
+        assert_eq!(told(role, "NoNewPrivs:"), "1");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(told(role, set), "0000000000000000", "{set}");
+        }
+    }
     daemon.stop();
 }
 
@@ -113,6 +140,7 @@ fn scribe_killed_is_started_again_and_follows_on() {
     daemon.wait_for("another scribe", again);
     // Between the two every request is refused; then they are served again on the same connection.
     while status(&client.ask("GET", "/allowed/b").answer()) != 200 {}
+    drop(client);
     let all = daemon.stop();
     let segments = |record: &&Value| record["t"] == "close";
     assert_eq!(all.iter().filter(segments).count(), 3, "warden, gate and the first scribe: {all:?}");
@@ -177,10 +205,10 @@ fn control_socket_answers_nobody_else() {
     let (daemon, _upstream) = started("");
     let control = daemon.path("run/control.sock");
     // Even where somebody has widened its mode.
-    std::fs::set_permissions(&control, std::fs::Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(&control, fs::Permissions::from_mode(0o666)).unwrap();
     let copy = daemon.path("peergate");
-    std::fs::copy(env!("CARGO_BIN_EXE_peergate"), &copy).unwrap();
-    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_peergate"), &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     let output = person("pg-alice")
         .command(copy.to_str().unwrap())
         .args(["status", "--control"])
@@ -328,7 +356,7 @@ fn sigterm_again_ends_at_once() {
 fn whole_policy(dir: &Path, head: &str) -> PathBuf {
     let text = format!("version = 1\n{head}{POLICY}").replace("@DIR@", dir.to_str().unwrap());
     let file = dir.join("policy.toml");
-    std::fs::write(&file, text).unwrap();
+    fs::write(&file, text).unwrap();
     file
 }
 
@@ -378,7 +406,7 @@ struct Small(PathBuf);
 
 impl Small {
     fn mount(at: &Path, options: &str) -> Small {
-        std::fs::create_dir(at).unwrap();
+        fs::create_dir(at).unwrap();
         support::run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at));
         Small(at.to_owned())
     }
@@ -400,7 +428,7 @@ fn disk_full_refuses_until_there_is_room_again() {
     let mut client = Client::connect(&daemon.socket());
     assert_eq!(status(&client.ask("GET", "/allowed/a").answer()), 200);
     let filler = daemon.path("audit/filler");
-    let mut file = std::fs::File::create(&filler).unwrap();
+    let mut file = fs::File::create(&filler).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
     // What was reserved still serves, so that nothing accepted is lost; then nothing is.
     let mut served = 0;
@@ -409,7 +437,7 @@ fn disk_full_refuses_until_there_is_room_again() {
         assert!(served < 100_000, "it goes on without a record");
     }
     assert_eq!(status(&client.ask("GET", "/allowed/full").answer()), 503);
-    std::fs::remove_file(&filler).unwrap();
+    fs::remove_file(&filler).unwrap();
     drop(file);
     while status(&client.ask("GET", "/allowed/again").answer()) != 200 {}
     let all = daemon.records();

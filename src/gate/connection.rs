@@ -41,8 +41,6 @@ pub(super) enum End {
     Stopped,
     /// A newer policy took back what runs.
     RefusedByReload,
-    /// A deadline passed, or the caller broke the rules, while an exchange ran.
-    Failed(Refusal),
 }
 
 impl End {
@@ -51,7 +49,6 @@ impl End {
             End::CallerGone => Outcome::CallerGone,
             End::Stopped => Outcome::Stopped,
             End::RefusedByReload => Outcome::RefusedByReload,
-            End::Failed(refusal) => Outcome::Failed(refusal),
         }
     }
 }
@@ -299,18 +296,23 @@ impl Connection {
     /// was the old one's.
     pub(super) fn judge_again(&self) {
         self.kept.borrow_mut().take();
+        if self.taken_back() {
+            self.end(End::RefusedByReload);
+        }
+    }
+
+    /// Whether a newer policy than the one that allowed what runs does not allow it.
+    pub(super) fn taken_back(&self) -> bool {
         let exchange = self.exchange.borrow();
-        let Some(running) = exchange.as_ref() else { return };
+        let Some(running) = exchange.as_ref() else { return false };
         let policy = self.lane.policy();
         if running.generation == policy.generation {
-            return;
+            return false;
         }
         let subject = self.subject(&policy);
         let asked =
             Asked { method: &running.method, target: &running.target, upgrade: running.upgrade.as_deref() };
-        if let Verdict::Deny(_) = policy.decider.decide(self.listener, &subject.1, &asked) {
-            self.end(End::RefusedByReload);
-        }
+        matches!(policy.decider.decide(self.listener, &subject.1, &asked), Verdict::Deny(_))
     }
 
     fn wake(&self) {
@@ -329,7 +331,7 @@ impl Connection {
 
     // --- exchanges ---------------------------------------------------------------------------------------
 
-    /// Begins an exchange whose decision is recorded, and whose outcome is to be.
+    /// Begins an exchange whose decision is about to be recorded, and whose outcome is to be.
     pub(super) fn begin(
         &self,
         id: RequestId,
@@ -351,6 +353,12 @@ impl Connection {
             bytes_out: 0,
             answered: None,
         });
+    }
+
+    /// Drops an exchange whose decision could not be recorded: nothing happened, and it needs no outcome.
+    pub(super) fn abandon(&self) {
+        self.exchange.borrow_mut().take();
+        self.lift(Phase::Total);
     }
 
     /// Whether an exchange is not settled yet.

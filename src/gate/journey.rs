@@ -111,8 +111,7 @@ impl Traveller<'_> {
         identify: bool,
     ) -> Result<Response<Answer>, Stop> {
         let payload = self.payload(&permit, head, body).await?;
-        let receipt = self.record(permit, None).await?;
-        self.begin(&receipt, head);
+        let receipt = self.begin(permit, head).await?;
         let link = self.reach(&receipt).await?;
         match proxy::send(self.connection, &receipt, link, head, payload, identify).await {
             Ok(response) => Ok(response),
@@ -214,13 +213,18 @@ impl Traveller<'_> {
             .map_err(|_| Stop::Unrecordable)
     }
 
-    fn begin(&self, receipt: &Receipt<Permit>, head: &Head) {
+    /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
+    /// has a decision in the log, and so needs an outcome.
+    async fn begin(&self, permit: Permit, head: &Head) -> Result<Receipt<Permit>, Stop> {
         let (generation, upgrade) = (self.policy.generation, head.upgrade().map(str::to_owned));
         let (method, target) = (head.method().clone(), head.target().clone());
         self.connection.begin(self.id, self.began, generation, method, target, upgrade);
-        if !receipt.terms().stream && head.upgrade().is_none() {
+        if !permit.terms().stream && head.upgrade().is_none() {
             self.connection.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
         }
+        let receipt = self.record(permit, None).await.inspect_err(|_| self.connection.abandon())?;
+        // A body that was waited for may have outlasted the policy that allowed it.
+        if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(receipt) }
     }
 
     /// A connection to the backend: the one that was kept for this caller, or a new one by the warden.

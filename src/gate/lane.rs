@@ -301,6 +301,7 @@ impl Lane {
                 *self.policy.borrow_mut() = newer;
                 let all: Vec<_> = self.connections.borrow().values().cloned().collect();
                 all.iter().for_each(|connection| connection.judge_again());
+                self.tell(FromGate::Adopted { generation });
             }
             (ToGate::Reserved { upto }, None) => self.record.log.reserve(upto),
             (ToGate::Segment { reserved }, Some(segment)) => {

@@ -160,6 +160,28 @@ fn proxied_leaves_canonical_after_its_record_and_comes_back_whole() {
 }
 
 #[test]
+fn answer_of_no_bytes_is_complete_and_the_connection_goes_on() {
+    let lane = Lane::start(POLICY);
+    let mut caller = lane.connect();
+    caller.send(&get("/list"));
+    let mut backend = lane.grant();
+    for said in ["200 OK\r\nContent-Length: 0", "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0", "204 Gone"] {
+        fixture::head(&mut backend);
+        backend.write_all(format!("HTTP/1.1 {said}\r\n\r\n").as_bytes()).expect("the gate reads");
+        assert!(fixture::head(&mut caller.socket).starts_with("HTTP/1.1 20"));
+        if said.ends_with("\r\n0") {
+            let mut end = [0; 5];
+            caller.socket.read_exact(&mut end).expect("the last chunk");
+        }
+        caller.send(&get("/list"));
+    }
+    fixture::head(&mut backend);
+    let outcomes = fixture::brief(&lane.records());
+    let completed = outcomes.iter().filter(|said| said.starts_with("outcome completed")).count();
+    assert_eq!(completed, 3, "{outcomes:?}");
+}
+
+#[test]
 fn proxied_body_streams_under_its_own_framing_and_bound() {
     let lane = Lane::start(POLICY);
     let mut caller = lane.connect();
@@ -347,7 +369,7 @@ fn denials_beyond_the_budget_are_counted_together() {
     let records = lane.records_until("repeat");
     let counted: u64 = records.iter().filter_map(|r| r["count"].as_u64()).sum();
     let alone = records.iter().filter(|r| r["t"] == "decision").count() as u64;
-    assert!(alone >= 2 && alone < 10 && alone + counted <= 10, "{alone} and {counted}");
+    assert!((2..10).contains(&alone) && alone + counted <= 10, "{alone} and {counted}");
 }
 
 #[test]
@@ -368,4 +390,43 @@ fn backend_that_hangs_times_out_by_name() {
     fixture::head(&mut backend);
     assert_eq!(status(&answer(&mut caller.socket).0), 504);
     lane.records_until("backend-timeout");
+}
+
+#[test]
+fn reload_while_a_judged_body_is_held_back_takes_the_permission_back() {
+    let lane = Lane::start(POLICY);
+    let mut caller = lane.connect();
+    caller.send(
+        "POST /attach HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\
+         Expect: 100-continue\r\n\r\n",
+    );
+    assert_eq!(status(&fixture::head(&mut caller.socket)), 100, "judged, and the body is waited for");
+    let without = POLICY.replace("POST /attach", "POST /other");
+    lane.reload(&without);
+    lane.fresh_segment();
+    caller.send("{}");
+    assert_eq!(status(&answer(&mut caller.socket).0), 403);
+    assert_eq!(
+        fixture::brief(&lane.records_until("outcome")),
+        ["open", "decision allow attach", "outcome refused-by-reload 403 0 0"]
+    );
+    // The next thing that the lane says is not a question for a backend.
+    lane.drain(0);
+    lane.drained();
+}
+
+#[test]
+fn callers_that_leave_while_their_record_is_written_have_outcomes() {
+    let lane = Lane::start(POLICY);
+    // While it reads a policy more callers come, and leave, than its runtime serves in one turn: some leave
+    // between a note and its write.
+    lane.reload(POLICY);
+    let callers: Vec<_> = (0..100).map(|_| lane.connect_saying(&get("/list"))).collect();
+    callers.iter().for_each(|caller| lane.ended(caller));
+    lane.drain(60_000);
+    let records = lane.records_of_all();
+    let ids = |kind: &str| -> std::collections::BTreeSet<String> {
+        records.iter().filter(|record| record["t"] == kind).map(|record| record["id"].to_string()).collect()
+    };
+    assert_eq!(ids("decision"), ids("outcome"));
 }

@@ -15,8 +15,6 @@ pub enum Outcome {
     CallerGone,
     /// It failed by name; the caller got that refusal's status where no answer had begun.
     Failed(Refusal),
-    /// The gate itself went away; written by whoever sees it.
-    GateDied,
     /// The daemon was stopped and the drain limit passed.
     Stopped,
     /// A reload took the grant away from a running stream.
@@ -31,7 +29,6 @@ impl Outcome {
             Outcome::TunnelClosed => "tunnel-closed",
             Outcome::CallerGone => "caller-gone",
             Outcome::Failed(refusal) => refusal.code(),
-            Outcome::GateDied => "gate-died",
             Outcome::Stopped => "stopped",
             Outcome::RefusedByReload => "refused-by-reload",
         }

@@ -13,7 +13,7 @@ use super::roster::{Gate, Lane, Place, QUEUED, Wanting, Whose};
 use super::segments::Writer;
 use super::{Due, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
-use crate::sys::process::{Exit, Spawn};
+use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
 use crate::wire::message::{FromGate, ToGate};
 
@@ -100,11 +100,10 @@ impl Warden {
         }
         let child = spawn.start()?;
         let number = self.roster.next_number();
-        self.poll.watch(child.as_fd(), Source::GateProcess(number), Interest::Read)?;
         let lanes: Vec<Lane> = ours.into_iter().map(|channel| Lane::new(Line::new(channel))).collect();
-        for (lane, place) in lanes.iter().zip(0..) {
-            let source = Source::Lane(LaneId { gate: number, lane: place });
-            self.poll.watch(lane.line.as_fd(), source, Interest::Read)?;
+        if let Err(error) = self.watch_gate(number, &child, &lanes) {
+            self.put_down(child);
+            return Err(error);
         }
         let pid = child.pid();
         self.roster.began(number, Gate::new(whose, child, lanes, Instant::now()));
@@ -113,6 +112,14 @@ impl Warden {
             self.start_lane(LaneId { gate: number, lane }, whose);
         }
         Ok(number)
+    }
+
+    fn watch_gate(&self, number: u32, child: &Child, lanes: &[Lane]) -> io::Result<()> {
+        self.poll.watch(child, Source::GateProcess(number), Interest::Read)?;
+        lanes.iter().zip(0..).try_for_each(|(lane, place)| {
+            let source = Source::Lane(LaneId { gate: number, lane: place });
+            self.poll.watch(lane.line.as_fd(), source, Interest::Read)
+        })
     }
 
     /// The lane's first message: its segment, the policy in force, and all else that it has to know.
@@ -216,6 +223,7 @@ impl Warden {
             FromGate::Reserve { written } => self.reserve_for_lane(id, written),
             FromGate::NeedSegment { errno } => self.lane_needs_segment(id, errno),
             FromGate::Switched => self.lane_switched(id),
+            FromGate::Adopted { generation } => self.lane_adopted(id, generation),
             FromGate::Panicked { connection } => self.note_panic(id, connection),
             FromGate::Drained => {
                 if let Some(lane) = self.roster.lane_mut(id) {
@@ -266,6 +274,7 @@ impl Warden {
         self.note_gate(gate.whose, gate.child.pid(), life(exit, gate.leaving), &live);
         connections.into_iter().for_each(|number| self.cut(number));
         self.drop_connects_of(number);
+        self.gate_adopts_no_more(number);
         for name in gate.lanes.iter().flat_map(|lane| &lane.segments) {
             self.finished(name);
         }
@@ -276,8 +285,12 @@ impl Warden {
     pub(super) fn note_idle(&mut self, number: u32) {
         let wait = Duration::from_millis(self.force.policy.limits.gate_idle_ms.into());
         let Some(gate) = self.roster.gate_mut(number) else { return };
-        if gate.connections() == 0 && gate.idle_since.is_none() {
-            gate.idle_since = Some(Instant::now());
+        if gate.connections() > 0 {
+            return;
+        }
+        gate.idle_since.get_or_insert_with(Instant::now);
+        // One reminder at a time, however often a gate has nothing to do for a moment.
+        if !std::mem::replace(&mut gate.reminded, true) {
             self.timers.after(wait, Due::GateIdle(number));
         }
     }
@@ -285,13 +298,14 @@ impl Warden {
     /// Lets a gate go that has had nothing to do for long enough.
     pub(super) fn retire_if_idle(&mut self, number: u32) {
         let wait = Duration::from_millis(self.force.policy.limits.gate_idle_ms.into());
-        let Some(since) =
-            self.roster.gate(number).filter(|gate| !gate.leaving).and_then(|gate| gate.idle_since)
-        else {
-            return;
-        };
+        let Some(gate) = self.roster.gate_mut(number).filter(|gate| !gate.leaving) else { return };
+        gate.reminded = false;
+        let Some(since) = gate.idle_since else { return };
         match wait.checked_sub(since.elapsed()) {
-            Some(left) if !left.is_zero() => self.timers.after(left, Due::GateIdle(number)),
+            Some(left) if !left.is_zero() => {
+                gate.reminded = true;
+                self.timers.after(left, Due::GateIdle(number));
+            }
             _ => self.send_away(number, Duration::ZERO),
         }
     }

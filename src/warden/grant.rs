@@ -2,6 +2,8 @@
 //! live and that lane's own, and the policy in force must let its caller reach that backend. Then the grant goes
 //! on record, and only after it the backend is connected.
 
+use std::time::Instant;
+
 use super::Warden;
 use super::poll::LaneId;
 use crate::audit::entry::{Entry, Grant as GrantEntry};
@@ -48,6 +50,10 @@ impl Warden {
             return self.refuse_open(lane, ticket, Refusal::NotAllowed);
         };
         let (uid, listener) = (connection.caller.peer.uid, connection.listener);
+        if !self.callers.may_open(uid, &self.force.policy.limits, Instant::now()) {
+            // Not even a record each: a gate that was taken over could fill the log with questions.
+            return self.refuse_open(lane, ticket, Refusal::RateLimited);
+        }
         let (named, judged) = self.judge_backend(listener, number, backend, generation);
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
         let entry = GrantEntry { id, uid, backend: &named, policy: &self.force.short, refused: judged.err() };

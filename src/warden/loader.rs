@@ -19,7 +19,7 @@ use super::options::{Environment, Options};
 use crate::model::caller;
 use crate::policy::{self, Own, Policy, SystemNames};
 use crate::sys::process::{Child, Spawn};
-use crate::sys::{memfd, trusted};
+use crate::sys::{self, memfd, trusted};
 use crate::wire::channel::{self, Channel};
 use crate::wire::message::FromLoader;
 
@@ -107,7 +107,11 @@ fn free_ids() -> Vec<u32> {
             && matches!(User::from_uid(Uid::from_raw(*id)), Ok(None))
             && matches!(Group::from_gid(Gid::from_raw(*id)), Ok(None))
     };
-    DYNAMIC.filter(unused).take(2).collect()
+    // From a place of our own, so that two daemons that start together don't find the same ones.
+    let skip = sys::random().map_or(0, u16::from_ne_bytes);
+    let (begin, length) = (*DYNAMIC.start(), DYNAMIC.end() - DYNAMIC.start() + 1);
+    let from = |place: u32| begin + (place + u32::from(skip)) % length;
+    (0..length).map(from).filter(unused).take(2).collect()
 }
 
 /// A loader that is at work.

@@ -1,19 +1,25 @@
 //! Another policy: loaded aside by a loader process, put in force all at once, or not at all. What is in force
 //! stays so on any error.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::drain::Phase;
 use super::loader::{self, Loaded, Loading};
-use super::poll::{Interest, Source};
+use super::poll::{Interest, LaneId, Source};
 use super::{Due, RETRY, Warden};
 use crate::audit::entry::{Entry, PolicyEvent};
+use crate::model::ids::Generation;
 use crate::policy::Policy;
 use crate::sys::process::Child;
 use crate::wire::message::{ControlReply, ToGate};
 
 /// A name service that does not answer within this keeps the old policy in force.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Lanes get this long to take another policy.
+const ADOPT: Duration = Duration::from_secs(5);
 
 /// What is going on.
 #[derive(Default)]
@@ -24,14 +30,27 @@ pub(super) struct Reload {
     askers: Vec<u32>,
     /// Somebody asked after the present run had begun; the file may have changed since, so it needs another one.
     again: Option<Vec<u32>>,
-    /// Loaders that answered, or were ended, and are not reaped yet.
+    /// A policy that is in force here and not yet in every lane.
+    adopting: Option<Adopting>,
+    /// Processes that were put down and are not reaped yet.
     ending: Vec<Child>,
+}
+
+/// Who still has to say that it judges by the new policy.
+struct Adopting {
+    generation: Generation,
+    lanes: HashSet<LaneId>,
+    reply: ControlReply,
 }
 
 impl Warden {
     /// Loads the policy's file again; `asker` is told how it ended.
     pub(super) fn reload(&mut self, asker: Option<u32>) {
-        if self.reload.loading.is_some() {
+        if self.phase != Phase::Serving {
+            let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
+            return asker.into_iter().for_each(|asker| self.reply_control(asker, &reply));
+        }
+        if self.reload.loading.is_some() || self.reload.adopting.is_some() {
             self.reload.again.get_or_insert_default().extend(asker);
             return;
         }
@@ -64,7 +83,7 @@ impl Warden {
             return;
         }
         self.poll.forget(&loading.channel);
-        self.end_loader(loading.child);
+        self.put_down(loading.child);
         match loader::answer(received).and_then(|loaded| self.check_unchanged(loaded)) {
             Ok(loaded) => self.put_in_force(loaded),
             Err(why) => self.keep_old(&why),
@@ -78,25 +97,25 @@ impl Warden {
         }
         let Some(loading) = self.reload.loading.take() else { return };
         self.poll.forget(&loading.channel);
-        self.end_loader(loading.child);
+        self.put_down(loading.child);
         self.keep_old("the loader did not answer within 30 s; a name service may hang");
     }
 
-    /// A loader that has answered ends by itself, one that has not is ended. It is not waited for: what it hangs
-    /// on, a network file system perhaps, may hold it for long.
-    fn end_loader(&mut self, child: Child) {
+    /// Ends a process that nobody needs any more. It is not waited for: what it hangs on, a network file system
+    /// perhaps, may hold it for long.
+    pub(super) fn put_down(&mut self, child: Child) {
         if let Err(error) = child.signal(nix::libc::SIGKILL) {
-            tracing::debug!(%error, "the loader was gone");
+            tracing::debug!(%error, "a process was gone already");
         }
         self.reload.ending.push(child);
-        self.reap_loaders();
+        self.reap_ending();
     }
 
-    /// Reaps the loaders that are gone.
-    pub(super) fn reap_loaders(&mut self) {
+    /// Reaps those that are gone.
+    pub(super) fn reap_ending(&mut self) {
         self.reload.ending.retain(|child| matches!(child.reap(), Ok(None)));
         if !self.reload.ending.is_empty() {
-            self.timers.after(RETRY, Due::LoaderGone);
+            self.timers.after(RETRY, Due::Ending);
         }
     }
 
@@ -115,13 +134,51 @@ impl Warden {
         self.note_policy(Some(&old), None);
         tracing::info!(old, new = self.force.short, "another policy is in force");
         let generation = self.force.generation;
-        for lane in self.roster.lanes() {
+        let lanes = self.roster.lanes();
+        for lane in &lanes {
             let memory = Rc::clone(&self.force.memory);
-            self.tell_lane(lane, ToGate::Policy { generation }, vec![memory]);
+            self.tell_lane(*lane, ToGate::Policy { generation }, vec![memory]);
         }
         self.judge_connects_again();
         let reply = ControlReply::Reloaded { old, new: self.force.short.clone() };
-        self.reload_ended(&reply);
+        self.reload.adopting = Some(Adopting { generation, lanes: lanes.into_iter().collect(), reply });
+        self.timers.after(ADOPT, Due::AdoptLimit(generation));
+        self.end_when_adopted();
+    }
+
+    /// A lane judges nothing by an older policy any more.
+    pub(super) fn lane_adopted(&mut self, lane: LaneId, generation: Generation) {
+        if let Some(adopting) = self.reload.adopting.as_mut().filter(|new| new.generation == generation) {
+            adopting.lanes.remove(&lane);
+            self.end_when_adopted();
+        }
+    }
+
+    /// A gate that is gone judges nothing at all.
+    pub(super) fn gate_adopts_no_more(&mut self, gate: u32) {
+        if let Some(adopting) = &mut self.reload.adopting {
+            adopting.lanes.retain(|lane| lane.gate != gate);
+            self.end_when_adopted();
+        }
+    }
+
+    /// A gate that does not take a policy may not go on by the old one.
+    pub(super) fn adopt_timed_out(&mut self, generation: Generation) {
+        let Some(adopting) = self.reload.adopting.as_ref().filter(|new| new.generation == generation) else {
+            return;
+        };
+        let late: HashSet<u32> = adopting.lanes.iter().map(|lane| lane.gate).collect();
+        for gate in late {
+            tracing::error!(gate, "a gate does not take the new policy and is ended");
+            self.kill_gate(gate);
+        }
+    }
+
+    /// The reload is over once every lane judges by the new policy.
+    fn end_when_adopted(&mut self) {
+        if let Some(adopting) = self.reload.adopting.take_if(|new| new.lanes.is_empty()) {
+            self.reload_ended(&adopting.reply);
+        }
     }
 
     fn keep_old(&mut self, why: &str) {
@@ -157,14 +214,22 @@ fn only_a_restart(old: &Policy, new: &Policy) -> Option<&'static str> {
             |l: &crate::policy::Listener| (l.name.clone(), l.path.clone(), l.owner_uid, l.owner_gid, l.mode);
         policy.listeners.iter().map(place).collect()
     };
-    if old.audit != new.audit {
-        return Some("`[audit]`");
+    let audit = |policy: &Policy| {
+        let audit = &policy.audit;
+        (audit.directory.clone(), audit.readers, audit.segment_bytes)
+    };
+    if audit(old) != audit(new) {
+        return Some("the audit directory, its readers and the size of segments");
     }
     if places(old) != places(new) {
         return Some("which listeners there are, and their paths, owners and modes,");
     }
-    if old.daemon != new.daemon {
-        return Some("`[daemon]`");
+    let daemon = |policy: &Policy| {
+        let daemon = &policy.daemon;
+        (daemon.control.clone(), daemon.gates, daemon.gate_user, daemon.scribe_user)
+    };
+    if daemon(old) != daemon(new) {
+        return Some("the control socket, how gates are shared and whom the roles run as");
     }
     (old.diagnostics != new.diagnostics).then_some("`[diagnostics]`")
 }

@@ -31,6 +31,8 @@ pub(super) struct Gate {
     pub(super) leaving: bool,
     /// Since when it has had no connection.
     pub(super) idle_since: Option<Instant>,
+    /// A timer will look at that.
+    pub(super) reminded: bool,
     started: Instant,
 }
 
@@ -84,7 +86,7 @@ impl Lane {
 impl Gate {
     /// A process that was just started.
     pub(super) fn new(whose: Whose, child: Child, lanes: Vec<Lane>, now: Instant) -> Gate {
-        Gate { whose, child, lanes, leaving: false, idle_since: Some(now), started: now }
+        Gate { whose, child, lanes, leaving: false, idle_since: Some(now), reminded: false, started: now }
     }
 
     /// All the connections of all its lanes.

@@ -12,6 +12,9 @@ use crate::model::time::Timestamp;
 /// Budgets are counted in windows of this length.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
 
+/// After so many connections the table is tidied.
+const SWEEP: u64 = 1024;
+
 /// How a refused connection goes on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
@@ -45,6 +48,7 @@ struct Held {
     strangers: u32,
     window: Option<Instant>,
     accepted: u32,
+    opened: u32,
     told: u32,
 }
 
@@ -53,6 +57,7 @@ struct Held {
 pub(super) struct Callers {
     held: HashMap<u32, Held>,
     repeated: Vec<Repeated>,
+    admitted: u64,
 }
 
 impl Callers {
@@ -65,6 +70,10 @@ impl Callers {
         limits: &Limits,
         now: Instant,
     ) -> Result<(), Refusal> {
+        self.admitted += 1;
+        if self.admitted.is_multiple_of(SWEEP) {
+            self.forget_idle(now);
+        }
         let held = self.held.entry(uid).or_default();
         held.roll(now);
         // Each connection makes a record, so its rate is bounded like that of decisions.
@@ -79,6 +88,16 @@ impl Callers {
         held.open += 1;
         held.strangers += u32::from(stranger);
         Ok(())
+    }
+
+    /// Whether `uid`'s gate may ask for one more backend now; each question makes a record.
+    #[must_use]
+    pub(super) fn may_open(&mut self, uid: u32, limits: &Limits, now: Instant) -> bool {
+        let held = self.held.entry(uid).or_default();
+        held.roll(now);
+        let may = held.opened < limits.decisions_per_s;
+        held.opened += u32::from(may);
+        may
     }
 
     /// Gives a place back.
@@ -125,7 +144,7 @@ impl Callers {
 
     /// Forgets uids that hold nothing and whose window is over, so that the table does not grow with every
     /// uid that ever came.
-    pub(super) fn forget_idle(&mut self, now: Instant) {
+    fn forget_idle(&mut self, now: Instant) {
         self.held.retain(|_, held| {
             held.open > 0 || held.window.is_some_and(|begun| now.saturating_duration_since(begun) < WINDOW)
         });
@@ -137,6 +156,7 @@ impl Held {
         if self.window.is_none_or(|begun| now.saturating_duration_since(begun) >= WINDOW) {
             self.window = Some(now);
             self.accepted = 0;
+            self.opened = 0;
             self.told = 0;
         }
     }
@@ -181,6 +201,16 @@ mod tests {
         callers.leave(7, true);
         assert_eq!(callers.admit(7, true, &limits(), now), Err(Refusal::RateLimited));
         assert_eq!(callers.admit(7, true, &limits(), now + WINDOW), Ok(()));
+    }
+
+    #[test]
+    fn may_open_is_bounded_by_the_decisions_a_second() {
+        let (mut callers, now) = (Callers::default(), Instant::now());
+        let limits = Limits { decisions_per_s: 2, ..limits() };
+        assert!(callers.may_open(7, &limits, now) && callers.may_open(7, &limits, now));
+        assert!(!callers.may_open(7, &limits, now));
+        assert!(callers.may_open(8, &limits, now));
+        assert!(callers.may_open(7, &limits, now + WINDOW));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{AFS_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs};
 
 use super::accept::{Door, Entrance};
 use super::control::Control;
@@ -133,9 +134,44 @@ fn open_audit(policy: &Policy) -> Result<Directory, Trouble> {
     /// The readers' group may list it where there is one; nobody else.
     const MODE: u32 = 0o750;
     let readers = policy.audit.readers.map(|gid| gid.raw());
-    trusted::ensure_directory(Path::new(&policy.audit.directory), MODE, None, readers)
-        .when("open the audit directory")
+    let directory = trusted::ensure_directory(Path::new(&policy.audit.directory), MODE, None, readers)
+        .when("open the audit directory")?;
+    let kind = fstatfs(&directory).when("look at the audit directory")?.filesystem_type();
+    match NETWORKED.iter().find(|(network, _)| *network == kind) {
+        None => Ok(directory),
+        Some((_, name)) => Err(Trouble::Step {
+            step: "use the audit directory",
+            why: format!(
+                "{} lies on {name}; the record needs a local file system",
+                directory.path().display()
+            ),
+        }),
+    }
 }
+
+/// The scribe's process writes the rolling files, so the directory is its own; it can't make it, being confined
+/// to it.
+fn make_diagnostics_directory(policy: &Policy, identities: &Identities) -> Result<(), Trouble> {
+    /// As the audit directory, whose readers may read it too.
+    const MODE: u32 = 0o750;
+    let Some(directory) = &policy.diagnostics.directory else { return Ok(()) };
+    let owner = identities.scribe.as_ref().map(|ids| ids.uid);
+    let readers = policy.audit.readers.map(|gid| gid.raw());
+    trusted::ensure_directory(Path::new(directory), MODE, owner, readers)
+        .when("open the diagnostics directory")?;
+    Ok(())
+}
+
+/// File systems that answer a write before it is anywhere safe, or not at all (`statfs(2)`).
+const NETWORKED: [(FsType, &str); 7] = [
+    (NFS_SUPER_MAGIC, "NFS"),
+    (SMB_SUPER_MAGIC, "SMB"),
+    (FsType(0xFF53_4D42), "CIFS"),
+    (FsType(0xFE53_4D42), "SMB2"),
+    (FsType(0x0102_1997), "9P"),
+    (FsType(0x00C3_6400), "Ceph"),
+    (AFS_SUPER_MAGIC, "AFS"),
+];
 
 /// The sockets with their names, owners and modes, and nobody can connect yet.
 struct Doors {
@@ -205,6 +241,7 @@ fn assemble(
         std::process::id(),
     );
     let identities = Identities::choose(&loaded.policy, &loaded.free_ids).when("choose ids for the roles")?;
+    make_diagnostics_directory(&loaded.policy, &identities)?;
     let mut missing = posture::missing(&identities, &loaded.policy);
     if log.segments.unreserved() {
         missing.push("reservation".to_owned());

@@ -106,6 +106,11 @@ pub enum FromGate {
     },
     /// Answer to [`ToGate::Segment`]: nothing more goes into the segments before it.
     Switched,
+    /// Answer to [`ToGate::Policy`]: from now on nothing is judged by an older one.
+    Adopted {
+        /// Its generation.
+        generation: Generation,
+    },
     /// A panic ended one connection.
     Panicked {
         /// The connection's number.

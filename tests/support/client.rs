@@ -23,6 +23,14 @@ impl Client {
         Client { reader: BufReader::new(stream.try_clone().unwrap()), stream }
     }
 
+    /// Connects, where somebody listens.
+    pub fn connect_if_there(socket: &Path) -> Option<Client> {
+        UnixStream::connect(socket).ok().map(|stream| {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            Client { reader: BufReader::new(stream.try_clone().unwrap()), stream }
+        })
+    }
+
     /// Sends these bytes. What the other side no longer reads is not an error here: its answer tells.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
         let _ = self.stream.write_all(bytes.as_ref());

@@ -130,6 +130,16 @@ impl Daemon {
         }
     }
 
+    /// Waits until a path below its directory is gone.
+    pub fn wait_until_gone(&self, path: &Path) {
+        let deadline = Instant::now() + PATIENCE;
+        while path.exists() {
+            assert!(Instant::now() < deadline, "{} stays", path.display());
+            // Paced by the notification socket's timeout.
+            let _ = self.notify.recv(&mut [0; 4096]);
+        }
+    }
+
     /// Its directory, `@DIR@` in the policy.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -189,14 +199,20 @@ impl Daemon {
 
     /// Ends it by SIGTERM, checks its books, and gives every record that it left. Fails where it did not end
     /// well, or something of it is still there.
-    pub fn stop(mut self) -> Vec<Value> {
+    pub fn stop(self) -> Vec<Value> {
+        self.stop_keeping().1
+    }
+
+    /// The same, and its directory too.
+    pub fn stop_keeping(mut self) -> (tempfile::TempDir, Vec<Value>) {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert!(status.success(), "the daemon ended with {status}:\n{}", self.said());
         assert!(!self.socket().exists(), "the socket is still there");
         let audit = self.path("audit");
         records::check_books(&audit);
-        records::read(&audit)
+        let all = records::read(&audit);
+        (self.place.take().unwrap(), all)
     }
 
     /// Ends it by SIGKILL, which it can't answer; its directory stays as it left it.

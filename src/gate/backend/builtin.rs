@@ -51,11 +51,6 @@ impl Withheld {
         self.0.status().as_u16()
     }
 
-    /// The body's length in bytes.
-    pub(in crate::gate) fn bytes(&self) -> u64 {
-        http_body::Body::size_hint(self.0.body()).exact().unwrap_or(0)
-    }
-
     /// Lets it go, for a permission that is on record.
     pub(in crate::gate) fn release(self, _recorded: Receipt<Permit>) -> Response<Answer> {
         self.0

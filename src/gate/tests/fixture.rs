@@ -106,10 +106,16 @@ impl Lane {
     }
 
     pub(super) fn connect(&self) -> Connected {
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        self.connect_saying("")
+    }
+
+    /// A caller that said something before the lane hears of it.
+    pub(super) fn connect_saying(&self, text: &str) -> Connected {
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair");
         ours.set_read_timeout(Some(NEVER)).expect("a timeout");
         theirs.set_nonblocking(true).expect("non-blocking");
         sys::peer::pass_credentials(theirs.as_fd()).expect("SO_PASSCRED");
+        ours.write_all(text.as_bytes()).expect("room");
         let number = self.numbers.get() + 1;
         self.numbers.set(number);
         let id = |raw| Attr::Known(Uid::new(raw).expect("an id"));
@@ -159,7 +165,9 @@ impl Lane {
 
     pub(super) fn reload(&self, policy: &str) {
         self.generation.set(self.generation.get() + 1);
-        self.tell(&ToGate::Policy { generation: Generation(self.generation.get()) }, &[memfd(policy)]);
+        let generation = Generation(self.generation.get());
+        self.tell(&ToGate::Policy { generation }, &[memfd(policy)]);
+        assert_eq!(self.heard(), FromGate::Adopted { generation });
     }
 
     pub(super) fn drain(&self, within_ms: u32) {
@@ -171,6 +179,19 @@ impl Lane {
         assert_eq!(self.heard(), FromGate::Drained);
         let thread = self.thread.take().expect("it runs");
         thread.join().expect("no panic").expect("no error");
+    }
+
+    /// Waits until the lane is drained, whatever it asks until then, and gives the records of all its segments.
+    pub(super) fn records_of_all(&self) -> Vec<Value> {
+        while self.heard() != FromGate::Drained {}
+        let thread = self.thread.take().expect("it runs");
+        thread.join().expect("no panic").expect("no error");
+        let texts = (1..=self.segments.get()).map(|number| {
+            let path = self.directory.path().join(format!("{number}.ndjson"));
+            std::fs::read_to_string(path).expect("a segment")
+        });
+        let parse = |line: &str| serde_json::from_str(line).expect("a record");
+        texts.flat_map(|text| text.lines().map(parse).collect::<Vec<_>>()).collect()
     }
 
     /// Gives the lane a segment that can't be written.

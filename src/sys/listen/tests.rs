@@ -16,13 +16,6 @@ fn wanted(path: &Path) -> Wanted<'_> {
     Wanted { path, mode: 0o660, uid: None, gid: None }
 }
 
-/// A listener at the path that can be connected to.
-fn listening(path: &Path) -> Listener {
-    let listener = Listener::bind(&wanted(path)).unwrap();
-    listener.listen().unwrap();
-    listener
-}
-
 /// Which rule of the path was broken.
 fn rule(refused: Result<Listener, Refused>) -> Rule {
     match refused.unwrap_err() {
@@ -41,6 +34,23 @@ fn why(refused: Result<Listener, Refused>) -> &'static str {
 
 fn handed(fd: impl Into<OwnedFd>) -> Activated {
     Activated { name: None, fd: fd.into() }
+}
+
+/// Bound, and callers can connect.
+fn listening(wanted: &Wanted<'_>) -> Listener {
+    let listener = Listener::bind(wanted).unwrap();
+    listener.listen().unwrap();
+    listener
+}
+
+#[test]
+fn listener_bound_lets_nobody_in_before_it_listens() {
+    let (_keep, here) = directory();
+    let path = here.join("a.sock");
+    let listener = Listener::bind(&wanted(&path)).unwrap();
+    assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    listener.listen().unwrap();
+    UnixStream::connect(&path).unwrap();
 }
 
 #[test]
@@ -80,7 +90,7 @@ fn listener_name_is_narrow_before_it_is_owned_without_any_umask() {
 fn listener_accepts_nonblocking_connections_whose_reads_carry_the_sender() {
     let (_keep, here) = directory();
     let path = here.join("a.sock");
-    let listener = listening(&path);
+    let listener = listening(&wanted(&path));
     assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     let mut client = UnixStream::connect(&path).unwrap();
     let connection = listener.accept().unwrap();
@@ -94,7 +104,7 @@ fn listener_accepts_nonblocking_connections_whose_reads_carry_the_sender() {
 #[test]
 fn listener_dropped_leaves_nothing() {
     let (_keep, here) = directory();
-    let listener = listening(&here.join("a.sock"));
+    let listener = listening(&wanted(&here.join("a.sock")));
     assert_eq!(fs::read_dir(&here).unwrap().count(), 2);
     drop(listener);
     assert_eq!(fs::read_dir(&here).unwrap().count(), 0);
@@ -104,7 +114,7 @@ fn listener_dropped_leaves_nothing() {
 fn listener_dropped_leaves_what_took_its_name() {
     let (_keep, here) = directory();
     let path = here.join("a.sock");
-    let listener = listening(&path);
+    let listener = listening(&wanted(&path));
     fs::rename(&path, here.join("moved")).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
     drop(listener);
@@ -115,7 +125,7 @@ fn listener_dropped_leaves_what_took_its_name() {
 fn listener_path_longer_than_a_socket_address_works() {
     let (_keep, here) = directory();
     let path = here.join("d".repeat(120)).join("a.sock");
-    let listener = listening(&path);
+    let listener = listening(&wanted(&path));
     let connecting = trusted::connect_unix(&path, None).unwrap();
     assert!(matches!(connecting, trusted::Connecting::Connected(_)));
     listener.accept().unwrap();
@@ -125,7 +135,7 @@ fn listener_path_longer_than_a_socket_address_works() {
 fn second_daemon_is_refused_and_harms_nothing() {
     let (_keep, here) = directory();
     let path = here.join("a.sock");
-    let first = listening(&path);
+    let first = listening(&wanted(&path));
     let before = fs::symlink_metadata(&path).unwrap();
     let child = fork(&[], || match Listener::bind(&wanted(&path)).unwrap_err() {
         Refused::Locked { lock } => assert_eq!(lock, here.join(".a.sock.lock")),
@@ -144,14 +154,14 @@ fn stale_socket_and_lock_of_a_killed_daemon_are_replaced() {
     let path = here.join("a.sock");
     let (ours, theirs) = turns();
     let daemon = fork(&[theirs.0.as_fd()], || {
-        let _listener = listening(&path);
+        let _listener = listening(&wanted(&path));
         theirs.pass();
         theirs.wait();
     });
     ours.wait();
     daemon.kill();
     assert_eq!(fs::read_dir(&here).unwrap().count(), 2, "nobody has tidied up");
-    let listener = listening(&path);
+    let listener = listening(&wanted(&path));
     let _client = UnixStream::connect(&path).unwrap();
     listener.accept().unwrap();
 }

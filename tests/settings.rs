@@ -1,0 +1,105 @@
+//! Settings that change what the daemon does beside serving: where diagnostics go, how much identity is read, a
+//! backend on the loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use support::client;
+use support::daemon::{self, Daemon};
+
+const API: &str = r#"
+[listen.api]
+path = "@DIR@/run/api.sock"
+mode = "0666"
+[backend.api]
+builtin = "api"
+[who.root]
+user = ["root"]
+[[route]]
+id = "api"
+match = ["GET /_peergate/{rest...}"]
+to = "api"
+allow = ["root"]
+"#;
+
+#[test]
+fn backend_on_the_loopback_is_reached_and_a_closed_port_is_502() {
+    need_root!();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let closed = {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        other.local_addr().unwrap().port()
+    };
+    let more = format!(
+        "[backend.there]\nproxy = \"tcp:127.0.0.1:{port}\"\n[backend.gone]\nproxy = \"tcp:127.0.0.1:{closed}\"\n\
+         [[route]]\nid = \"there\"\nmatch = [\"GET /there\"]\nto = \"there\"\nallow = [\"root\"]\n\
+         [[route]]\nid = \"gone\"\nmatch = [\"GET /gone\"]\nto = \"gone\"\nallow = [\"root\"]\n"
+    );
+    let daemon = Daemon::start(&format!("{API}{more}"));
+    let upstream = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere").unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let answer = client::ask(&daemon.socket(), "GET", "/there");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "there"));
+    assert!(upstream.join().unwrap().starts_with("GET /there HTTP/1.1\r\n"));
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/gone").status(), 502);
+    let all = daemon.stop();
+    let grants: Vec<_> = all.iter().filter(|r| r["t"] == "grant").map(|r| r["backend"].clone()).collect();
+    assert_eq!(grants, ["there", "gone"]);
+    assert!(all.iter().any(|r| r["t"] == "outcome" && r["result"] == "backend-unavailable"));
+}
+
+#[test]
+fn diagnostics_of_all_roles_go_to_a_rolling_file_as_json() {
+    need_root!();
+    let place = daemon::place();
+    let policy =
+        format!("{API}[diagnostics]\ndirectory = \"@DIR@/lines\"\nformat = \"json\"\nlevel = \"debug\"\n");
+    let daemon = Daemon::start_in(place, &policy);
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/_peergate/health").status(), 200);
+    // Its last lines are written before the daemon is over.
+    let (place, all) = daemon.stop_keeping();
+    assert!(all.iter().any(|record| record["t"] == "close"));
+    let files = fs::read_dir(place.path().join("lines")).unwrap();
+    let text: String = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    assert!(text.contains("\"warden\""), "{text}");
+    for line in text.lines() {
+        let line: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
+        assert!(line["role"].is_string() && line["level"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn identity_in_full_names_program_and_start() {
+    need_root!();
+    let place = daemon::place();
+    let head = "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\nrecord = { identity = \"full\" }\n\
+                [daemon]\ncontrol = \"@DIR@/run/c\"\n";
+    let file = place.path().join("policy.toml");
+    fs::write(&file, format!("{head}{API}").replace("@DIR@", place.path().to_str().unwrap())).unwrap();
+    let daemon = Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said));
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/_peergate/whoami").status(), 200);
+    let all = daemon.stop();
+    let conn = all.iter().find(|r| r["t"] == "conn").unwrap();
+    let own = std::env::current_exe().unwrap().canonicalize().unwrap();
+    assert_eq!(conn["exe"].as_str(), own.to_str());
+    assert!(conn["start"].as_u64().is_some_and(|ticks| ticks > 0), "{conn}");
+    assert_eq!(conn["pid"].as_u64(), Some(u64::from(std::process::id())));
+}
