@@ -106,6 +106,8 @@ pub(super) struct Connection {
     pub(super) lane: Rc<Lane>,
     pub(super) id: ConnectionId,
     pub(super) listener: ListenerId,
+    /// The listener's name.
+    pub(super) on: Arc<str>,
     pub(super) caller: Arc<Caller>,
     /// Whether the warden has its `conn` record.
     pub(super) recorded: bool,
@@ -143,9 +145,11 @@ impl Connection {
     ) -> Rc<Connection> {
         let policy = lane.policy();
         let subject = policy.decider.recognise(listener, &caller);
+        let on = policy.decider.policy().listener(listener).map_or("", |listener| listener.name.as_str());
         Rc::new(Connection {
             id,
             listener,
+            on: Arc::from(on),
             caller: Arc::new(caller),
             recorded,
             subject: RefCell::new(Rc::new((policy.generation, subject))),
@@ -436,8 +440,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let connection = Rc::clone(&self.0);
-        Box::pin(async move { Ok(journey::serve(connection, request.into_body()).await) })
+        let (connection, body) = (Rc::clone(&self.0), request.into_body());
+        Box::pin(async move { Ok(journey::serve(connection, body).await) })
     }
 }
 

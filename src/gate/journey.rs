@@ -74,14 +74,14 @@ pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Respons
             let has_body = head.framing().has_body();
             match traveller.travel(head, body).await {
                 Ok(response) => traveller.keep_or_close(response),
-                Err(stop) => traveller.stop(stop, has_body).await,
+                Err(stop) => Box::pin(traveller.stop(stop, has_body)).await,
             }
         }
         Some(Judged::Refused { refusal, method, target }) => {
-            traveller(method, target).stop(Stop::from(*refusal), true).await
+            Box::pin(traveller(method, target).stop(Stop::from(*refusal), true)).await
         }
         // Hyper asks only after the guard has written a head for it.
-        None => traveller(b"", b"").stop(Stop::from(Refusal::Internal), true).await,
+        None => Box::pin(traveller(b"", b"").stop(Stop::from(Refusal::Internal), true)).await,
     }
 }
 
@@ -89,29 +89,39 @@ impl Traveller<'_> {
     async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
         self.admit()?;
         let permit = self.lookup(head)?;
+        // Boxed each, so that the rest stays small: the allocator is quick below a kibibyte only.
         match self.kind(&permit)? {
             BackendKind::Builtin => {
-                let withheld = self.ask_builtin(head).await;
+                let withheld = Box::pin(self.ask_builtin(head)).await;
                 let receipt = self.record(permit, Some(&withheld)).await?;
                 Ok(withheld.release(receipt))
             }
             BackendKind::Proxy { identity_headers, .. } => {
-                let payload = self.payload(&permit, head, body).await?;
-                let receipt = self.begin(permit, head).await?;
-                let link = self.reach(&receipt).await?;
-                let sent = proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
-                match sent.await {
-                    Ok(response) => Ok(response),
-                    Err(proxy::Unsent::Stale(payload)) => {
-                        // The kept connection was closed under us and nothing of an answer came: once more.
-                        let link = self.connect(&receipt).await?;
-                        let again =
-                            proxy::send(self.connection, &receipt, link, head, payload, *identity_headers);
-                        again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
-                    }
-                    Err(unsent) => Err(Stop::Failed(unsent.refusal())),
-                }
+                Box::pin(self.forward(head, body, permit, *identity_headers)).await
             }
+        }
+    }
+
+    /// Sends the request on, and waits for the head of its answer.
+    async fn forward(
+        &self,
+        head: &Head,
+        body: Incoming,
+        permit: Permit,
+        identify: bool,
+    ) -> Result<Response<Answer>, Stop> {
+        let payload = self.payload(&permit, head, body).await?;
+        let receipt = self.begin(permit, head).await?;
+        let link = self.reach(&receipt).await?;
+        match proxy::send(self.connection, &receipt, link, head, payload, identify).await {
+            Ok(response) => Ok(response),
+            Err(proxy::Unsent::Stale(payload)) => {
+                // The kept connection was closed under us and nothing of an answer came: once more.
+                let link = self.connect(&receipt).await?;
+                let again = proxy::send(self.connection, &receipt, link, head, payload, identify);
+                again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
+            }
+            Err(unsent) => Err(Stop::Failed(unsent.refusal())),
         }
     }
 
@@ -160,11 +170,10 @@ impl Traveller<'_> {
         let subject = self.connection.subject(&self.policy);
         let path = head.target().path();
         let listed = Builtin::lists_offers(path);
-        let on = policy.policy().listener(self.connection.listener);
         let asking = Asking {
             id: self.id,
             caller: Arc::clone(&self.connection.caller),
-            on: Arc::from(on.map_or("", |listener| listener.name.as_str())),
+            on: Arc::clone(&self.connection.on),
             policy: Arc::clone(&self.policy.hash),
             recordable: self.connection.lane.recordable(),
             offers: if listed {

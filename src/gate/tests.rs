@@ -3,7 +3,9 @@
 mod fixture;
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 
+use crate::sys::testing::fork;
 use fixture::{Lane, answer, status};
 
 const POLICY: &str = r#"
@@ -97,6 +99,45 @@ fn pipelined_requests_are_answered_in_order_one_at_a_time() {
         fixture::brief(&lane.records()),
         ["open", "decision deny no-route 403", "decision allow whoami 200", "decision deny no-route 403"]
     );
+}
+
+#[test]
+fn requests_of_two_processes_that_stand_together_are_both_answered() {
+    let lane = Lane::start(POLICY);
+    let mut caller = lane.connect();
+    caller.send(&get("/list"));
+    let mut backend = lane.grant();
+    // The lane reads none of these before its backend has answered, and then not both at once: a read ends where
+    // the sender changes, and the second one makes no news of its own.
+    caller.send(&get("/nowhere"));
+    let child = fork(&[caller.socket.as_fd()], || {
+        (&caller.socket).write_all(get("/_peergate/whoami").as_bytes()).expect("the gate reads");
+    });
+    assert!(child.succeeded());
+    backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("the gate reads");
+    let statuses: Vec<u16> = (0..3).map(|_| status(&answer(&mut caller.socket).0)).collect();
+    assert_eq!(statuses, [200, 403, 200]);
+}
+
+#[test]
+fn answer_larger_than_the_sockets_buffer_comes_whole() {
+    let lane = Lane::start(POLICY);
+    let mut caller = lane.connect();
+    caller.send(&get("/events"));
+    let mut backend = lane.grant();
+    let body: Vec<u8> = (0..4 << 20).map(|at: u32| at.to_le_bytes()[1]).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            backend
+                .write_all(head.as_bytes())
+                .and_then(|()| backend.write_all(&body))
+                .expect("the gate reads");
+        });
+        let (head, came) = answer(&mut caller.socket);
+        assert_eq!(status(&head), 200);
+        assert!(came == body);
+    });
 }
 
 #[test]

@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::get;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tower_service::Service;
 
@@ -24,7 +25,7 @@ use crate::model::ids::RequestId;
 use crate::policy::{Offer, Permit};
 
 /// What a handler may know of the request that it answers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::gate) struct Asking {
     /// The request's id.
     pub id: RequestId,
@@ -80,7 +81,8 @@ impl Builtin {
 
     /// Makes the answer. Requests carry no body to the handlers: none of them reads one.
     pub(in crate::gate) async fn prepare(&self, method: &str, path: &str, asking: Asking) -> Withheld {
-        let request = http::Request::builder().method(method).uri(path).extension(asking).body(Body::empty());
+        let request =
+            http::Request::builder().method(method).uri(path).extension(Arc::new(asking)).body(Body::empty());
         let Ok(request) = request else { return Withheld(failed()) };
         let answered: Result<Response<Body>, Infallible> = self.0.clone().call(request).await;
         let Ok(response) = answered;
@@ -98,7 +100,7 @@ fn failed() -> Response<Answer> {
 }
 
 /// `GET /_peergate/whoami`: the caller as the kernel says it; what is unknown is `null`.
-async fn whoami(Extension(asking): Extension<Asking>) -> Response<Body> {
+async fn whoami(Extension(asking): Extension<Arc<Asking>>) -> Response<Body> {
     let caller = &*asking.caller;
     let text = |bytes: &Vec<u8>| json!(String::from_utf8_lossy(bytes));
     answer(&json!({
@@ -118,7 +120,7 @@ async fn whoami(Extension(asking): Extension<Asking>) -> Response<Body> {
 }
 
 /// `GET /_peergate/routes`: what the caller may call here, by the policy in force.
-async fn routes(Extension(asking): Extension<Asking>) -> Response<Body> {
+async fn routes(Extension(asking): Extension<Arc<Asking>>) -> Response<Body> {
     let allowed: Vec<Value> = asking
         .offers
         .iter()
@@ -136,19 +138,29 @@ async fn routes(Extension(asking): Extension<Asking>) -> Response<Body> {
 }
 
 /// `GET /_peergate/health`: 200 while requests can be recorded. (While they can't, no request gets this far.)
-async fn health(Extension(asking): Extension<Asking>) -> Response<Body> {
-    answer(
-        &json!({ "status": if asking.recordable { "ok" } else { "not recordable" }, "policy": &*asking.policy }),
-    )
+async fn health(Extension(asking): Extension<Arc<Asking>>) -> Response<Body> {
+    let status = if asking.recordable { "ok" } else { "not recordable" };
+    answer(&Health { policy: &asking.policy, status })
+}
+
+/// What `health` says; asked often, so written without building a value first.
+#[derive(Serialize)]
+struct Health<'a> {
+    policy: &'a str,
+    status: &'static str,
 }
 
 fn known<T>(attr: &Attr<T>, show: impl FnOnce(&T) -> Value) -> Value {
     attr.known().map_or(Value::Null, show)
 }
 
-fn answer(value: &Value) -> Response<Body> {
-    let mut text = value.to_string();
-    text.push('\n');
+fn answer(value: &impl Serialize) -> Response<Body> {
+    let mut text = Vec::with_capacity(128);
+    if let Err(error) = serde_json::to_writer(&mut text, value) {
+        // Writing to memory does not fail, and no answer has a key that is no text.
+        tracing::error!("an answer can't be written: {error}");
+    }
+    text.push(b'\n');
     let mut response = Response::new(Body::from(Bytes::from(text)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
