@@ -30,7 +30,8 @@ struct Podman {
 fn podman(place: &Path) -> Command {
     let mut podman = Command::new("podman");
     podman.arg("--root").arg(place.join("root")).arg("--runroot").arg(place.join("runroot"));
-    podman.args(["--cgroup-manager=cgroupfs", "--events-backend=file"]);
+    // Overlays would leave a mount behind.
+    podman.args(["--cgroup-manager=cgroupfs", "--events-backend=file", "--storage-driver=vfs"]);
     podman.arg("--tmpdir").arg(place.join("tmp"));
     podman
 }

@@ -252,8 +252,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        let roles: Vec<_> = self.children().into_iter().filter_map(try_watch_end).collect();
         let _ = self.child.kill();
         let ended = self.child.wait();
+        // Its directory can be removed once nobody writes there any more.
+        for role in &roles {
+            role.wait();
+        }
         if std::thread::panicking() {
             eprintln!("the daemon ({ended:?}) said:\n{}", self.said());
             for record in self.records().iter().rev().take(30).rev() {
@@ -279,16 +284,22 @@ pub struct End(std::os::fd::OwnedFd);
 
 /// Opens it while it still is that process.
 pub fn watch_end(pid: Pid) -> End {
+    try_watch_end(pid).unwrap_or_else(|| panic!("pidfd_open {pid}: {}", std::io::Error::last_os_error()))
+}
+
+fn try_watch_end(pid: Pid) -> Option<End> {
     use std::os::fd::FromRawFd;
     let raw = nix::libc::c_long::from(pid.as_raw());
     // SAFETY: pidfd_open takes a pid and flags, and gives a descriptor of which we are the only owner.
     #[allow(unsafe_code, reason = "nix has no pidfd_open")]
     let descriptor = unsafe {
         let descriptor = nix::libc::syscall(nix::libc::SYS_pidfd_open, raw, 0);
-        assert!(descriptor >= 0, "pidfd_open {pid}: {}", std::io::Error::last_os_error());
+        if descriptor < 0 {
+            return None;
+        }
         std::os::fd::OwnedFd::from_raw_fd(i32::try_from(descriptor).unwrap())
     };
-    End(descriptor)
+    Some(End(descriptor))
 }
 
 impl End {
