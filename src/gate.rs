@@ -20,6 +20,7 @@ mod answer;
 mod backend;
 mod budget;
 mod connection;
+mod deadline;
 mod guard;
 pub mod head;
 mod journey;

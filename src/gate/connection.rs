@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 
 use super::answer::Answer;
 use super::backend::link::Kept;
+use super::deadline::{Deadlines, Phase};
 use super::guard::{Guarded, Judged};
 use super::journey;
 use super::lane::{InForce, Lane};
@@ -49,39 +50,6 @@ impl End {
             End::CallerGone => Outcome::CallerGone,
             End::Stopped => Outcome::Stopped,
             End::RefusedByReload => Outcome::RefusedByReload,
-        }
-    }
-}
-
-/// What a deadline guards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Waiting for a request to begin.
-    Idle,
-    /// A head is arriving.
-    Head,
-    /// A body is arriving.
-    Body,
-    /// The backend has to answer.
-    Response,
-    /// The caller has to read.
-    Write,
-    /// The whole exchange.
-    Total,
-}
-
-impl Phase {
-    const ALL: [Phase; 6] =
-        [Phase::Idle, Phase::Head, Phase::Body, Phase::Response, Phase::Write, Phase::Total];
-
-    /// What is said when its time is up.
-    pub(super) fn refusal(self) -> Refusal {
-        match self {
-            Phase::Idle | Phase::Head => Refusal::HeadTimeout,
-            Phase::Body => Refusal::BodyTimeout,
-            Phase::Response => Refusal::BackendTimeout,
-            Phase::Write => Refusal::WriteTimeout,
-            Phase::Total => Refusal::TotalTimeout,
         }
     }
 }
@@ -122,8 +90,7 @@ pub(super) struct Connection {
     /// What to do after a 101 has left, and whether it has.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     switched: Cell<bool>,
-    deadlines: [Cell<Option<Instant>>; 6],
-    expired: Cell<Option<Phase>>,
+    pub(super) deadlines: Deadlines,
     ended: Cell<Option<End>>,
     failure: Cell<Option<Refusal>>,
     draining: Cell<bool>,
@@ -160,7 +127,6 @@ impl Connection {
             tunnel: RefCell::default(),
             switched: Cell::new(false),
             deadlines: Default::default(),
-            expired: Cell::new(None),
             ended: Cell::new(None),
             failure: Cell::new(None),
             draining: Cell::new(lane.draining()),
@@ -204,52 +170,10 @@ impl Connection {
         self.draining.get() || self.requests.get() >= policy.decider.policy().limits.requests
     }
 
-    // --- deadlines ---------------------------------------------------------------------------------------
-
-    fn deadline(&self, phase: Phase) -> &Cell<Option<Instant>> {
-        let [idle, head, body, response, write, total] = &self.deadlines;
-        match phase {
-            Phase::Idle => idle,
-            Phase::Head => head,
-            Phase::Body => body,
-            Phase::Response => response,
-            Phase::Write => write,
-            Phase::Total => total,
-        }
-    }
-
-    /// Begins or renews a deadline.
-    pub(super) fn expect(&self, phase: Phase, within_ms: u32) {
-        self.deadline(phase).set(Some(Instant::now() + Duration::from_millis(within_ms.into())));
-    }
-
-    /// Begins a deadline unless it runs already.
-    pub(super) fn expect_from_now(&self, phase: Phase, within_ms: u32) {
-        if self.deadline(phase).get().is_none() {
-            self.expect(phase, within_ms);
-        }
-    }
-
-    /// Lifts a deadline.
-    pub(super) fn lift(&self, phase: Phase) {
-        self.deadline(phase).set(None);
-    }
-
-    /// The deadline that passed, if one did; told once.
-    pub(super) fn take_expired(&self, phases: &[Phase]) -> Option<Phase> {
-        let expired = self.expired.get().filter(|phase| phases.contains(phase))?;
-        self.expired.set(None);
-        Some(expired)
-    }
-
-    /// Notes which deadline passed and wakes the connection; one that nobody waits for ends it.
+    /// Wakes the connection where a deadline passed, to see to it.
     pub(super) fn look_at_deadlines(&self, now: Instant) {
-        for phase in Phase::ALL {
-            if self.deadline(phase).get().is_some_and(|at| now >= at) {
-                self.lift(phase);
-                self.expired.set(Some(phase));
-                self.wake();
-            }
+        if self.deadlines.look(now) {
+            self.wake();
         }
     }
 
@@ -361,7 +285,7 @@ impl Connection {
         if self.exchange.borrow_mut().take().is_some() {
             self.lane.record.expect_no_outcome();
         }
-        self.lift(Phase::Total);
+        self.deadlines.lift(Phase::Total);
     }
 
     /// Whether an exchange is not settled yet.
@@ -413,8 +337,8 @@ impl Connection {
     /// Writes down how the running exchange ended, if one runs.
     pub(super) fn settle(&self, result: Outcome) {
         let Some(exchange) = self.exchange.borrow_mut().take() else { return };
-        self.lift(Phase::Total);
-        self.lift(Phase::Response);
+        self.deadlines.lift(Phase::Total);
+        self.deadlines.lift(Phase::Response);
         self.lane.record.outcome(OutcomeOf {
             id: exchange.id,
             status: exchange.status,

@@ -16,7 +16,8 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use nix::sys::socket::Shutdown;
 
-use super::connection::{Connection, Phase};
+use super::connection::Connection;
+use super::deadline::Phase;
 use super::head::{Event, Framing, Glimpse, Head, HeadLimits, LAST_CHUNK, RequestGuard, chunk_size};
 use super::stream::Stream;
 use crate::model::refusal::Refusal;
@@ -80,7 +81,7 @@ impl Guarded {
         let in_force = connection.lane.policy();
         let policy = in_force.decider.policy();
         let browsers = policy.listener(connection.listener).is_some_and(|listener| listener.browsers);
-        connection.expect(Phase::Idle, policy.limits.idle_ms);
+        connection.deadlines.expect(Phase::Idle, policy.limits.idle_ms);
         let guard =
             RequestGuard::new(HeadLimits::new(&policy.limits, browsers, Arc::clone(&in_force.methods)));
         Guarded {
@@ -151,7 +152,9 @@ impl Guarded {
                 self.reading = Reading::Over;
                 return Poll::Ready(Ok(()));
             }
-            if let Some(phase) = self.connection.take_expired(&[Phase::Idle, Phase::Head, Phase::Body]) {
+            if let Some(phase) =
+                self.connection.deadlines.take_expired(&[Phase::Idle, Phase::Head, Phase::Body])
+            {
                 if phase == Phase::Idle {
                     self.reading = Reading::Over;
                     return Poll::Ready(Ok(()));
@@ -170,7 +173,7 @@ impl Guarded {
                 Ok(Event::Body(count)) if self.chunked => self.write_chunk(count),
                 Ok(Event::Body(_)) => return Poll::Ready(Ok(())),
                 Ok(Event::End) => {
-                    self.connection.lift(Phase::Body);
+                    self.connection.deadlines.lift(Phase::Body);
                     self.reading = Reading::Held;
                     if std::mem::take(&mut self.chunked) {
                         self.write(|ready| ready.extend_from_slice(LAST_CHUNK));
@@ -215,12 +218,12 @@ impl Guarded {
         self.guard.next();
         self.reading = Reading::Head;
         let idle_ms = self.connection.lane.policy().decider.policy().limits.idle_ms;
-        self.connection.expect(Phase::Idle, idle_ms);
+        self.connection.deadlines.expect(Phase::Idle, idle_ms);
     }
 
     fn begin(&mut self, head: Box<Head>) {
-        self.connection.lift(Phase::Head);
-        self.connection.lift(Phase::Idle);
+        self.connection.deadlines.lift(Phase::Head);
+        self.connection.deadlines.lift(Phase::Idle);
         self.write(|ready| head.write_for_engine(ready));
         self.reading = Reading::Body;
         self.chunked = head.framing() == Framing::Chunked;
@@ -241,10 +244,10 @@ impl Guarded {
             Poll::Pending => {
                 let (head_ms, body_idle_ms) = limits(&self.connection);
                 match self.reading {
-                    Reading::Body => self.connection.expect_from_now(Phase::Body, body_idle_ms),
+                    Reading::Body => self.connection.deadlines.expect_from_now(Phase::Body, body_idle_ms),
                     _ if !self.guard.is_idle() => {
-                        self.connection.lift(Phase::Idle);
-                        self.connection.expect_from_now(Phase::Head, head_ms);
+                        self.connection.deadlines.lift(Phase::Idle);
+                        self.connection.deadlines.expect_from_now(Phase::Head, head_ms);
                     }
                     _ => {}
                 }
@@ -257,7 +260,7 @@ impl Guarded {
                 self.guard.closed();
             }
             Poll::Ready(Ok(Ok(n))) => {
-                self.connection.lift(Phase::Body);
+                self.connection.deadlines.lift(Phase::Body);
                 self.guard.filled(n);
                 return Poll::Ready(Ok(n < room));
             }
@@ -275,8 +278,8 @@ impl Guarded {
             return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.code()));
         }
         self.reading = Reading::Over;
-        self.connection.lift(Phase::Head);
-        self.connection.lift(Phase::Idle);
+        self.connection.deadlines.lift(Phase::Head);
+        self.connection.deadlines.lift(Phase::Idle);
         self.write(|ready| ready.extend_from_slice(REFUSED_HEAD));
         let Glimpse { method, target } = self.guard.glimpse();
         let judged = Judged::Refused { refusal, method: method.to_vec(), target: target.to_vec() };
@@ -357,16 +360,16 @@ impl Guarded {
         cx: &mut Context<'_>,
         send: impl FnMut(BorrowedFd<'_>) -> nix::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        if let Some(phase) = self.connection.take_expired(&[Phase::Write]) {
+        if let Some(phase) = self.connection.deadlines.take_expired(&[Phase::Write]) {
             self.connection.fail(phase.refusal());
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let sent = self.socket.poll_write(cx, send);
         if sent.is_ready() {
-            self.connection.lift(Phase::Write);
+            self.connection.deadlines.lift(Phase::Write);
         } else {
             let write_ms = self.connection.lane.policy().decider.policy().limits.write_ms;
-            self.connection.expect_from_now(Phase::Write, write_ms);
+            self.connection.deadlines.expect_from_now(Phase::Write, write_ms);
         }
         sent
     }

@@ -13,7 +13,8 @@ use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
 use super::backend::proxy::{self, Payload};
 use super::budget::Denying;
-use super::connection::{Connection, Phase, micros};
+use super::connection::{Connection, micros};
+use super::deadline::Phase;
 use super::guard::Judged;
 use super::head::{Framing, Head};
 use super::lane::InForce;
@@ -220,7 +221,7 @@ impl Traveller<'_> {
         let (method, target) = (head.method().clone(), head.target().clone());
         self.connection.begin(self.id, self.began, generation, method, target, upgrade);
         if !permit.terms().stream && head.upgrade().is_none() {
-            self.connection.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
+            self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
         }
         let receipt = self.record(permit, None).await.inspect_err(|_| self.connection.abandon())?;
         // A body that was waited for may have outlasted the policy that allowed it.

@@ -15,7 +15,8 @@ use hyper::body::Incoming;
 use super::link::Link;
 use crate::audit::log::Receipt;
 use crate::gate::answer::Answer;
-use crate::gate::connection::{Connection, Phase};
+use crate::gate::connection::Connection;
+use crate::gate::deadline::Phase;
 use crate::gate::head::{self, Event, Expected, Framing, Head, HeadLimits, ResponseGuard};
 use crate::gate::tunnel::Tunnel;
 use crate::model::outcome::Outcome;
@@ -90,7 +91,7 @@ pub(in crate::gate) async fn send(
     };
     relay.expect_answer();
     let answered = std::future::poll_fn(|cx| relay.poll_head(cx)).await;
-    connection.lift(Phase::Response);
+    connection.deadlines.lift(Phase::Response);
     match answered {
         Ok(head) => relay.into_response(&head).map_err(Unsent::Failed),
         Err(Refusal::BackendDied) if repeatable && !relay.began => Err(Unsent::Stale(Payload::None)),
@@ -130,13 +131,13 @@ struct Relay {
 impl Relay {
     fn expect_answer(&self) {
         if let Some(ms) = self.response_ms {
-            self.connection.expect(Phase::Response, ms);
+            self.connection.deadlines.expect(Phase::Response, ms);
         }
     }
 
     /// Fails where a deadline of the exchange passed.
     fn check_time(&self) -> Result<(), Refusal> {
-        match self.connection.take_expired(&[Phase::Response, Phase::Total, Phase::Body]) {
+        match self.connection.deadlines.take_expired(&[Phase::Response, Phase::Total, Phase::Body]) {
             Some(phase) => Err(phase.refusal()),
             None => Ok(()),
         }
