@@ -1,4 +1,4 @@
-//! Every limit there is, with its default; `[limits]` of the policy sets them by the same names.
+//! Every limit there is, with its default; the manual page `policy` says how `[limits]` spells each.
 
 use serde::{Deserialize, Serialize};
 

@@ -325,6 +325,6 @@ impl Warden {
         }
         self.notify.status(&format!("policy {}", self.force.short));
         self.notify.ready();
-        tracing::info!(boot = %self.boot, policy = self.force.short, missing = ?self.missing, "ready");
+        tracing::info!(boot = %self.boot, policy = self.force.short, missing = self.missing.join(" "), "ready");
     }
 }
