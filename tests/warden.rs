@@ -138,12 +138,41 @@ fn scribe_killed_is_started_again_and_follows_on() {
         record["role"] == "scribe" && record["event"] == "started" && record["pid"] != scribe.as_raw()
     };
     daemon.wait_for("another scribe", again);
-    // Between the two every request is refused; then they are served again on the same connection.
-    while status(&client.ask("GET", "/allowed/b").answer()) != 200 {}
+    assert_eq!(status(&client.ask("GET", "/allowed/b").answer()), 200, "a death made good is felt by nobody");
     drop(client);
     let all = daemon.stop();
     let segments = |record: &&Value| record["t"] == "close";
     assert_eq!(all.iter().filter(segments).count(), 3, "warden, gate and the first scribe: {all:?}");
+}
+
+#[test]
+fn scribe_that_hangs_stops_service_until_another_takes_over() {
+    need_root!();
+    let (daemon, _upstream) = started("");
+    let mut client = Client::connect(&daemon.socket());
+    assert_eq!(status(&client.ask("GET", "/allowed/a").answer()), 200);
+    // Each one that is started meanwhile hangs too, so that the answer can't slip through between two of them.
+    let (mut hung, mut served) = (Vec::new(), 0);
+    loop {
+        let scribe = process(&daemon, "scribe");
+        if !hung.contains(&scribe) {
+            kill(scribe, Signal::SIGSTOP).unwrap();
+            hung.push(scribe);
+        }
+        match status(&client.ask("GET", "/allowed/b").answer()) {
+            200 => served += 1,
+            503 => break,
+            other => panic!("{other}"),
+        }
+    }
+    daemon.wait_for("the end of the one that hung", |record| {
+        record["role"] == "scribe" && record["event"] == "killed" && record["pid"] == hung[0].as_raw()
+    });
+    while status(&client.ask("GET", "/allowed/c").answer()) != 200 {}
+    drop(client);
+    let all = daemon.stop();
+    let on_record = |record: &&Value| record["target"] == "/allowed/b" && record["decision"] == "allow";
+    assert_eq!(all.iter().filter(on_record).count(), served, "what was answered 503 had no effect: {all:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! The scribe: started, told what to follow, watched for signs of life, started again when it dies. While it
-//! gives none, no request is served.
+//! The scribe: started, told what to follow, watched for signs of life, started again when it dies. The record
+//! may run ahead of it for as long as [`SILENCE`]: a death that another scribe makes good within that time is
+//! felt by nobody, and beyond it no request is served until one gives a sign of life.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,6 +32,8 @@ pub(super) struct Scribe {
     incarnation: u32,
     deaths: u32,
     failures: u32,
+    /// When one gave its last sign of life, whichever process it was: what the record is ahead of.
+    heard: Instant,
     unsynced: u64,
     lost_lines: u64,
     /// Segments that it could not be given yet.
@@ -55,6 +58,7 @@ impl Scribe {
             incarnation: 0,
             deaths: 0,
             failures: 0,
+            heard: Instant::now(),
             unsynced: 0,
             lost_lines: 0,
             untold: Vec::new(),
@@ -143,7 +147,6 @@ impl Warden {
         };
         self.tell_scribe(start, vec![directory, made.file]);
         self.follow_all();
-        self.timers.after(RETRY, Due::ScribeWatch);
         Ok(())
     }
 
@@ -254,8 +257,10 @@ impl Warden {
             FromScribe::Alive { unsynced, lost_lines } => {
                 self.scribe.unsynced = unsynced;
                 self.scribe.lost_lines = lost_lines;
+                let now = Instant::now();
+                self.scribe.heard = now;
                 if let Some(running) = &mut self.scribe.running {
-                    running.heard = Instant::now();
+                    running.heard = now;
                 }
                 self.scribe_is(true);
             }
@@ -278,22 +283,26 @@ impl Warden {
             return;
         }
         if !alive {
-            tracing::error!("the scribe gives no sign of life: no request is served until it does");
+            tracing::error!("no scribe gives a sign of life: no request is served until one does");
         }
         self.roster.lanes().into_iter().for_each(|lane| self.tell_recordable(lane));
     }
 
-    /// Once a second: whether it still gives signs of life, and what it could not be given yet.
+    /// Once a second: whether the record may still run ahead, whether the process that is there hangs, and what
+    /// it could not be given yet.
     pub(super) fn watch_scribe(&mut self) {
-        let Some(running) = &self.scribe.running else { return };
-        if running.heard.elapsed() >= SILENCE {
+        self.timers.after(RETRY, Due::ScribeWatch);
+        if self.scribe.heard.elapsed() >= SILENCE {
             self.scribe_is(false);
+        }
+        let Some(running) = &self.scribe.running else { return };
+        // One that has just been started has its own time to say its first word.
+        if running.heard.elapsed() >= SILENCE {
             self.scribe.kill();
         }
         for name in std::mem::take(&mut self.scribe.untold) {
             self.follow(&name);
         }
-        self.timers.after(RETRY, Due::ScribeWatch);
     }
 
     /// Its process ended.
@@ -326,7 +335,6 @@ impl Warden {
         if self.phase == super::drain::Phase::Closing {
             return self.closed(false);
         }
-        self.scribe_is(false);
         self.scribe.deaths += 1;
         self.note_scribe(running.child.pid(), life(exit, false));
         let steady = running.started.elapsed() >= STEADY;
@@ -346,7 +354,8 @@ impl Warden {
         }
     }
 
-    /// Waits for the first sign of life of the scribe that was just started; only while starting.
+    /// Waits for the first sign of life of the scribe that was just started, and watches over it from then on;
+    /// only while starting.
     ///
     /// # Errors
     ///
@@ -365,6 +374,7 @@ impl Warden {
                 }
             }
         }
+        self.timers.after(RETRY, Due::ScribeWatch);
         Ok(())
     }
 
