@@ -1,210 +1,181 @@
-//! What a role gives up before it reads a byte that it can't trust. Each step is required: one that the kernel
-//! does not take is an error, and the role does not start.
+//! What a role gives up before it reads a byte that it can't trust: one [plan](Plan) a role, applied in an order
+//! that matters, then read back from the kernel and held against the plan. Each layer is required: one that the
+//! kernel does not take stops the role, unless the operator accepted it by name.
 //!
-//! Called while the role has one thread; threads that come later inherit all of it.
+//! Called while the role has one thread; threads that come later inherit all of it. What needs rights that a role
+//! does not have any more when it begins (its user and groups, the bounding set, securebits) is done by
+//! [`sys::process`](crate::sys::process) between `fork` and the role's own start.
+
+mod capabilities;
+mod judge;
+mod landlock;
+mod plan;
+mod readback;
+mod seccomp;
+mod terms;
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
-};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 
+use crate::model::posture::{Confinement, Layer};
+use landlock::Opened;
+use readback::Mirror;
+
+pub use judge::{Finding, Grade};
+pub use plan::{AUDIT, Access, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, Walls};
+pub use seccomp::{Need, Row, Table};
+pub use terms::{Terms, Violation};
+
 /// A role could not be confined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unconfined {
-    /// What was to be given up.
-    pub step: &'static str,
+    /// Which layer.
+    pub layer: Layer,
     /// What was in the way.
     pub why: String,
 }
 
 impl fmt::Display for Unconfined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the role can't be confined, at {}: {}", self.step, self.why)
+        let Unconfined { layer, why } = self;
+        write!(
+            f,
+            "a role can't be confined, {layer} is missing: {why}; `--accept-missing={layer}` goes on without"
+        )
     }
 }
 
 impl std::error::Error for Unconfined {}
 
-/// Makes an error say at which step it came.
-trait At<T> {
-    fn at(self, step: &'static str) -> Result<T, Unconfined>;
-}
-
-impl<T, E: fmt::Display> At<T> for Result<T, E> {
-    fn at(self, step: &'static str) -> Result<T, Unconfined> {
-        self.map_err(|error| Unconfined { step, why: error.to_string() })
+/// Applies a plan and reads it back. `reach` are the directories of the plan's files, in its order.
+///
+/// # Errors
+///
+/// The layer that the kernel did not take and nobody accepted, or that is not what was planned when it is read
+/// back.
+pub fn enter(plan: &Plan, terms: &Terms, reach: &[BorrowedFd<'_>]) -> Result<Confinement, Unconfined> {
+    let blind = |why| Unconfined { layer: Layer::Identity, why };
+    let mut missing = Missing { terms, layers: Vec::new() };
+    let mirror = Mirror::open().map_err(blind)?;
+    let threads = mirror.status().map_err(blind)?.threads;
+    if threads != 1 {
+        // Landlock and seccomp bind the calling thread and those that it starts, so another one would stay free.
+        return Err(Unconfined { layer: Layer::Seccomp, why: format!("{threads} threads run already") });
+    }
+    // What is opened has to be opened before the walls are up, what is asked before seccomp forbids asking.
+    missing.may(Layer::Capabilities, capabilities::reduce(plan))?;
+    missing.may(Layer::NoNewPrivs, prctl::set_no_new_privs().map_err(said))?;
+    missing.may(Layer::Dumpable, prctl::set_dumpable(false).map_err(said))?;
+    missing.may(Layer::Limits, limits(plan))?;
+    let walls = missing.may(Layer::Landlock, walls(plan, reach))?.flatten();
+    let before = readback::before_seccomp().map_err(blind)?;
+    let filters = seccomp::Filters::compile(&plan.table, terms.violation);
+    let filtered = missing.may(Layer::Seccomp, filters.and_then(|filters| filters.apply()))?.is_some();
+    let status = mirror.status().map_err(blind)?;
+    let held = Confinement {
+        status,
+        landlock: walls,
+        seccomp_rows: if filtered { plan.rows() } else { (0, 0) },
+        seccomp_logs: filtered && terms.violation == Violation::IsLogged,
+        missing: missing.layers,
+        ..before
+    };
+    match plan.judge(&held, terms.root).into_iter().find(|finding| finding.grade == Grade::Red) {
+        Some(Finding { layer, .. }) if terms.accepts(layer) => Ok(held),
+        Some(Finding { layer, what, .. }) => Err(Unconfined { layer, why: format!("read back: {what}") }),
+        None => Ok(held),
     }
 }
 
-/// A gate: no new rights, nobody may look into it, no capability, no file by name, no TCP of its own.
+/// The directory that a plan reaches under this name.
 ///
 /// # Errors
 ///
-/// The step that the kernel did not take; a kernel without Landlock (before 5.13, or not enabled) is named.
-pub fn enter_gate() -> Result<(), Unconfined> {
-    one_thread()?;
-    narrow()?;
-    landlock(ruleset()?)?;
-    nothing_opens("/")
+/// What `open(2)` answered: a path that is not there is an error, never a smaller rule.
+pub fn directory(path: &str) -> Result<OwnedFd, Unconfined> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty())
+        .map_err(|errno| Unconfined { layer: Layer::Landlock, why: format!("{path}: {}", errno.desc()) })
 }
 
-/// The scribe: as a gate, but for the audit directory and, where there is one, the diagnostics directory.
-///
-/// # Errors
-///
-/// As [`enter_gate`]; the diagnostics directory can't be opened.
-pub fn enter_scribe(audit: BorrowedFd<'_>, diagnostics: Option<&str>) -> Result<(), Unconfined> {
-    one_thread()?;
-    narrow()?;
-    let all = AccessFs::from_all(FULL);
-    let mut rules = ruleset()?.add_rule(PathBeneath::new(audit, all)).at(LANDLOCK)?;
-    if let Some(directory) = diagnostics {
-        let handle = PathFd::new(directory).at("opening the diagnostics directory")?;
-        rules = rules.add_rule(PathBeneath::new(handle, all)).at(LANDLOCK)?;
-    }
-    landlock(rules)?;
-    nothing_opens("/")
+/// Whether this process may empty the bounding set of those that it starts.
+#[must_use]
+pub fn may_disempower() -> bool {
+    caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETPCAP).unwrap_or(false)
 }
 
-/// The warden: no core file and no debugger of the same user, since it knows the key that secrets are hashed
-/// with. It starts processes with other ids and looks at callers, and keeps what that needs.
-///
-/// # Errors
-///
-/// The step that the kernel did not take.
-pub fn enter_warden() -> Result<(), Unconfined> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).at("forbidding core files")?;
-    prctl::set_dumpable(false).at("forbidding to be looked into")
+/// The layers that were missing so far.
+struct Missing<'a> {
+    terms: &'a Terms,
+    layers: Vec<Layer>,
 }
 
-const LANDLOCK: &str = "Landlock";
-/// What must be there: the rights of the first ABI.
-const LEAST: ABI = ABI::V1;
-/// What is taken where the kernel has it.
-const FULL: ABI = ABI::V6;
-
-/// Landlock binds the calling thread and those that it starts, so another one would stay free.
-fn one_thread() -> Result<(), Unconfined> {
-    const STEP: &str = "counting threads";
-    let status = std::fs::read_to_string("/proc/self/status").at(STEP)?;
-    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")).map(str::trim);
-    match threads {
-        Some("1") => Ok(()),
-        found => {
-            Err(Unconfined { step: STEP, why: format!("1 is needed, {} found", found.unwrap_or("none")) })
+impl Missing<'_> {
+    /// What a layer's step gave; `None` where it failed and was accepted by name.
+    fn may<T>(&mut self, layer: Layer, step: Result<T, String>) -> Result<Option<T>, Unconfined> {
+        match step {
+            Ok(done) => Ok(Some(done)),
+            Err(why) if self.terms.accepts(layer) => {
+                tracing::warn!(%layer, why, "missing, and accepted");
+                self.layers.push(layer);
+                Ok(None)
+            }
+            Err(why) => Err(Unconfined { layer, why }),
         }
     }
 }
 
-fn narrow() -> Result<(), Unconfined> {
-    prctl::set_no_new_privs().at("forbidding new rights")?;
-    prctl::set_dumpable(false).at("forbidding to be looked into")?;
-    for set in
-        [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective, caps::CapSet::Permitted]
-    {
-        caps::clear(None, set).at("dropping capabilities")?;
-        let left = caps::read(None, set).at("dropping capabilities")?;
-        if !left.is_empty() {
-            return Err(Unconfined { step: "dropping capabilities", why: format!("{left:?} stayed") });
-        }
+fn limits(plan: &Plan) -> Result<(), String> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(said)?;
+    match plan.file_size {
+        Some(most) => setrlimit(Resource::RLIMIT_FSIZE, most, most).map_err(said),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Every right there is, given to nobody.
-fn ruleset() -> Result<RulesetCreated, Unconfined> {
-    let newer: BitFlags<AccessFs> = AccessFs::from_all(FULL) & !AccessFs::from_all(LEAST);
-    Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(LEAST))
-        .at(LANDLOCK)?
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(newer)
-        .at(LANDLOCK)?
-        .handle_access(AccessNet::from_all(FULL))
-        .at(LANDLOCK)?
-        .scope(Scope::from_all(FULL))
-        .at(LANDLOCK)?
-        .create()
-        .at(LANDLOCK)
-}
-
-fn landlock(rules: RulesetCreated) -> Result<(), Unconfined> {
-    let RestrictionStatus { ruleset, no_new_privs, .. } = rules.restrict_self().at(LANDLOCK)?;
-    // The crate's best effort says `Ok` even where the kernel took nothing.
-    if ruleset == RulesetStatus::NotEnforced || !no_new_privs {
-        return Err(Unconfined { step: LANDLOCK, why: "the kernel does not enforce it".to_owned() });
+fn walls(
+    plan: &Plan,
+    reach: &[BorrowedFd<'_>],
+) -> Result<Option<crate::model::posture::LandlockHeld>, String> {
+    let Walls::AllBut { files, connects } = &plan.walls else { return Ok(None) };
+    if files.len() != reach.len() {
+        return Err(format!("{} directories are planned and {} given", files.len(), reach.len()));
     }
-    Ok(())
+    let opened: Vec<Opened<'_>> = files.iter().copied().zip(reach.iter().map(AsFd::as_fd)).collect();
+    let held = landlock::restrict(&opened, connects.is_some())?;
+    // Asks the kernel instead of trusting what was said.
+    if files.iter().all(|reach| reach.what != EVERYTHING) {
+        nothing_opens("/")?;
+    }
+    nothing_is_made("/tmp")?;
+    Ok(Some(held))
 }
 
-/// Asks the kernel instead of trusting what was said.
-fn nothing_opens(path: &str) -> Result<(), Unconfined> {
+fn nothing_opens(path: &str) -> Result<(), String> {
     match open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
         Err(Errno::EACCES) => Ok(()),
-        Err(errno) => {
-            Err(Unconfined { step: LANDLOCK, why: format!("probing {path} gave {}", errno.desc()) })
-        }
-        Ok(_open) => Err(Unconfined { step: LANDLOCK, why: format!("{path} can still be opened") }),
+        Err(errno) => Err(format!("probing {path} gave {}", errno.desc())),
+        Ok(_open) => Err(format!("{path} can still be opened")),
     }
+}
+
+/// O_TMPFILE makes a file without a name, which is gone again when it is closed.
+fn nothing_is_made(path: &str) -> Result<(), String> {
+    match open(path, OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(_made) => Err(format!("a file can still be made in {path}")),
+        Err(_any) => Ok(()),
+    }
+}
+
+fn said(errno: Errno) -> String {
+    errno.desc().to_owned()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::testing::fork;
-    use std::os::fd::AsFd;
-
-    fn errno_of(flags: OFlag, path: &str) -> Option<Errno> {
-        open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o600)).err()
-    }
-
-    #[test]
-    fn gate_confined_sees_an_empty_file_system() {
-        let place = tempfile::tempdir().expect("a directory");
-        let there = place.path().join("there");
-        std::fs::write(&there, "x").expect("a file");
-        let (there, new) = (there.display().to_string(), place.path().join("new").display().to_string());
-        let child = fork(&[], || {
-            enter_gate().expect("confined");
-            for (flags, path) in [
-                (OFlag::O_RDONLY, there.as_str()),
-                (OFlag::O_WRONLY, there.as_str()),
-                (OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, new.as_str()),
-                (OFlag::O_RDONLY | OFlag::O_DIRECTORY, "/"),
-                (OFlag::O_RDONLY, "/etc/passwd"),
-                (OFlag::O_RDONLY, "/proc/self/status"),
-                (OFlag::O_RDWR, "/dev/null"),
-                (OFlag::O_RDONLY | OFlag::O_DIRECTORY, "/sys"),
-            ] {
-                assert_eq!(errno_of(flags, path), Some(Errno::EACCES), "{path}");
-            }
-            assert!(std::fs::remove_file(&there).is_err() && std::fs::rename(&there, &new).is_err());
-            assert!(std::net::TcpStream::connect("127.0.0.1:9").is_err_and(|e| e.raw_os_error() == Some(13)));
-        });
-        assert!(child.succeeded());
-        assert!(place.path().join("there").exists());
-    }
-
-    #[test]
-    fn scribe_confined_has_its_directory_and_nothing_else() {
-        let place = tempfile::tempdir().expect("a directory");
-        let handle = open(place.path(), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).expect("open");
-        let new = place.path().join("new").display().to_string();
-        let child = fork(&[handle.as_fd()], || {
-            enter_scribe(handle.as_fd(), None).expect("confined");
-            assert_eq!(errno_of(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, &new), None);
-            assert_eq!(errno_of(OFlag::O_RDONLY, "/etc/passwd"), Some(Errno::EACCES));
-        });
-        assert!(child.succeeded());
-        assert!(place.path().join("new").exists());
-    }
-}
+mod tests;

@@ -119,7 +119,8 @@ pub fn adjust(level: &str, json: bool) -> Result<(), Unstartable> {
     Ok(())
 }
 
-/// Sets O_NONBLOCK where it is not set yet; it belongs to the description that all writers share.
+/// Sets O_NONBLOCK where it is not set yet; it belongs to the description that all writers share. The warden made
+/// the pipe so: a role that is confined may look at the flags and not change them.
 fn never_block(pipe: &OwnedFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
     if !flags.contains(OFlag::O_NONBLOCK) {

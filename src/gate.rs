@@ -33,8 +33,9 @@ mod tunnel;
 mod tests;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use crate::confine;
+use crate::confine::{self, Plan, Terms};
 use crate::sys;
 use crate::wire::channel::Channel;
 
@@ -42,22 +43,27 @@ use crate::wire::channel::Channel;
 /// diagnostics go to.
 ///
 /// Confines itself before there is a second thread: what a runtime starts later inherits it.
-pub fn run(lanes: u16) -> ExitCode {
+pub fn run(lanes: u16, terms: &Terms) -> ExitCode {
     let Ok(given) = sys::process::inherited(usize::from(lanes) + 1) else { return ExitCode::from(2) };
     let mut given = given.into_iter();
     let channels: Vec<Channel> = given.by_ref().take(usize::from(lanes)).map(Channel::from).collect();
     if crate::diagnostics::start("gate", given.next(), "info", false).is_err() {
         return ExitCode::from(2);
     }
-    if let Err(missing) = confine::enter_gate() {
-        tracing::error!("{missing}");
-        return ExitCode::FAILURE;
-    }
+    let confined = match confine::enter(&Plan::gate(None, terms), terms, &[]) {
+        Ok(confined) => Arc::new(confined),
+        Err(missing) => {
+            tracing::error!("{missing}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut threads = Vec::new();
     let mut channels = channels.into_iter();
     let first = channels.next();
     for channel in channels {
-        match std::thread::Builder::new().name("lane".to_owned()).spawn(move || lane::run(channel)) {
+        let confined = Arc::clone(&confined);
+        match std::thread::Builder::new().name("lane".to_owned()).spawn(move || lane::run(channel, confined))
+        {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 tracing::error!("a lane can't be started: {error}");
@@ -65,7 +71,7 @@ pub fn run(lanes: u16) -> ExitCode {
             }
         }
     }
-    let mut well = first.is_some_and(|channel| ended_well(lane::run(channel)));
+    let mut well = first.is_some_and(|channel| ended_well(lane::run(channel, confined)));
     for thread in threads {
         well &= thread.join().is_ok_and(ended_well);
     }

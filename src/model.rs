@@ -6,6 +6,7 @@ pub mod ids;
 pub mod limits;
 pub mod method;
 pub mod outcome;
+pub mod posture;
 pub mod refusal;
 pub mod target;
 pub mod time;

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::confine::{self, Plan, Terms};
 use crate::diagnostics::{self, collect};
+use crate::model::posture::Confinement;
 use crate::sys;
 use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{FromScribe, ToScribe};
@@ -33,8 +35,8 @@ const AHEAD: u64 = 1 << 20;
 
 /// Runs the scribe: descriptor 3 is the channel to the warden, 4 the diagnostics pipe's writing end, 5 its
 /// reading end.
-pub fn run() -> ExitCode {
-    match serve() {
+pub fn run(terms: &Terms) -> ExitCode {
+    match serve(terms) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the scribe ends");
@@ -43,7 +45,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn serve() -> io::Result<()> {
+fn serve(terms: &Terms) -> io::Result<()> {
     // To stderr, until what is said can go the way of all roles.
     diagnostics::start("scribe", None, "info", false).map_err(io::Error::other)?;
     let [channel, speak, listen] = exactly(sys::process::inherited(3)?)?;
@@ -53,10 +55,13 @@ fn serve() -> io::Result<()> {
         return Err(invalid("the first message is not the start"));
     };
     let [directory, segment] = exactly(descriptors)?;
-    confine(&directory, diagnostics.as_deref())?;
+    let confined = confine(&directory, diagnostics.as_deref(), terms)?;
+    let posture = confined.clone();
+    channel.send(&FromScribe::Confined(Box::new(confined)), &[])?;
     let collector = collect::Collector::start(listen, sink(diagnostics.as_deref()))?;
     diagnostics::start("scribe", Some(speak), &level, json).map_err(io::Error::other)?;
-    let own = Own::begin(segment, Start { boot, reserved, policy: &policy, missing: &missing })?;
+    let own =
+        Own::begin(segment, Start { boot, reserved, policy: &policy, missing: &missing, posture: &posture })?;
     let mut scribe = Scribe::new(channel, own, directory);
     let result = scribe.serve(|| collector.lost());
     if let Err(error) = &result {
@@ -69,8 +74,12 @@ fn serve() -> io::Result<()> {
 
 /// Gives up every right but to the audit directory and the diagnostics directory. Here, and nowhere later:
 /// threads inherit only what was given up before they began.
-fn confine(directory: &OwnedFd, diagnostics: Option<&str>) -> io::Result<()> {
-    crate::confine::enter_scribe(directory.as_fd(), diagnostics).map_err(io::Error::other)
+fn confine(directory: &OwnedFd, diagnostics: Option<&str>, terms: &Terms) -> io::Result<Confinement> {
+    let plan = Plan::scribe(None, diagnostics.is_some(), terms);
+    let rolling = diagnostics.map(confine::directory).transpose().map_err(io::Error::other)?;
+    let mut reach = vec![directory.as_fd()];
+    reach.extend(rolling.as_ref().map(AsFd::as_fd));
+    confine::enter(&plan, terms, &reach).map_err(io::Error::other)
 }
 
 /// A directory that can't be used is no reason to be silent, nor to stop.

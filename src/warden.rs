@@ -36,6 +36,7 @@ mod poll;
 mod posture;
 mod record;
 mod reload;
+mod rights;
 mod roster;
 mod segments;
 mod shed;
@@ -50,6 +51,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::model::ids::{BootId, Generation};
+use crate::model::posture::Confinement;
 
 use accept::Door;
 use connect::Connects;
@@ -69,6 +71,7 @@ use signals::Signals;
 use supervise::Scribe;
 
 pub use options::{Environment, Options};
+pub use posture::plans;
 pub use start::Trouble;
 
 /// After this long what could not be had (a segment, space, room in a channel) is tried again.
@@ -141,6 +144,8 @@ pub(crate) struct Warden {
     reload: Reload,
     phase: Phase,
     identities: posture::Identities,
+    /// What it found when it read itself back.
+    confined: Confinement,
     missing: Vec<String>,
     hash_key: [u8; 32],
     diagnostics: DiagnosticsPipe,

@@ -56,6 +56,12 @@ fn write_open(open: &Open<'_>, mut to: Object<'_>) {
     to.text("version", open.version, NAME);
     to.text("policy", open.policy, HASH);
     to.texts("missing", open.missing, MISSING, NAME);
+    let posture = open.posture;
+    to.integer("as", posture.status.effective_uid().into());
+    to.text("caps", &format!("{:x}", posture.status.capabilities.effective), NAME);
+    to.boolean("nnp", posture.status.no_new_privs);
+    to.integer("landlock", posture.landlock.map_or(0, |walls| walls.abi.into()));
+    to.integer("seccomp", posture.seccomp_rows.0.into());
     to.end();
 }
 

@@ -5,6 +5,7 @@
 use crate::model::caller::Caller;
 use crate::model::ids::{BootId, ConnectionId, RequestId};
 use crate::model::outcome::Outcome;
+use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
 
@@ -48,6 +49,8 @@ pub struct Open<'a> {
     pub policy: &'a str,
     /// What is missing from the full posture, each by name (`no-root`, `landlock` …).
     pub missing: &'a [String],
+    /// What the writing process found when it read its own confinement back.
+    pub posture: &'a Confinement,
 }
 
 /// `conn`: one accepted connection.

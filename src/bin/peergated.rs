@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
+use peergate::confine::{Terms, Violation};
+use peergate::model::posture::Layer;
+use peergate::policy::Policy;
 use peergate::sys::process;
 use peergate::warden::{self, Environment, Options, Trouble, demo, loader};
 use peergate::{diagnostics, gate, scribe};
@@ -17,11 +20,18 @@ Guards local APIs: the kernel names the caller, a policy decides, every access i
 Usage: peergated --policy FILE
        peergated --demo
        peergated --check --policy FILE
+       peergated --print-plan --policy FILE
 
 Options:
   --policy FILE  Serve by this policy
   --check        Only load the policy and say whether it is good
+  --print-plan   Only say what each role would keep: user, capabilities, files, system calls
   --demo         Serve a sample policy in a private directory, and show the log, until Ctrl-C
+  --accept-missing=LAYER
+                 Start without a layer of confinement that is not to be had here: landlock, seccomp,
+                 capabilities, no-new-privs, dumpable, limits, identity; recorded, and shown by every status
+  --seccomp=log  Let calls through that no table has, and have the kernel's log name them; for finding
+                 what a new C library needs
   --version      Print the version
   --help         Print this
 
@@ -54,22 +64,27 @@ fn main() -> ExitCode {
 enum Asked {
     Help,
     Version,
-    Serve(PathBuf),
+    Serve(PathBuf, Terms),
     Check(PathBuf),
+    PrintPlan(PathBuf, Terms),
     Demo,
     /// A role, which only a warden (or a demo) starts.
     Role(String, Vec<OsString>),
 }
 
 fn asked(mut parser: Parser) -> Result<Asked, lexopt::Error> {
-    let (mut policy, mut check, mut demo) = (None, false, false);
+    let (mut policy, mut check, mut plan, mut demo) = (None, false, false, false);
+    let mut terms = Terms::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Asked::Version),
             Arg::Long("policy") => policy = Some(PathBuf::from(parser.value()?)),
             Arg::Long("check") => check = true,
+            Arg::Long("print-plan") => plan = true,
             Arg::Long("demo") => demo = true,
+            Arg::Long("accept-missing") => terms.accept(layer(&parser.value()?.string()?)?),
+            Arg::Long("seccomp") => terms.violation = violation(&parser.value()?.string()?)?,
             Arg::Value(word) if word.to_string_lossy().starts_with('@') => {
                 let role = word.string()?;
                 return Ok(Asked::Role(role, parser.raw_args()?.collect()));
@@ -77,12 +92,29 @@ fn asked(mut parser: Parser) -> Result<Asked, lexopt::Error> {
             argument => return Err(argument.unexpected()),
         }
     }
-    match (policy, check, demo) {
-        (None, false, true) => Ok(Asked::Demo),
-        (Some(policy), true, false) => Ok(Asked::Check(policy)),
-        (Some(policy), false, false) => Ok(Asked::Serve(policy)),
-        (_, _, true) => Err("--demo goes alone".into()),
-        (None, _, false) => Err("--policy FILE or --demo is needed".into()),
+    match (policy, check, plan, demo) {
+        (None, false, false, true) if terms == Terms::default() => Ok(Asked::Demo),
+        (_, _, _, true) => Err("--demo goes alone".into()),
+        (_, true, true, _) => Err("--check and --print-plan don't go together".into()),
+        (None, _, _, false) => Err("--policy FILE or --demo is needed".into()),
+        (Some(policy), true, ..) => Ok(Asked::Check(policy)),
+        (Some(policy), _, true, _) => Ok(Asked::PrintPlan(policy, terms)),
+        (Some(policy), ..) => Ok(Asked::Serve(policy, terms)),
+    }
+}
+
+fn layer(name: &str) -> Result<Layer, lexopt::Error> {
+    Layer::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Layer::ALL.into_iter().map(Layer::name).collect();
+        format!("there is no layer `{name}`; there are {}", names.join(", ")).into()
+    })
+}
+
+fn violation(word: &str) -> Result<Violation, lexopt::Error> {
+    match word {
+        "kill" => Ok(Violation::Kills),
+        "log" => Ok(Violation::IsLogged),
+        _ => Err(format!("`--seccomp={word}` means nothing; there are `kill` and `log`").into()),
     }
 }
 
@@ -90,16 +122,22 @@ fn run(asked: Asked) -> ExitCode {
     match asked {
         Asked::Help => said(HELP),
         Asked::Version => said(format!("peergated {}", env!("CARGO_PKG_VERSION"))),
-        Asked::Serve(policy) => serve(&policy, None, None),
+        Asked::Serve(policy, terms) => serve(&policy, None, None, terms),
         Asked::Check(policy) => check(&policy),
+        Asked::PrintPlan(policy, terms) => print_plan(&policy, terms),
         Asked::Demo => try_out(),
         Asked::Role(role, arguments) => play(&role, &arguments),
     }
 }
 
-fn serve(policy: &Path, runtime: Option<PathBuf>, notify: Option<std::os::fd::OwnedFd>) -> ExitCode {
+fn serve(
+    policy: &Path,
+    runtime: Option<PathBuf>,
+    notify: Option<std::os::fd::OwnedFd>,
+    terms: Terms,
+) -> ExitCode {
     let options = match std::path::absolute(policy) {
-        Ok(policy) => Options { policy, runtime, environment: Environment::read(), notify },
+        Ok(policy) => Options { policy, runtime, terms, environment: Environment::read(), notify },
         Err(error) => return failed(format!("{}: {error}", policy.display())),
     };
     // Until the scribe listens, lines go to stderr.
@@ -116,11 +154,29 @@ fn serve(policy: &Path, runtime: Option<PathBuf>, notify: Option<std::os::fd::Ow
     }
 }
 
-fn check(policy: &Path) -> ExitCode {
-    let loaded = std::path::absolute(policy)
+fn load(policy: &Path) -> Result<Policy, String> {
+    std::path::absolute(policy)
         .map_err(|error| error.to_string())
-        .and_then(|policy| loader::load(&policy, None, &Environment::read()));
-    match loaded {
+        .and_then(|policy| loader::load(&policy, None, &Environment::read()))
+}
+
+fn print_plan(policy: &Path, terms: Terms) -> ExitCode {
+    match load(policy) {
+        Ok(good) => match warden::plans(&good, terms) {
+            Ok(plans) => {
+                said(plans.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").trim_end())
+            }
+            Err(why) => failed(why),
+        },
+        Err(why) => {
+            complain(why);
+            ExitCode::from(POLICY_UNUSABLE)
+        }
+    }
+}
+
+fn check(policy: &Path) -> ExitCode {
+    match load(policy) {
         Ok(good) => said(format!("{}: good, {}", policy.display(), good.short_hash())),
         Err(why) => {
             complain(why);
@@ -140,24 +196,35 @@ fn try_out() -> ExitCode {
 fn play(role: &str, arguments: &[OsString]) -> ExitCode {
     let given = |count| process::inherited(count).ok().and_then(|given| given.into_iter().next());
     match (role, arguments) {
-        ("@gate", [lanes]) => match lanes.to_str().and_then(|lanes| lanes.parse().ok()) {
-            Some(lanes) => gate::run(lanes),
+        ("@gate", [lanes, terms]) => {
+            match (lanes.to_str().and_then(|lanes| lanes.parse().ok()), terms_of(terms)) {
+                (Some(lanes), Some(terms)) => gate::run(lanes, &terms),
+                _ => misplayed(),
+            }
+        }
+        ("@scribe", [terms]) => match terms_of(terms) {
+            Some(terms) => scribe::run(&terms),
             None => misplayed(),
         },
-        ("@scribe", []) => scribe::run(),
-        ("@loader", [file, runtime @ ..]) => match given(1) {
-            Some(channel) => {
+        ("@loader", [terms, file, runtime @ ..]) => match (given(1), terms_of(terms)) {
+            (Some(channel), Some(terms)) => {
                 let runtime = runtime.first().map(Path::new);
-                loader::run(Path::new(file), runtime, &Environment::read(), channel)
+                loader::run(&terms, Path::new(file), runtime, &Environment::read(), channel)
             }
-            None => misplayed(),
+            _ => misplayed(),
         },
         ("@warden", [file, runtime]) => match given(1) {
-            Some(notify) => serve(Path::new(file), Some(PathBuf::from(runtime)), Some(notify)),
+            Some(notify) => {
+                serve(Path::new(file), Some(PathBuf::from(runtime)), Some(notify), Terms::default())
+            }
             None => misplayed(),
         },
         _ => misplayed(),
     }
+}
+
+fn terms_of(argument: &OsString) -> Option<Terms> {
+    argument.to_str().and_then(|text| Terms::parse(text).ok())
 }
 
 fn misplayed() -> ExitCode {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 
@@ -72,8 +72,7 @@ impl Collector {
     /// No thread or no descriptor is to be had.
     pub fn start(pipe: OwnedFd, sink: Sink) -> io::Result<Collector> {
         // Other processes' writes must never wait, so the pipe does not block; neither may its last read.
-        let flags = OFlag::from_bits_retain(fcntl(&pipe, FcntlArg::F_GETFL)?);
-        fcntl(&pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        super::never_block(&pipe)?;
         let (stopped, stop) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let lost = Arc::new(AtomicU64::new(0));
         let mut lines = Lines { sink, lost: Arc::clone(&lost), begun: Vec::new(), passing: false };

@@ -18,13 +18,14 @@ use tokio::task::LocalSet;
 use super::backend::builtin::Builtin;
 use super::budget::Budgets;
 use super::connection::{self, Connection, End};
-use super::record::Recorder;
+use super::record::{Recorder, Writer};
 use super::stream::Stream;
 use crate::audit::log::Want;
 use crate::diagnostics;
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, ConnectionId, Generation, ListenerId, RequestId};
 use crate::model::method::Method;
+use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
 use crate::policy::{Decider, Policy};
@@ -75,21 +76,21 @@ pub(super) struct Lane {
 /// # Errors
 ///
 /// The channel or the runtime failed, or the warden said what this version does not understand.
-pub(super) fn run(channel: Channel) -> io::Result<()> {
+pub(super) fn run(channel: Channel, confined: Arc<Confinement>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, serve(channel))
+    tasks.block_on(&runtime, serve(channel, confined))
 }
 
-async fn serve(channel: Channel) -> io::Result<()> {
+async fn serve(channel: Channel, confined: Arc<Confinement>) -> io::Result<()> {
     let ready = sys::reactor::watch(channel.duplicate()?, Interest::READABLE | Interest::WRITABLE)?;
     let channel = Watched { ready, channel };
     let Some((first, descriptors)) = next(&channel).await? else { return Ok(()) };
-    let lane = Rc::new(Lane::start(first, descriptors)?);
+    let lane = Rc::new(Lane::start(first, descriptors, Arc::clone(&confined))?);
     tokio::task::spawn_local(lane.record.log.flusher());
     tokio::task::spawn_local(tell_wants(Rc::clone(&lane)));
     tokio::task::spawn_local(sweep(Rc::clone(&lane)));
-    lane.tell(FromGate::Ready);
+    lane.tell(FromGate::Ready { confined: Box::new((*confined).clone()) });
     loop {
         tokio::select! {
             biased;
@@ -193,7 +194,7 @@ fn in_force(descriptor: BorrowedFd<'_>, generation: Generation) -> io::Result<In
 }
 
 impl Lane {
-    fn start(first: ToGate, descriptors: Vec<OwnedFd>) -> io::Result<Lane> {
+    fn start(first: ToGate, descriptors: Vec<OwnedFd>, confined: Arc<Confinement>) -> io::Result<Lane> {
         let ToGate::Start { boot, uid, generation, reserved, missing, hash_key } = first else {
             return Err(broken_protocol("the first message is not `Start`"));
         };
@@ -201,7 +202,7 @@ impl Lane {
             return Err(broken_protocol("`Start` comes with a segment and a policy"));
         };
         let policy = in_force(memfd.as_fd(), generation)?;
-        let record = Recorder::new(segment, reserved, boot, uid, missing, &hash_key);
+        let record = Recorder::new(segment, reserved, Writer { boot, uid, missing, confined }, &hash_key);
         record.open(&policy.hash);
         Ok(Lane {
             boot,

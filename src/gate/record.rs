@@ -1,6 +1,7 @@
 //! What the gate writes down, and when a permission counts as recorded.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::budget::Repeated;
 use super::lane::InForce;
@@ -9,6 +10,7 @@ use crate::audit::log::{Log, Receipt, Unwritable};
 use crate::audit::secret::Secrets;
 use crate::model::caller::Peer;
 use crate::model::ids::{BootId, RequestId};
+use crate::model::posture::Confinement;
 use crate::policy::{Denial, Permit};
 
 /// More than any outcome's line takes.
@@ -17,10 +19,19 @@ const OUTCOME_BYTES: u64 = 320;
 /// A lane's log, with what every record of it shares.
 pub(super) struct Recorder {
     pub log: Log,
-    boot: BootId,
-    uid: Option<u32>,
-    missing: Vec<String>,
+    writer: Writer,
     secrets: Secrets,
+}
+
+/// Who writes, as each segment's `open` says it.
+pub(super) struct Writer {
+    pub boot: BootId,
+    /// The uid that the gate serves; `None` where it is shared.
+    pub uid: Option<u32>,
+    /// What the warden says is missing.
+    pub missing: Vec<String>,
+    /// What the gate found when it read itself back.
+    pub confined: Arc<Confinement>,
 }
 
 /// A request as its records name it.
@@ -42,27 +53,21 @@ pub(super) struct Immediate {
 }
 
 impl Recorder {
-    pub(super) fn new(
-        segment: OwnedFd,
-        reserved: u64,
-        boot: BootId,
-        uid: Option<u32>,
-        missing: Vec<String>,
-        hash_key: &[u8; 32],
-    ) -> Recorder {
-        Recorder { log: Log::new(segment, reserved), boot, uid, missing, secrets: Secrets::new(hash_key) }
+    pub(super) fn new(segment: OwnedFd, reserved: u64, writer: Writer, hash_key: &[u8; 32]) -> Recorder {
+        Recorder { log: Log::new(segment, reserved), writer, secrets: Secrets::new(hash_key) }
     }
 
     /// Notes the segment's `open`.
     pub(super) fn open(&self, policy: &str) {
         let entry = Entry::Open(Open {
-            boot: self.boot,
+            boot: self.writer.boot,
             role: "gate",
-            uid: self.uid,
+            uid: self.writer.uid,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
             policy,
-            missing: &self.missing,
+            missing: &self.writer.missing,
+            posture: &self.writer.confined,
         });
         if let Err(why) = self.log.note((), &entry) {
             tracing::error!("a segment can't be opened: {why}");

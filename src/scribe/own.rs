@@ -11,6 +11,7 @@ use super::follow::Followed;
 use crate::audit::entry::{Close, Entry, Open};
 use crate::audit::log::Log;
 use crate::model::ids::BootId;
+use crate::model::posture::Confinement;
 
 /// Reserved at a time.
 const STEP: u64 = 1 << 20;
@@ -21,6 +22,8 @@ pub(super) struct Start<'a> {
     pub(super) reserved: u64,
     pub(super) policy: &'a str,
     pub(super) missing: &'a [String],
+    /// What this process found when it read itself back.
+    pub(super) posture: &'a Confinement,
 }
 
 /// The segment and its log.
@@ -45,6 +48,7 @@ impl Own {
             version: env!("CARGO_PKG_VERSION"),
             policy: start.policy,
             missing: start.missing,
+            posture: start.posture,
         }))?;
         Ok(own)
     }

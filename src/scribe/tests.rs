@@ -17,8 +17,13 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         let (warden, channel) = Channel::pair().unwrap();
         let segment = append(&directory.path().join("scribe"));
-        let start =
-            Start { boot: BootId::from_random(1), reserved: STEP_OF_TEST, policy: "9f2c1e77", missing: &[] };
+        let start = Start {
+            boot: BootId::from_random(1),
+            reserved: STEP_OF_TEST,
+            policy: "9f2c1e77",
+            missing: &[],
+            posture: &Default::default(),
+        };
         let own = Own::begin(segment.into(), start).unwrap();
         let scribe = Scribe::new(channel, own, File::open(directory.path()).unwrap().into());
         Stage { directory, scribe, warden }

@@ -1,4 +1,4 @@
-//! The process's own: its descriptor limit, its umask, random bytes.
+//! The process's own: its descriptor limit, its umask, random bytes, what its kernel can.
 
 use std::io;
 
@@ -20,6 +20,19 @@ pub fn raise_open_files() -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(hard)
+}
+
+/// The running kernel's Landlock ABI (`landlock_create_ruleset(2)`, LANDLOCK_CREATE_RULESET_VERSION).
+///
+/// # Errors
+///
+/// ENOSYS: not built in, or hidden by a filter; EOPNOTSUPP: not enabled at boot.
+pub fn landlock_abi() -> Result<i32, Errno> {
+    const VERSION: libc::c_uint = 1;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: with the version flag the attribute is null and its size 0, as landlock_create_ruleset(2) wants it.
+    let answer = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, VERSION) };
+    Errno::result(answer).map(|version| i32::try_from(version).unwrap_or(i32::MAX))
 }
 
 /// Sets the process's umask (`umask(2)`), which all its threads share, and returns the one before.

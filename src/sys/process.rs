@@ -3,6 +3,7 @@
 
 mod child;
 mod inherited;
+pub mod securebits;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -54,6 +55,7 @@ pub struct Spawn<'a> {
     environment: Vec<CString>,
     descriptors: Vec<BorrowedFd<'a>>,
     ids: Option<Ids>,
+    powerless: bool,
 }
 
 impl<'a> Spawn<'a> {
@@ -66,6 +68,7 @@ impl<'a> Spawn<'a> {
             environment: Vec::new(),
             descriptors: Vec::new(),
             ids: None,
+            powerless: false,
         }
     }
 
@@ -94,6 +97,14 @@ impl<'a> Spawn<'a> {
     #[must_use]
     pub fn ids(mut self, ids: Ids) -> Spawn<'a> {
         self.ids = Some(ids);
+        self
+    }
+
+    /// Runs with an empty bounding set and [locked securebits](securebits::LOCKED), so that neither root nor a file
+    /// gives it any capability. Needs CAP_SETPCAP.
+    #[must_use]
+    pub fn powerless(mut self) -> Spawn<'a> {
+        self.powerless = true;
         self
     }
 
@@ -130,6 +141,7 @@ impl<'a> Spawn<'a> {
             report: report.as_raw_fd(),
             descriptors: &descriptors,
             ids: self.ids.as_ref(),
+            powerless: self.powerless,
         };
 
         // No handler of ours may run in the child before its signals are reset.

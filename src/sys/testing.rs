@@ -69,6 +69,15 @@ impl Forked {
         matches!(waitpid(self.pid, None), Ok(WaitStatus::Exited(_, 0)))
     }
 
+    /// Waits for its end: the signal that ended it, if one did.
+    pub(crate) fn signal(mut self) -> Option<i32> {
+        self.reaped = true;
+        match waitpid(self.pid, None) {
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(signal as i32),
+            _ => None,
+        }
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(self) {}
 }

@@ -14,7 +14,9 @@ use super::segments::Writer;
 use super::shed::{Told, WINDOW};
 use super::{Due, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
+use crate::confine;
 use crate::model::ids::ListenerId;
+use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
@@ -94,7 +96,11 @@ impl Warden {
         theirs.push(self.diagnostics.write.try_clone()?);
         let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
             .argument(c"@gate".to_owned())
-            .argument(CString::new(count.to_string())?);
+            .argument(CString::new(count.to_string())?)
+            .argument(CString::new(self.options.terms.to_string())?);
+        if confine::may_disempower() {
+            spawn = spawn.powerless();
+        }
         for fd in &theirs {
             spawn = spawn.descriptor(fd.as_fd());
         }
@@ -223,7 +229,7 @@ impl Warden {
 
     fn obey(&mut self, id: LaneId, message: FromGate) {
         match message {
-            FromGate::Ready => tracing::debug!(?id, "a lane is up"),
+            FromGate::Ready { confined } => self.gate_is_up(id, *confined),
             FromGate::Open { ticket, connection, request, backend, generation } => {
                 self.judge_open(id, ticket, connection, request, backend, generation);
             }
@@ -237,6 +243,14 @@ impl Warden {
                     lane.drained = true;
                 }
             }
+        }
+    }
+
+    /// A lane is up: what its process found when it read itself back is kept for who asks.
+    fn gate_is_up(&mut self, id: LaneId, confined: Confinement) {
+        tracing::debug!(?id, "a lane is up");
+        if let Some(gate) = self.roster.gate_mut(id.gate) {
+            gate.confined = Some(confined);
         }
     }
 

@@ -16,7 +16,9 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
 use super::Warden;
 use super::options::{Environment, Options};
+use crate::confine::{self, Plan, Terms};
 use crate::model::caller;
+use crate::model::posture::Confinement;
 use crate::policy::{self, Own, Policy, SystemNames};
 use crate::sys::process::{Child, Spawn};
 use crate::sys::{self, memfd, trusted};
@@ -33,9 +35,16 @@ const DYNAMIC: std::ops::RangeInclusive<u32> = 61_184..=65_519;
 /// The loader's side: loads `file`, answers on `channel`, ends. `runtime` is what `@runtime` stands for in a
 /// demo's policy.
 #[must_use]
-pub fn run(file: &Path, runtime: Option<&Path>, environment: &Environment, channel: OwnedFd) -> ExitCode {
+pub fn run(
+    terms: &Terms,
+    file: &Path,
+    runtime: Option<&Path>,
+    environment: &Environment,
+    channel: OwnedFd,
+) -> ExitCode {
     let channel = Channel::from(channel);
-    let (answer, memory) = match seal(file, runtime, environment) {
+    let sealed = confined(terms).and_then(|_confined| seal(file, runtime, environment));
+    let (answer, memory) = match sealed {
         Ok((free_ids, memory)) => (FromLoader::Loaded { free_ids }, Some(memory)),
         Err(mut why) => {
             why.truncate(
@@ -50,6 +59,12 @@ pub fn run(file: &Path, runtime: Option<&Path>, environment: &Environment, chann
         // The warden sees the channel end and says so.
         Err(_gone) => ExitCode::FAILURE,
     }
+}
+
+/// Before the first byte of the file is read.
+fn confined(terms: &Terms) -> Result<Confinement, String> {
+    let root = confine::directory(confine::EVERYTHING).map_err(|why| why.to_string())?;
+    confine::enter(&Plan::loader(), terms, &[root.as_fd()]).map_err(|why| why.to_string())
 }
 
 fn seal(
@@ -95,7 +110,7 @@ fn own(runtime: Option<&Path>, environment: &Environment) -> Result<Own, String>
 }
 
 /// Two ids that belong to no user, no group and no process.
-fn free_ids() -> Vec<u32> {
+pub(super) fn free_ids() -> Vec<u32> {
     let running: HashSet<u32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -138,10 +153,14 @@ pub(super) fn begin(executable: &OwnedFd, options: &Options) -> io::Result<Loadi
     let text = |path: &Path| CString::new(path.as_os_str().as_bytes());
     let mut spawn = Spawn::new(executable.as_fd(), c"peergated")
         .argument(c"@loader".to_owned())
+        .argument(CString::new(options.terms.to_string())?)
         .argument(text(&options.policy)?)
         .descriptor(theirs.as_fd());
     if let Some(runtime) = &options.runtime {
         spawn = spawn.argument(text(runtime)?);
+    }
+    if confine::may_disempower() {
+        spawn = spawn.powerless();
     }
     for variable in options.environment.places() {
         spawn = spawn.environment(variable);

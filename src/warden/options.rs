@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use crate::confine::Terms;
+
 /// How to run.
 #[derive(Debug)]
 pub struct Options {
@@ -12,6 +14,8 @@ pub struct Options {
     pub policy: PathBuf,
     /// What `@runtime` stands for in the policy's paths; only a demo has one.
     pub runtime: Option<PathBuf>,
+    /// Which layers of confinement may be missing, and what a violation does.
+    pub terms: Terms,
     /// What the surroundings say.
     pub environment: Environment,
     /// Where to say what `sd_notify(3)` says, instead of `NOTIFY_SOCKET`: a datagram descriptor.

@@ -2,6 +2,8 @@
 
 use nix::unistd::geteuid;
 
+use super::{loader, rights, segments};
+use crate::confine::{Identity, Plan, Terms};
 use crate::policy::{Gates, Policy};
 use crate::sys::process::Ids;
 
@@ -42,6 +44,33 @@ impl Identities {
             missing,
         })
     }
+}
+
+/// What each role would keep under this policy: printed before anything is applied.
+///
+/// # Errors
+///
+/// Root, and neither users nor free ids for the roles.
+pub fn plans(policy: &Policy, mut terms: Terms) -> Result<Vec<Plan>, String> {
+    terms.root = geteuid().is_root();
+    terms.file_size = Some(policy.audit.segment_bytes + segments::SLACK);
+    let free = if terms.root { loader::free_ids() } else { Vec::new() };
+    let identities = Identities::choose(policy, &free)?;
+    Ok(vec![
+        Plan::warden(rights::needed(policy, terms.root)),
+        Plan::gate(identities.gate.as_ref().map(identity), &terms),
+        Plan::scribe(
+            identities.scribe.as_ref().map(identity),
+            policy.diagnostics.directory.is_some(),
+            &terms,
+        ),
+        Plan::loader(),
+    ])
+}
+
+/// Ids as a plan names them.
+pub(super) fn identity(ids: &Ids) -> Identity {
+    Identity { uid: ids.uid, gid: ids.gid, groups: Some(ids.groups.clone()) }
 }
 
 /// What is missing, in a fixed order.

@@ -13,6 +13,7 @@ use super::{Due, RETRY, Warden};
 use crate::audit::entry::{Entry, Open};
 use crate::audit::log::{Log, Noted, Unwritable};
 use crate::model::ids::BootId;
+use crate::model::posture::Confinement;
 
 /// What happens once its record is in the file.
 enum Effect {
@@ -179,12 +180,12 @@ impl Warden {
 
     /// The first record of the warden's present segment.
     pub(super) fn open_own_segment(&mut self) {
-        let entry = open(self.boot, &self.force.short, &self.missing);
+        let entry = open(self.boot, &self.force.short, &self.missing, &self.confined);
         self.record.note(&Entry::Open(entry));
     }
 }
 
-fn open<'a>(boot: BootId, policy: &'a str, missing: &'a [String]) -> Open<'a> {
+fn open<'a>(boot: BootId, policy: &'a str, missing: &'a [String], posture: &'a Confinement) -> Open<'a> {
     let version = env!("CARGO_PKG_VERSION");
-    Open { boot, role: "warden", uid: None, pid: std::process::id(), version, policy, missing }
+    Open { boot, role: "warden", uid: None, pid: std::process::id(), version, policy, missing, posture }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::line::Line;
 use super::poll::{Interest, LaneId};
+use crate::model::posture::Confinement;
 use crate::sys::process::Child;
 use crate::wire::message::ToGate;
 
@@ -33,6 +34,8 @@ pub(super) struct Gate {
     pub(super) idle_since: Option<Instant>,
     /// A timer will look at that.
     pub(super) reminded: bool,
+    /// What its process found when it read itself back.
+    pub(super) confined: Option<Confinement>,
     started: Instant,
 }
 
@@ -101,7 +104,16 @@ impl Lane {
 impl Gate {
     /// A process that was just started.
     pub(super) fn new(whose: Whose, child: Child, lanes: Vec<Lane>, now: Instant) -> Gate {
-        Gate { whose, child, lanes, leaving: false, idle_since: Some(now), reminded: false, started: now }
+        Gate {
+            whose,
+            child,
+            lanes,
+            leaving: false,
+            idle_since: Some(now),
+            reminded: false,
+            confined: None,
+            started: now,
+        }
     }
 
     /// All the connections of all its lanes.

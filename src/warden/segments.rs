@@ -23,6 +23,8 @@ use crate::sys::trusted::{Directory, Judged};
 const FIRST: u64 = 1 << 20;
 /// A writer may have so much noted that is not in the file yet.
 const UNWRITTEN: u64 = 384 << 10;
+/// A writer stays within what is reserved; beyond the size of a segment and this the kernel stops it.
+pub(super) const SLACK: u64 = 1 << 20;
 /// No single reservation takes more.
 const STEP_MAX: u64 = 64 << 20;
 /// A reservation that is used up within this time is followed by a larger one.

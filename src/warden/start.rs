@@ -24,7 +24,8 @@ use super::record::Record;
 use super::segments::{self, Segments, Writer};
 use super::signals::Signals;
 use super::supervise::Scribe;
-use super::{DiagnosticsPipe, Due, Warden};
+use super::{DiagnosticsPipe, Due, Warden, rights};
+use crate::confine::{self, Plan};
 use crate::model::ids::BootId;
 use crate::policy::Policy;
 use crate::sys::listen::{self, Activated, Listener, Wanted};
@@ -76,9 +77,10 @@ pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
     let doors = bind(&mut ground, &loaded.policy)?;
     let segments = reserve_log(&ground, &loaded.policy, audit)?;
     let mut warden = assemble(options, ground, loaded, doors, segments)?;
+    // Before the first record, which says what is left, and before the first role, which inherits what is gone.
+    warden.drop_rights()?;
     warden.begin_record()?;
     warden.begin_scribe()?;
-    warden.drop_rights()?;
     warden.listen()?;
     warden.ready();
     Ok(warden)
@@ -96,6 +98,7 @@ struct Ground {
 }
 
 fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
+    options.terms.root = nix::unistd::geteuid().is_root();
     let environment = &options.environment;
     // Before anything else opens a descriptor that could be taken for one of the service manager's.
     let activated = listen::activated(
@@ -106,7 +109,8 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
     .when("take the service manager's sockets")?;
     sys::umask(0o077);
     limits::raise_open_files().when("raise the limit of open descriptors")?;
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).when("make the diagnostics pipe")?;
+    let (read, write) =
+        nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).when("make the diagnostics pipe")?;
     let notify = match options.notify.take() {
         Some(fd) => Notify::Descriptor(fd),
         None => Notify::by_name(environment.notify_socket.as_deref()).when("reach the service manager")?,
@@ -228,7 +232,7 @@ fn reserve_log(ground: &Ground, policy: &Policy, audit: Directory) -> Result<Res
 }
 
 fn assemble(
-    options: Options,
+    mut options: Options,
     ground: Ground,
     loaded: Loaded,
     doors: Doors,
@@ -242,7 +246,9 @@ fn assemble(
     );
     let identities = Identities::choose(&loaded.policy, &loaded.free_ids).when("choose ids for the roles")?;
     make_diagnostics_directory(&loaded.policy, &identities)?;
+    options.terms.file_size = Some(loaded.policy.audit.segment_bytes + segments::SLACK);
     let mut missing = posture::missing(&identities, &loaded.policy);
+    missing.extend(options.terms.names());
     if log.segments.unreserved() {
         missing.push("reservation".to_owned());
     }
@@ -270,6 +276,7 @@ fn assemble(
         reload: Default::default(),
         phase: Phase::Serving,
         identities,
+        confined: Default::default(),
         missing,
         hash_key: log.hash_key,
         diagnostics: ground.diagnostics,
@@ -305,7 +312,10 @@ impl Warden {
     /// What the warden itself gives up. It must start processes with other ids and look at other processes, so
     /// it keeps what that needs.
     fn drop_rights(&mut self) -> Result<(), Trouble> {
-        crate::confine::enter_warden().when("give up what the warden does not need")
+        let plan = Plan::warden(rights::needed(&self.force.policy, self.options.terms.root));
+        self.confined =
+            confine::enter(&plan, &self.options.terms, &[]).when("give up what the warden does not need")?;
+        Ok(())
     }
 
     /// From here on callers can connect.

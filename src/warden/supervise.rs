@@ -2,6 +2,7 @@
 //! may run ahead of it for as long as [`SILENCE`]: a death that another scribe makes good within that time is
 //! felt by nobody, and beyond it no request is served until one gives a sign of life.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -14,6 +15,8 @@ use super::roster::pause;
 use super::segments::Writer;
 use super::{Due, RETRY, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
+use crate::confine;
+use crate::model::posture::Confinement;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
 use crate::wire::message::{FromScribe, ScribeStatus, ToScribe};
@@ -47,6 +50,7 @@ struct Running {
     segment: String,
     started: Instant,
     heard: Instant,
+    confined: Option<Confinement>,
 }
 
 impl Scribe {
@@ -106,9 +110,13 @@ impl Warden {
         let made = self.segments.create(Writer::Scribe)?;
         let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
             .argument(c"@scribe".to_owned())
+            .argument(CString::new(self.options.terms.to_string())?)
             .descriptor(theirs.as_fd())
             .descriptor(self.diagnostics.write.as_fd())
             .descriptor(self.diagnostics.read.as_fd());
+        if confine::may_disempower() {
+            spawn = spawn.powerless();
+        }
         if let Some(ids) = &self.identities.scribe {
             spawn = spawn.ids(ids.clone());
         }
@@ -132,6 +140,7 @@ impl Warden {
             segment: made.name,
             started: now,
             heard: now,
+            confined: None,
         });
         self.note_scribe(pid, Life::Started);
         let directory = Rc::new(self.segments.readable_directory()?);
@@ -254,6 +263,11 @@ impl Warden {
 
     fn obey_scribe(&mut self, message: FromScribe) {
         match message {
+            FromScribe::Confined(confined) => {
+                if let Some(running) = &mut self.scribe.running {
+                    running.confined = Some(*confined);
+                }
+            }
             FromScribe::Alive { unsynced, lost_lines } => {
                 self.scribe.unsynced = unsynced;
                 self.scribe.lost_lines = lost_lines;

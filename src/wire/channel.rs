@@ -200,14 +200,14 @@ mod tests {
     fn channel_without_anything_would_block_and_closed_is_the_end() {
         let (ours, theirs) = Channel::pair().unwrap();
         assert_eq!(kind(theirs.receive::<ToGate>()), io::ErrorKind::WouldBlock);
-        ours.send(&FromGate::Ready, &[]).unwrap();
+        ours.send(&FromGate::Switched, &[]).unwrap();
         // Something unread at the closing end must not swallow what it said before.
-        theirs.send(&FromGate::Ready, &[]).unwrap();
+        theirs.send(&FromGate::Switched, &[]).unwrap();
         drop(ours);
-        assert_eq!(theirs.receive_bare::<FromGate>().unwrap(), Some(FromGate::Ready));
+        assert_eq!(theirs.receive_bare::<FromGate>().unwrap(), Some(FromGate::Switched));
         // Waiting, since a test that forks in this moment keeps it open a little longer.
         assert!(theirs.receive_waiting::<FromGate>().unwrap().is_none());
-        assert_eq!(kind(theirs.send(&FromGate::Ready, &[])), io::ErrorKind::BrokenPipe);
+        assert_eq!(kind(theirs.send(&FromGate::Switched, &[])), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn channel_full_would_block() {
         let (ours, _theirs) = Channel::pair().unwrap();
-        let full = (0..100_000).find_map(|_| ours.send(&FromGate::Ready, &[]).err()).unwrap();
+        let full = (0..100_000).find_map(|_| ours.send(&FromGate::Switched, &[]).err()).unwrap();
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     }
 
@@ -258,21 +258,21 @@ mod tests {
     fn channel_more_descriptors_than_wanted_are_closed_and_an_error() {
         let (ours, theirs) = Channel::pair().unwrap();
         let (mut reader, writer) = watched();
-        ours.send(&FromGate::Ready, &[writer.as_fd(), writer.as_fd()]).unwrap();
+        ours.send(&FromGate::Switched, &[writer.as_fd(), writer.as_fd()]).unwrap();
         drop(writer);
         let (_message, descriptors) = theirs.receive::<FromGate>().unwrap().unwrap();
         assert_eq!(kind(exactly::<1>(descriptors)), io::ErrorKind::InvalidData);
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
 
         let many = [ours.as_fd(); datagram::MAX_DESCRIPTORS + 1];
-        assert_eq!(kind(ours.send(&FromGate::Ready, &many)), io::ErrorKind::InvalidInput);
+        assert_eq!(kind(ours.send(&FromGate::Switched, &many)), io::ErrorKind::InvalidInput);
     }
 
     #[test]
     fn channel_descriptors_without_room_are_never_installed() {
         let (ours, theirs) = Channel::pair().unwrap();
         let (mut reader, writer) = watched();
-        ours.send(&FromGate::Ready, &[writer.as_fd()]).unwrap();
+        ours.send(&FromGate::Switched, &[writer.as_fd()]).unwrap();
         drop(writer);
         assert_eq!(kind(theirs.receive_bare::<FromGate>()), io::ErrorKind::InvalidData);
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
+use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
@@ -80,7 +81,10 @@ pub enum ToGate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromGate {
     /// The lane is up.
-    Ready,
+    Ready {
+        /// What its process found when it read its own confinement back.
+        confined: Box<Confinement>,
+    },
     /// A request that was allowed and recorded needs its backend.
     Open {
         /// Chosen by the lane; comes back with the answer.
@@ -157,6 +161,8 @@ pub enum ToScribe {
 /// Scribe to warden.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromScribe {
+    /// First message: what it found when it read its own confinement back.
+    Confined(Box<Confinement>),
     /// It follows and syncs; sent once a second and at start. Its absence for a few seconds means that
     /// requests are refused.
     Alive {

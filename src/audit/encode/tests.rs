@@ -79,6 +79,11 @@ fn decision<'a>(method: &'a [u8], target: &'a [u8]) -> Decision<'a> {
 #[test]
 fn open_golden() {
     let missing = ["no-root".to_owned(), "landlock".to_owned()];
+    let mut posture = crate::model::posture::Confinement { seccomp_rows: (34, 2), ..Default::default() };
+    posture.status.uids = [0, 60_001, 0, 0];
+    posture.status.capabilities.effective = 0x8_0000;
+    posture.status.no_new_privs = true;
+    posture.landlock = Some(crate::model::posture::LandlockHeld { abi: 7, ..Default::default() });
     let open = Open {
         boot: connection().boot,
         role: "gate",
@@ -87,11 +92,12 @@ fn open_golden() {
         version: "0.1.0",
         policy: "9f2c1e77",
         missing: &missing,
+        posture: &posture,
     };
     reads(
         &Entry::Open(open),
         "open",
-        r#""boot":"7k3qzd","role":"gate","uid":1001,"pid":7,"version":"0.1.0","policy":"9f2c1e77","missing":["no-root","landlock"]"#,
+        r#""boot":"7k3qzd","role":"gate","uid":1001,"pid":7,"version":"0.1.0","policy":"9f2c1e77","missing":["no-root","landlock"],"as":60001,"caps":"80000","nnp":true,"landlock":7,"seccomp":34"#,
     );
 }
 
@@ -351,7 +357,7 @@ proptest! {
         text in hostile_text(), texts in vec(hostile_text(), 0..40), live in vec(any::<u32>(), 0..3_000),
     ) {
         proper(&Entry::Open(Open { boot: connection().boot, role: &text, uid: Some(u32::MAX), pid: u32::MAX,
-            version: &text, policy: &text, missing: &texts }));
+            version: &text, policy: &text, missing: &texts, posture: &Default::default() }));
         proper(&Entry::Grant(Grant { id: request(), uid: u32::MAX, backend: &text, policy: &text, refused: None }));
         proper(&Entry::Repeat(Repeat { uid: 0, on: &text, route: Some(&text), refusal: Refusal::NoRoute,
             count: u64::MAX, first: Timestamp::from_micros(u64::MAX), last: Timestamp::from_micros(0) }));

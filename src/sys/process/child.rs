@@ -8,7 +8,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::{FIRST, Ids};
+use super::{FIRST, Ids, securebits};
 
 /// All that the child needs, made before the fork.
 pub(super) struct Plan<'a> {
@@ -27,16 +27,20 @@ pub(super) struct Plan<'a> {
     /// To be placed from [`FIRST`] on.
     pub(super) descriptors: &'a [RawFd],
     pub(super) ids: Option<&'a Ids>,
+    /// Whether no capability may ever come back.
+    pub(super) powerless: bool,
 }
 
 /// The steps, in their order; the child tells a failed one by its place here.
-const STEPS: [&str; 13] = [
+const STEPS: [&str; 15] = [
     "setsid",
     "sigaction",
     "dup2 of stdin",
     "dup2 of a descriptor",
     "close_range",
     "chdir",
+    "prctl(PR_CAPBSET_DROP)",
+    "prctl(PR_SET_SECUREBITS)",
     "setgroups",
     "setresgid",
     "setresuid",
@@ -126,25 +130,39 @@ fn steps(plan: &Plan<'_>) -> Failed {
     unsafe { libc::umask(0o077) };
     // SAFETY: a C string that lives for ever.
     must!(5, unsafe { libc::chdir(c"/".as_ptr()) });
+    if plan.powerless {
+        // Before the ids change: leaving root takes CAP_SETPCAP away, which both need.
+        for capability in 0..=63_u8 {
+            // SAFETY: integers only.
+            let answer = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability)) };
+            // Beyond the last one that this kernel has.
+            if answer == -1 && Errno::last_raw() == libc::EINVAL && capability > 0 {
+                break;
+            }
+            must!(6, answer);
+        }
+        // SAFETY: integers only.
+        must!(7, unsafe { libc::prctl(libc::PR_SET_SECUREBITS, libc::c_ulong::from(securebits::LOCKED)) });
+    }
     if let Some(ids) = plan.ids {
         // By system call: the C library's wrappers would signal threads that are not there after a fork.
         // Groups first and the user last, who may then change neither.
         // SAFETY: the pointer and the length are those of one slice.
-        must!(6, unsafe { libc::syscall(libc::SYS_setgroups, ids.groups.len(), ids.groups.as_ptr()) });
+        must!(8, unsafe { libc::syscall(libc::SYS_setgroups, ids.groups.len(), ids.groups.as_ptr()) });
         // SAFETY: integers only.
-        must!(7, unsafe { libc::syscall(libc::SYS_setresgid, ids.gid, ids.gid, ids.gid) });
+        must!(9, unsafe { libc::syscall(libc::SYS_setresgid, ids.gid, ids.gid, ids.gid) });
         // SAFETY: integers only.
-        must!(8, unsafe { libc::syscall(libc::SYS_setresuid, ids.uid, ids.uid, ids.uid) });
+        must!(10, unsafe { libc::syscall(libc::SYS_setresuid, ids.uid, ids.uid, ids.uid) });
     }
     // After the ids: changing them clears it (`PR_SET_PDEATHSIG(2const)`).
     // SAFETY: integers only.
-    must!(9, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) });
+    must!(11, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) });
     // SAFETY: no argument. It died before the line above: no signal will come.
     if unsafe { libc::getppid() } != plan.parent {
-        return Failed { step: 10, errno: libc::ESRCH };
+        return Failed { step: 12, errno: libc::ESRCH };
     }
     // SAFETY: sigset_t is a plain C struct; sigemptyset fills it, and the old mask is not asked for.
-    must!(11, unsafe {
+    must!(13, unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut())
@@ -161,5 +179,5 @@ fn steps(plan: &Plan<'_>) -> Failed {
         )
     };
     // An exec that succeeds does not come back.
-    failed(12, answer).unwrap_or(Failed { step: 12, errno: libc::EINVAL })
+    failed(14, answer).unwrap_or(Failed { step: 14, errno: libc::EINVAL })
 }

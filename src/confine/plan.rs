@@ -1,0 +1,276 @@
+//! What each role keeps, as one value: printed before anything is applied, applied, and compared with what the
+//! kernel says afterwards.
+
+use std::fmt;
+
+use caps::Capability;
+
+use super::seccomp::{self, Row, Table};
+use super::terms::Terms;
+
+/// A process of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Accepts, names, connects, starts the others.
+    Warden,
+    /// Reads requests.
+    Gate,
+    /// Follows the record.
+    Scribe,
+    /// Reads the policy's file.
+    Loader,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Role; 4] = [Role::Warden, Role::Gate, Role::Scribe, Role::Loader];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Warden => "warden",
+            Role::Gate => "gate",
+            Role::Scribe => "scribe",
+            Role::Loader => "loader",
+        }
+    }
+}
+
+/// Whom a role runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Real, effective and saved.
+    pub uid: u32,
+    /// Likewise.
+    pub gid: u32,
+    /// Supplementary groups. `None`: those that the daemon was started with.
+    pub groups: Option<Vec<u32>>,
+}
+
+/// A capability that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub capability: Capability,
+    /// What for.
+    pub why: &'static str,
+}
+
+/// What a role may still reach by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// What it is called here.
+    pub what: &'static str,
+    /// To do what.
+    pub access: Access,
+    /// What for.
+    pub why: &'static str,
+}
+
+/// To do what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read files and directories; connect to named sockets.
+    Read,
+    /// And make, write, truncate and remove regular files.
+    Write,
+}
+
+/// Landlock in a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Walls {
+    /// None, and why.
+    None(&'static str),
+    /// All that the running kernel knows is forbidden but this.
+    AllBut {
+        /// Files.
+        files: Vec<Reach>,
+        /// Why TCP connections are left, where they are.
+        connects: Option<&'static str>,
+    },
+}
+
+/// A role's plan.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Whose.
+    pub role: Role,
+    /// Whom it runs as; `None`: it keeps what it was started with.
+    pub identity: Option<Identity>,
+    /// What stays in the permitted, effective and bounding set; nothing in the others.
+    pub capabilities: Vec<Kept>,
+    /// Landlock.
+    pub walls: Walls,
+    /// seccomp.
+    pub table: Table,
+    /// RLIMIT_FSIZE; RLIMIT_CORE is 0 for all.
+    pub file_size: Option<u64>,
+}
+
+impl Plan {
+    /// A gate's: nothing at all.
+    #[must_use]
+    pub fn gate(identity: Option<Identity>, terms: &Terms) -> Plan {
+        Plan {
+            role: Role::Gate,
+            identity,
+            capabilities: Vec::new(),
+            walls: Walls::AllBut { files: Vec::new(), connects: None },
+            table: [seccomp::COMMON, seccomp::GATE].concat(),
+            file_size: terms.file_size,
+        }
+    }
+
+    /// The scribe's: its directories.
+    #[must_use]
+    pub fn scribe(identity: Option<Identity>, rolling: bool, terms: &Terms) -> Plan {
+        let mut files = vec![Reach {
+            what: AUDIT,
+            access: Access::Read,
+            why: "which segments there are; all that it writes comes as a descriptor",
+        }];
+        let mut table = [seccomp::COMMON, seccomp::SCRIBE].concat();
+        if rolling {
+            files.push(Reach {
+                what: DIAGNOSTICS,
+                access: Access::Write,
+                why: "the day's file of all roles' diagnostics",
+            });
+            table.extend(seccomp::SCRIBE_ROLLING);
+        }
+        Plan {
+            role: Role::Scribe,
+            identity,
+            capabilities: Vec::new(),
+            walls: Walls::AllBut { files, connects: None },
+            table,
+            // Diagnostics have no bound of ours, and its own segment's the warden sets.
+            file_size: if rolling { None } else { terms.file_size },
+        }
+    }
+
+    /// The loader's: it may read, and ask name services.
+    #[must_use]
+    pub fn loader() -> Plan {
+        Plan {
+            role: Role::Loader,
+            identity: None,
+            capabilities: Vec::new(),
+            walls: Walls::AllBut {
+                files: vec![Reach {
+                    what: EVERYTHING,
+                    access: Access::Read,
+                    why: "the policy's file; what name services read",
+                }],
+                connects: Some("a name service may be another machine's"),
+            },
+            table: seccomp::LOADER.to_vec(),
+            file_size: None,
+        }
+    }
+
+    /// The warden's: what looking at callers, starting roles and this policy need.
+    #[must_use]
+    pub fn warden(capabilities: Vec<Kept>) -> Plan {
+        let all = [
+            seccomp::START,
+            seccomp::COMMON,
+            seccomp::GATE,
+            seccomp::SCRIBE,
+            seccomp::SCRIBE_ROLLING,
+            seccomp::LOADER,
+        ];
+        Plan {
+            role: Role::Warden,
+            identity: None,
+            capabilities,
+            walls: Walls::None(
+                "a process that Landlock holds may not look at others (their /proc/PID/exe and namespaces), and \
+                 looking at callers is the warden's work",
+            ),
+            table: seccomp::and_what_it_starts(seccomp::WARDEN, &all),
+            file_size: None,
+        }
+    }
+
+    /// The mask of the capabilities that are kept.
+    #[must_use]
+    pub fn mask(&self) -> u64 {
+        self.capabilities.iter().fold(0, |mask, kept| mask | kept.capability.bitmask())
+    }
+
+    /// The rows that may be called, and those that answer ENOSYS.
+    #[must_use]
+    pub fn rows(&self) -> (u16, u16) {
+        seccomp::counts(&self.table)
+    }
+
+    /// How many rules of Landlock give something back.
+    #[must_use]
+    pub fn rules(&self) -> u16 {
+        match &self.walls {
+            Walls::None(_) => 0,
+            Walls::AllBut { files, .. } => u16::try_from(files.len()).unwrap_or(u16::MAX),
+        }
+    }
+}
+
+/// The audit directory.
+pub const AUDIT: &str = "the audit directory";
+/// The directory of rolling diagnostics.
+pub const DIAGNOSTICS: &str = "the diagnostics directory";
+/// The root directory.
+pub const EVERYTHING: &str = "/";
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.role.name())?;
+        match &self.identity {
+            None => writeln!(f, "  runs as       whom the daemon was started as")?,
+            Some(Identity { uid, gid, groups }) => {
+                let groups = match groups.as_deref() {
+                    Some([]) => "none".to_owned(),
+                    Some(groups) => groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                    None => "the daemon's".to_owned(),
+                };
+                writeln!(f, "  runs as       uid {uid}, gid {gid}, supplementary groups: {groups}")?;
+            }
+        }
+        if self.capabilities.is_empty() {
+            writeln!(f, "  capabilities  none, in any set")?;
+        }
+        for (place, Kept { capability, why }) in self.capabilities.iter().enumerate() {
+            let label = if place == 0 { "capabilities" } else { "" };
+            writeln!(f, "  {label:<12}  {capability}: {why}")?;
+        }
+        writeln!(
+            f,
+            "  no_new_privs  set; not dumpable; securebits: no rights by being root, no ambient ones"
+        )?;
+        let size = self.file_size.map_or_else(|| "unlimited".to_owned(), |bytes| format!("{bytes} bytes"));
+        writeln!(f, "  limits        core 0, file size {size}")?;
+        match &self.walls {
+            Walls::None(why) => writeln!(f, "  Landlock      none: {why}")?,
+            Walls::AllBut { files, connects } => {
+                writeln!(
+                    f,
+                    "  Landlock      all rights that the kernel knows are gone: files, TCP, abstract sockets, signals"
+                )?;
+                for Reach { what, access, why } in files {
+                    let access = match access {
+                        Access::Read => "to read",
+                        Access::Write => "to write",
+                    };
+                    writeln!(f, "                but {what}, {access}: {why}")?;
+                }
+                if let Some(why) = connects {
+                    writeln!(f, "                but TCP connections: {why}")?;
+                }
+            }
+        }
+        let (allowed, absent) = self.rows();
+        writeln!(f, "  seccomp       {allowed} calls, {absent} that answer ENOSYS; any other kills")?;
+        self.table.iter().try_for_each(|row: &Row| writeln!(f, "                {row}: {}", row.why))
+    }
+}

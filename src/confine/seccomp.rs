@@ -1,0 +1,247 @@
+//! seccomp(2): which calls a role may make, as a table that can be read, printed and tested.
+//!
+//! Two filters. The first answers ENOSYS to what a newer C library may harmlessly try, so that it takes its older
+//! way; the second kills the process at any call that stands in no row. The kernel takes the severest answer, so
+//! the second has to let pass what the first refuses.
+
+mod common;
+mod gate;
+mod loader;
+mod scribe;
+mod warden;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter,
+};
+
+use super::terms::Violation;
+
+pub(super) use common::COMMON;
+pub(super) use gate::GATE;
+pub(super) use loader::LOADER;
+pub(super) use scribe::{SCRIBE, SCRIBE_ROLLING};
+pub(super) use warden::{START, WARDEN};
+
+/// One call that a role may make, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Its name in `syscalls(2)`.
+    pub name: &'static str,
+    number: i64,
+    rule: Rule,
+    /// How often it is needed.
+    pub need: Need,
+    /// Who needs it, for what.
+    pub why: &'static str,
+}
+
+/// With which arguments a call may be made.
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    /// Any.
+    Any,
+    /// Where all tests of one of these hold.
+    Where(&'static [&'static [Test]]),
+    /// It answers ENOSYS.
+    Absent,
+}
+
+/// Whether a test run must have seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Each role of the kind makes it while it does its ordinary work.
+    Work,
+    /// Only in the case that the reason names.
+    Rarely,
+}
+
+/// A test of one argument: `argument & mask == value`.
+#[derive(Debug, Clone, Copy)]
+struct Test {
+    argument: u8,
+    /// All 64 bits count; otherwise the lower half, which is all that the kernel takes of an `int`.
+    wide: bool,
+    mask: u64,
+    value: u64,
+}
+
+/// The argument is this int.
+const fn is(argument: u8, value: i32) -> Test {
+    Test { argument, wide: false, mask: 0xffff_ffff, value: value as u32 as u64 }
+}
+
+/// The argument is this word, a null pointer for one.
+const fn is_word(argument: u8, value: u64) -> Test {
+    Test { argument, wide: true, mask: u64::MAX, value }
+}
+
+/// The int argument has all of these bits.
+const fn has(argument: u8, bits: i32) -> Test {
+    Test { argument, wide: false, mask: bits as u32 as u64, value: bits as u32 as u64 }
+}
+
+/// The int argument has none of these bits.
+const fn lacks(argument: u8, bits: i32) -> Test {
+    Test { argument, wide: false, mask: bits as u32 as u64, value: 0 }
+}
+
+/// `row!(SYS_read, Work, "…")`; with arguments `row!(SYS_fcntl, WHERE [[is(1, F_GETFD)]], Rarely, "…")`; refused
+/// `row!(SYS_clone3, ABSENT, "…")`.
+macro_rules! row {
+    ($number:ident, ABSENT, $why:literal) => {
+        row!(@ $number, $crate::confine::seccomp::Rule::Absent, Rarely, $why)
+    };
+    ($number:ident, WHERE [$([$($test:expr),+]),+], $need:ident, $why:literal) => {
+        row!(@ $number, $crate::confine::seccomp::Rule::Where(&[$(&[$($test),+]),+]), $need, $why)
+    };
+    ($number:ident, $need:ident, $why:literal) => {
+        row!(@ $number, $crate::confine::seccomp::Rule::Any, $need, $why)
+    };
+    (@ $number:ident, $rule:expr, $need:ident, $why:literal) => {
+        $crate::confine::seccomp::Row {
+            // What follows `SYS_` is the call's name.
+            name: stringify!($number).split_at(4).1,
+            number: nix::libc::$number,
+            rule: $rule,
+            need: $crate::confine::seccomp::Need::$need,
+            why: $why,
+        }
+    };
+}
+use row;
+
+/// All rows of a role. A call stands in it once.
+pub type Table = Vec<Row>;
+
+/// How many rows may be called, and how many answer ENOSYS.
+#[must_use]
+pub(super) fn counts(table: &[Row]) -> (u16, u16) {
+    let absent = table.iter().filter(|row| row.is_absent()).count();
+    let count = |rows: usize| u16::try_from(rows).unwrap_or(u16::MAX);
+    (count(table.len() - absent), count(absent))
+}
+
+/// Both filters, made and not yet in force.
+pub(super) struct Filters {
+    refusing: BpfProgram,
+    killing: BpfProgram,
+}
+
+impl Filters {
+    /// Compiles a table for the architecture that this program was built for.
+    ///
+    /// # Errors
+    ///
+    /// The compiler's; a table that it does not take is a mistake in this program.
+    pub(super) fn compile(table: &[Row], violation: Violation) -> Result<Filters, String> {
+        let severest = match violation {
+            Violation::Kills => SeccompAction::KillProcess,
+            Violation::IsLogged => SeccompAction::Log,
+        };
+        let enosys = SeccompAction::Errno(nix::libc::ENOSYS.unsigned_abs());
+        let absent = table.iter().filter(|row| row.is_absent());
+        Ok(Filters {
+            refusing: program(absent, SeccompAction::Allow, enosys)?,
+            killing: program(table.iter(), severest, SeccompAction::Allow)?,
+        })
+    }
+
+    /// Puts both in force for this thread and all that it will start, the killing one last.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: EINVAL without seccomp, EPERM or ENOSYS under a filter that is in force already.
+    pub(super) fn apply(&self) -> Result<(), String> {
+        // `seccomp(2)` itself is no call that a role may make, so nothing comes after the killing one.
+        apply_filter(&self.refusing).map_err(|error| error.to_string())?;
+        apply_filter(&self.killing).map_err(|error| error.to_string())
+    }
+}
+
+fn program<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    mismatch: SeccompAction,
+    matched: SeccompAction,
+) -> Result<BpfProgram, String> {
+    let mut rules = BTreeMap::new();
+    for row in rows {
+        if rules.insert(row.number, row.rules()?).is_some() {
+            return Err(format!("{} stands twice in the table", row.name));
+        }
+    }
+    let arch = std::env::consts::ARCH.try_into().map_err(|error| format!("{error}"))?;
+    let filter = SeccompFilter::new(rules, mismatch, matched, arch).map_err(|error| error.to_string())?;
+    filter.try_into().map_err(|error| format!("{error}"))
+}
+
+impl Row {
+    /// Whether it answers ENOSYS.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self.rule, Rule::Absent)
+    }
+
+    /// What the compiler wants to know; no rule at all means any arguments.
+    fn rules(&self) -> Result<Vec<SeccompRule>, String> {
+        let Rule::Where(alternatives) = self.rule else { return Ok(Vec::new()) };
+        let rule = |tests: &&[Test]| {
+            let conditions = tests.iter().map(Test::condition).collect::<Result<_, _>>()?;
+            SeccompRule::new(conditions)
+        };
+        let rules: Result<Vec<_>, _> = alternatives.iter().map(rule).collect();
+        rules.map_err(|error| format!("{}: {error}", self.name))
+    }
+}
+
+impl Test {
+    fn condition(&self) -> Result<SeccompCondition, seccompiler::BackendError> {
+        let length = if self.wide { SeccompCmpArgLen::Qword } else { SeccompCmpArgLen::Dword };
+        SeccompCondition::new(self.argument, length, SeccompCmpOp::MaskedEq(self.mask), self.value)
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name;
+        match self.rule {
+            Rule::Any => f.write_str(name),
+            Rule::Absent => write!(f, "{name} → ENOSYS"),
+            Rule::Where(alternatives) => {
+                let tests =
+                    |tests: &&[Test]| tests.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+                let all: Vec<String> = alternatives.iter().map(tests).collect();
+                write!(f, "{name} where {}", all.join(", or "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Test { argument, wide, mask, value } = *self;
+        let whole = if wide { u64::MAX } else { 0xffff_ffff };
+        match (mask, value) {
+            (mask, value) if mask == whole => write!(f, "argument {argument} is {value:#x}"),
+            (mask, 0) => write!(f, "argument {argument} lacks {mask:#x}"),
+            (mask, value) if mask == value => write!(f, "argument {argument} has {mask:#x}"),
+            (mask, value) => write!(f, "argument {argument} & {mask:#x} is {value:#x}"),
+        }
+    }
+}
+
+/// A role's own rows with those of the roles that it starts: what it starts inherits its filters, so they have to
+/// let pass all that those need. Which arguments are good is theirs to say.
+pub(super) fn and_what_it_starts(own: &[Row], started: &[&[Row]]) -> Table {
+    let mut rows: BTreeMap<i64, Row> = own.iter().map(|row| (row.number, *row)).collect();
+    for row in started.iter().copied().flatten() {
+        let mine = rows.entry(row.number).or_insert(Row { need: Need::Rarely, ..*row });
+        if !row.is_absent() {
+            mine.rule = Rule::Any;
+        }
+    }
+    rows.into_values().collect()
+}

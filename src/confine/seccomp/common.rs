@@ -1,0 +1,54 @@
+//! What every role does that reads what it can't trust: memory, threads, clocks, its end.
+
+use nix::libc;
+
+use super::{Row, has, is, lacks, row};
+
+/// A thread of this process, and no process.
+const A_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+/// Signals that the C library keeps for itself: 32 cancels a thread, 33 has all threads change their ids.
+const OF_THE_LIBRARY: [i32; 2] = [32, 33];
+
+/// Rows of gate and scribe alike.
+pub(in crate::confine) const COMMON: &[Row] = &[
+    row!(SYS_read, Work, "what an open descriptor holds"),
+    row!(SYS_write, Work, "records to the end of a segment; diagnostics"),
+    row!(SYS_pread64, Work, "the policy's memory, segments, its own /proc/self/status"),
+    row!(SYS_close, Work, "descriptors"),
+    row!(SYS_brk, Work, "memory"),
+    row!(SYS_mmap, WHERE[[lacks(2, libc::PROT_EXEC)]], Rarely, "memory that no code is run from"),
+    row!(SYS_mprotect, WHERE[[lacks(2, libc::PROT_EXEC)]], Rarely, "a thread's stack and its guard"),
+    row!(SYS_munmap, Rarely, "gives memory back"),
+    row!(SYS_mremap, Rarely, "a large buffer grows"),
+    row!(SYS_madvise, Rarely, "gives a thread's stack back"),
+    row!(SYS_futex, Work, "threads wait for each other"),
+    row!(
+        SYS_clone,
+        WHERE[[has(0, A_THREAD)]],
+        Rarely,
+        "a further lane, or the collector of diagnostics; never a process"
+    ),
+    row!(
+        SYS_clone3,
+        ABSENT,
+        "its flags lie in memory that a filter can't read; the C library takes `clone` instead"
+    ),
+    row!(SYS_set_robust_list, Rarely, "a thread begins"),
+    row!(SYS_rseq, Rarely, "a thread begins"),
+    row!(SYS_sigaltstack, Work, "a thread's guard against overflow of its stack begins and ends"),
+    row!(SYS_rt_sigprocmask, Rarely, "a thread begins"),
+    row!(SYS_rt_sigaction, WHERE [[is(0, OF_THE_LIBRARY[0])], [is(0, OF_THE_LIBRARY[1])]], Rarely, "the C library readies itself for threads"),
+    row!(SYS_rt_sigreturn, Rarely, "the C library's own signals end"),
+    row!(SYS_restart_syscall, Rarely, "the kernel goes on with a wait after a stop"),
+    row!(SYS_prctl, WHERE[[is(0, libc::PR_SET_NAME)]], Rarely, "a thread's name"),
+    row!(SYS_sched_getaffinity, Rarely, "how many cores there are"),
+    row!(SYS_sched_yield, Rarely, "a lock is contended"),
+    row!(SYS_getpid, Work, "the `open` record"),
+    row!(SYS_gettid, Rarely, "a thread begins"),
+    row!(SYS_getrandom, Rarely, "seeds of hash tables"),
+    row!(SYS_clock_gettime, Rarely, "the time, where the vDSO can't tell it"),
+    row!(SYS_clock_nanosleep, Rarely, "a pause"),
+    row!(SYS_exit, Rarely, "a thread ends"),
+    row!(SYS_exit_group, Work, "the role ends"),
+    row!(SYS_membarrier, ABSENT, "a library asks whether it is there"),
+];
