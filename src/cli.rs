@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod control;
+pub mod doctor;
 pub mod policy;
 pub mod term;
 
@@ -38,9 +39,14 @@ enum Command {
     /// Checks policies
     #[command(subcommand, after_help = EXIT_CODES)]
     Policy(policy::Command),
-    /// Prints what a running daemon does; exit code 1 while it can't record, and so refuses every request
+    /// Prints what a running daemon does; exit code 1 while it can't record, and so refuses every request, or while
+    /// its processes die again and again
     #[command(after_help = EXIT_CODES)]
     Status(control::Arguments),
+    /// Prints how each process of a running daemon is confined, as the kernel says it now; exit code 1 where
+    /// something that is promised is not there
+    #[command(after_help = EXIT_CODES)]
+    Doctor(control::Arguments),
     /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
     Reload(control::Arguments),
@@ -98,6 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Audit(command) => audit::run(command, &mut term),
         Command::Policy(command) => policy::run(command, &mut term),
         Command::Status(arguments) => control::status(&arguments, &mut term),
+        Command::Doctor(arguments) => doctor::run(&arguments, &mut term),
         Command::Reload(arguments) => control::reload(&arguments, &mut term),
     };
     match answer.and_then(|answer| term.flush().map(|()| answer)) {

@@ -23,13 +23,12 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 
-use crate::model::posture::{Confinement, Layer};
+use crate::model::posture::{Confinement, Finding, Grade, Layer};
 use landlock::Opened;
 use readback::Mirror;
 
-pub use judge::{Finding, Grade};
 pub use plan::{AUDIT, Access, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, Walls};
-pub use seccomp::{Need, Row, Table};
+pub use seccomp::{Need, Row, Table, name_of};
 pub use terms::{Terms, Violation};
 
 /// A role could not be confined.

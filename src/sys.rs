@@ -9,6 +9,7 @@
 //! | [`receive`] | a read that carries its sender and can't install a descriptor |
 //! | [`datagram`] | one datagram with the descriptors beside it, between our own roles |
 //! | [`process`] | a role started through a descriptor of the executable |
+//! | [`append_only`] | a file that only grows |
 //! | [`memfd`] | sealed memory that another role can trust not to change |
 //! | [`limits`] | the process's own: descriptors, random bytes, umask |
 //!
@@ -16,6 +17,7 @@
 
 #![allow(unsafe_code, reason = "this is the one place that talks to the kernel where nix has no safe words")]
 
+pub mod append_only;
 pub mod datagram;
 pub mod limits;
 pub mod listen;

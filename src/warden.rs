@@ -14,7 +14,8 @@
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
-//! | [`supervise`] | the scribe |
+//! | [`supervise`], [`violation`] | the scribe; what roles died of |
+//! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
@@ -23,6 +24,7 @@ mod connect;
 mod connections;
 mod control;
 pub mod demo;
+mod doctor;
 mod drain;
 mod force;
 mod gates;
@@ -44,6 +46,7 @@ mod signals;
 mod space;
 mod start;
 mod supervise;
+mod violation;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -69,6 +72,7 @@ use segments::Segments;
 use shed::Callers;
 use signals::Signals;
 use supervise::Scribe;
+use violation::Deaths;
 
 pub use options::{Environment, Options};
 pub use posture::plans;
@@ -96,6 +100,8 @@ enum Due {
     ConnectAgain(u32),
     /// A backend had its time to answer.
     ConnectLimit(u32),
+    /// The kernel's log may say by now what a role died of.
+    Violations,
     /// Whether the scribe still gives signs of life.
     ScribeWatch,
     /// The scribe may start again.
@@ -140,6 +146,7 @@ pub(crate) struct Warden {
     segments: Segments,
     record: Record,
     scribe: Scribe,
+    deaths: Deaths,
     control: Control,
     reload: Reload,
     phase: Phase,
@@ -216,6 +223,7 @@ impl Warden {
             Due::GateStop(gate) => self.kill_gate(gate),
             Due::ConnectAgain(connect) => self.connect_again(connect),
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
+            Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
             Due::ScribeStart => self.start_scribe_again(),
             Due::PushScribe => self.push_scribe(),

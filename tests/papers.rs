@@ -72,6 +72,8 @@ fn readme_commands_exist() {
             }
             ["peergated", ref rest @ ..] => (help(env!("CARGO_BIN_EXE_peergated"), &[]), rest.to_vec()),
             #[cfg(feature = "cli")]
+            ["peergate", verb] => (help(env!("CARGO_BIN_EXE_peergate"), &[verb]), Vec::new()),
+            #[cfg(feature = "cli")]
             ["peergate", group, verb, ref rest @ ..] => {
                 (help(env!("CARGO_BIN_EXE_peergate"), &[group, verb]), rest.to_vec())
             }

@@ -24,7 +24,7 @@ struct Podman {
     _service: Running,
     reader: Person,
     stranger: Person,
-    home: tempfile::TempDir,
+    home: daemon::Place,
 }
 
 fn podman(place: &Path) -> Command {

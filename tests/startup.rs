@@ -18,9 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use support::client;
-use support::daemon::{self, Daemon, Refused, write_policy};
+use support::daemon::{self, Daemon, Place, Refused, write_policy};
 use support::people::person;
-use tempfile::TempDir;
 
 const POLICY: &str = include_str!("policies/up.toml");
 
@@ -29,7 +28,7 @@ fn mode(path: &Path, mode: u32) {
 }
 
 /// Starts on this file and expects a refusal whose text names every word.
-fn refused(place: TempDir, file: &Path, words: &[&str]) -> Refused {
+fn refused(place: Place, file: &Path, words: &[&str]) -> Refused {
     let Err(refused) = Daemon::spawn(place, file, |_| {}) else { panic!("it started, for all of {words:?}") };
     assert!(
         refused.status.code().is_some_and(|code| code != 0),
@@ -44,7 +43,7 @@ fn refused(place: TempDir, file: &Path, words: &[&str]) -> Refused {
 }
 
 /// A place with a good policy in it, for a test to spoil.
-fn place_and_policy() -> (TempDir, PathBuf) {
+fn place_and_policy() -> (Place, PathBuf) {
     let place = daemon::place();
     let file = write_policy(place.path(), POLICY);
     (place, file)
@@ -309,7 +308,7 @@ fn children_end_with_a_killed_warden() {
 }
 
 /// Starts the daemon with this descriptor handed over as a service manager does.
-fn activated(place: TempDir, file: &Path, socket: impl Into<OwnedFd>) -> Result<Daemon, Refused> {
+fn activated(place: Place, file: &Path, socket: impl Into<OwnedFd>) -> Result<Daemon, Refused> {
     let socket = Stdio::from(socket.into());
     Daemon::spawn(place, file, |command| {
         // LISTEN_PID has to be the daemon's own, so the shell becomes the daemon.
@@ -322,7 +321,7 @@ fn activated(place: TempDir, file: &Path, socket: impl Into<OwnedFd>) -> Result<
     })
 }
 
-fn run_directory(place: &TempDir) -> PathBuf {
+fn run_directory(place: &Place) -> PathBuf {
     let run = place.path().join("run");
     fs::create_dir(&run).unwrap();
     mode(&run, 0o711);
@@ -346,7 +345,7 @@ fn activation_with_the_right_socket_serves_on_it() {
 #[test]
 fn activation_with_a_wrong_socket_is_refused() {
     need_root!();
-    let fails = |place: TempDir, file: PathBuf, socket: OwnedFd, what: &str| {
+    let fails = |place: Place, file: PathBuf, socket: OwnedFd, what: &str| {
         let Err(refused) = activated(place, &file, socket).map(|_| ()) else {
             panic!("it started on {what}")
         };

@@ -169,6 +169,10 @@ fn write_gate(event: &GateEvent<'_>, mut to: Object<'_>) {
             to.signed("signal", signal.into());
         }
         Life::Panicked => to.word("event", "panicked"),
+        Life::Violated => {
+            to.word("event", "violated");
+            to.maybe_text("syscall", event.syscall, NAME);
+        }
     }
     to.integers("live", event.live.iter().copied(), LIVE);
     to.end();

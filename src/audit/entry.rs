@@ -171,6 +171,8 @@ pub struct GateEvent<'a> {
     pub event: Life,
     /// Uids of the callers that were connected to it.
     pub live: &'a [u32],
+    /// The system call that it died of, as the kernel's log names it; with [`Life::Violated`] alone.
+    pub syscall: Option<&'a str>,
 }
 
 /// What happened to a role process.
@@ -186,6 +188,8 @@ pub enum Life {
     Killed(i32),
     /// A panic in it ended one connection.
     Panicked,
+    /// It was ended for a system call that its table does not have; follows its [`Life::Killed`].
+    Violated,
 }
 
 /// `policy`: which one is in force.

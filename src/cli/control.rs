@@ -26,11 +26,11 @@ pub struct Arguments {
     control: Option<PathBuf>,
     /// For people, or for programs
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 impl Arguments {
-    fn socket(&self) -> PathBuf {
+    pub(super) fn socket(&self) -> PathBuf {
         let uid = nix::unistd::geteuid();
         let home =
             if uid.is_root() { "/run".to_owned() } else { Environment::read().runtime_home(uid.as_raw()) };
@@ -38,7 +38,8 @@ impl Arguments {
     }
 }
 
-/// Prints what is running. No: it runs, but can't record, so that every request is refused.
+/// Prints what is running. No: it runs, but can't record, so that every request is refused, or its roles die again
+/// and again.
 ///
 /// # Errors
 ///
@@ -52,7 +53,7 @@ pub fn status(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
         Format::Text => show(&status, term)?,
         Format::Json => term.line(json(&status))?,
     }
-    Ok(if status.recordable { Answer::Yes } else { Answer::No })
+    Ok(if status.recordable && !status.failing { Answer::Yes } else { Answer::No })
 }
 
 /// Has the policy loaded again, and waits for how it ends. No: the old one stays in force.
@@ -83,11 +84,11 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
             term.complain(why);
             Ok(Answer::No)
         }
-        ControlReply::Status(_) => Err(strange()),
+        ControlReply::Status(_) | ControlReply::Doctor(_) => Err(strange()),
     }
 }
 
-fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure> {
+pub(super) fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure> {
     let what = || format!("can't ask the daemon at {}", socket.display());
     let channel = Channel::connect(socket).map_err(Failure::at(what()))?;
     channel.send(request, &[]).map_err(Failure::at(what()))?;
@@ -102,7 +103,7 @@ fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure>
     }
 }
 
-fn strange() -> Failure {
+pub(super) fn strange() -> Failure {
     Failure::Because("the daemon answers something else than was asked".to_owned())
 }
 
@@ -117,6 +118,9 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
     term.line(format!("missing   {missing}"))?;
     let record = if status.recordable { "written" } else { "NOT written: every request is refused" };
     term.line(format!("record    {record}"))?;
+    if status.failing {
+        term.line(format!("roles     {} died within a minute: see `peergate doctor`", status.deaths_lately))?;
+    }
     for listener in &status.listeners {
         let (open, accepted, shed) = (listener.open, listener.accepted, listener.shed);
         term.line(format!(
@@ -155,6 +159,8 @@ fn json(status: &Status) -> serde_json::Value {
         },
         "missing": status.missing,
         "recordable": status.recordable,
+        "deaths_lately": status.deaths_lately,
+        "failing": status.failing,
         "listeners": status.listeners,
         "gates": status.gates,
         "scribe": status.scribe,

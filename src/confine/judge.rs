@@ -1,33 +1,8 @@
 //! A plan held against what the kernel says: layer by layer, good, weaker than it could be, or broken.
 
-use serde::Serialize;
-
-use super::plan::{Plan, Role, Walls};
-use crate::model::posture::{Confinement, Layer, ProcStatus};
+use super::plan::{Plan, Walls};
+use crate::model::posture::{Confinement, Finding, Grade, Layer, ProcStatus};
 use crate::sys::process::securebits;
-
-/// How a layer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Grade {
-    /// As planned.
-    Green,
-    /// Less than this machine could give, by the operator's word or for want of rights.
-    Amber,
-    /// What is promised is not there.
-    Red,
-}
-
-/// One layer's verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Which.
-    pub layer: Layer,
-    /// How it stands.
-    pub grade: Grade,
-    /// What was found, and where it is not green, why that matters.
-    pub what: String,
-}
 
 /// The lowest ABI that stops TCP and the one that has scopes (`landlock(7)`).
 const TCP: u32 = 4;
@@ -147,12 +122,6 @@ impl Plan {
                 }
             }
         })
-    }
-
-    /// Whether this role is held at all; the warden's absence of walls is planned.
-    #[must_use]
-    pub fn is_of(&self, role: Role) -> bool {
-        self.role == role
     }
 }
 

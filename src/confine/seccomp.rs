@@ -13,6 +13,7 @@ mod warden;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     apply_filter,
@@ -142,7 +143,7 @@ impl Filters {
             Violation::Kills => SeccompAction::KillProcess,
             Violation::IsLogged => SeccompAction::Log,
         };
-        let enosys = SeccompAction::Errno(nix::libc::ENOSYS.unsigned_abs());
+        let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         let absent = table.iter().filter(|row| row.is_absent());
         Ok(Filters {
             refusing: program(absent, SeccompAction::Allow, enosys)?,
@@ -231,6 +232,50 @@ impl fmt::Display for Test {
             (mask, value) => write!(f, "argument {argument} & {mask:#x} is {value:#x}"),
         }
     }
+}
+
+/// What the daemon calls nowhere, and what somebody who took a role over would try first: so that the record of a
+/// violation says a name.
+const GONE: &[(i64, &str)] = &[
+    (libc::SYS_socket, "socket"),
+    (libc::SYS_connect, "connect"),
+    (libc::SYS_sendmsg, "sendmsg"),
+    (libc::SYS_openat, "openat"),
+    (libc::SYS_execve, "execve"),
+    (libc::SYS_kill, "kill"),
+    (libc::SYS_tgkill, "tgkill"),
+    (libc::SYS_ptrace, "ptrace"),
+    (libc::SYS_mount, "mount"),
+    (libc::SYS_unshare, "unshare"),
+    (libc::SYS_setns, "setns"),
+    (libc::SYS_bpf, "bpf"),
+    (libc::SYS_perf_event_open, "perf_event_open"),
+    (libc::SYS_keyctl, "keyctl"),
+    (libc::SYS_add_key, "add_key"),
+    (libc::SYS_io_uring_setup, "io_uring_setup"),
+    (libc::SYS_io_setup, "io_setup"),
+    (libc::SYS_io_submit, "io_submit"),
+    (libc::SYS_userfaultfd, "userfaultfd"),
+    (libc::SYS_process_vm_readv, "process_vm_readv"),
+    (libc::SYS_process_vm_writev, "process_vm_writev"),
+    (libc::SYS_pwrite64, "pwrite64"),
+    (libc::SYS_pwritev2, "pwritev2"),
+    (libc::SYS_personality, "personality"),
+    (libc::SYS_setuid, "setuid"),
+    (libc::SYS_init_module, "init_module"),
+    (libc::SYS_finit_module, "finit_module"),
+    (libc::SYS_kexec_load, "kexec_load"),
+    (libc::SYS_reboot, "reboot"),
+    (libc::SYS_memfd_create, "memfd_create"),
+];
+
+/// A call's name, where it is one that a table or [`GONE`] has; else its number.
+#[must_use]
+pub fn name_of(number: i64) -> String {
+    let tables = [COMMON, GATE, SCRIBE, SCRIBE_ROLLING, LOADER, WARDEN, START];
+    let row = tables.into_iter().flatten().find(|row| row.number == number).map(|row| row.name);
+    let gone = || GONE.iter().find(|(gone, _)| *gone == number).map(|(_, name)| *name);
+    row.or_else(gone).map_or_else(|| number.to_string(), str::to_owned)
 }
 
 /// A role's own rows with those of the roles that it starts: what it starts inherits its filters, so they have to

@@ -187,6 +187,29 @@ pub struct LandlockHeld {
     pub rules: u16,
 }
 
+/// How a layer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// As planned.
+    Green,
+    /// Less than this machine could give, by the operator's word or for want of rights.
+    Amber,
+    /// What is promised is not there.
+    Red,
+}
+
+/// One layer's verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which.
+    pub layer: Layer,
+    /// How it stands.
+    pub grade: Grade,
+    /// What was found, and where it is not green, why that matters.
+    pub what: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

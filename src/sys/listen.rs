@@ -184,6 +184,15 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Whether a name of this state is this socket's. Of one that the service manager handed over nothing is
+    /// known but that it was right when it was adopted.
+    #[must_use]
+    pub fn is_named_by(&self, found: &FileStat) -> bool {
+        self.name
+            .as_ref()
+            .is_none_or(|name| (name.bound.st_dev, name.bound.st_ino) == (found.st_dev, found.st_ino))
+    }
+
     /// Takes the next connection: non-blocking, close-on-exec.
     ///
     /// # Errors

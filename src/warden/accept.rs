@@ -49,6 +49,11 @@ impl Entrance {
     pub(super) fn new(name: String, path: String, listener: Listener) -> Entrance {
         Entrance { name, path, accepted: 0, shed: 0, listener }
     }
+
+    /// Its socket.
+    pub(super) fn listener(&self) -> &Listener {
+        &self.listener
+    }
 }
 
 impl Door {

@@ -29,6 +29,11 @@ impl Control {
         Control { listener, clients: BTreeMap::new(), made: 0 }
     }
 
+    /// Its socket.
+    pub(super) fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
     /// Lets clients connect.
     ///
     /// # Errors
@@ -83,6 +88,10 @@ impl Warden {
                 let status = ControlReply::Status(Box::new(self.status()));
                 self.reply_control(number, &status);
             }
+            Ok(Some(ControlRequest::Doctor)) => {
+                let report = ControlReply::Doctor(Box::new(self.report()));
+                self.reply_control(number, &report);
+            }
             Ok(Some(ControlRequest::Reload)) => self.reload(Some(number)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(None) | Err(_) => {
@@ -120,6 +129,8 @@ impl Warden {
             policy_since: (self.force.generation, self.force.since.micros()),
             missing: self.missing.clone(),
             recordable: self.scribe.is_alive() && self.record.is_whole(),
+            deaths_lately: u32::try_from(self.deaths.lately(Instant::now())).unwrap_or(u32::MAX),
+            failing: self.deaths.are_many(Instant::now()),
             listeners: listeners.collect(),
             gates: self.gates_status(),
             scribe: self.scribe.status(),

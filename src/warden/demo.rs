@@ -20,6 +20,7 @@ use super::signals::Signals;
 use crate::audit::plain::Readable;
 use crate::audit::reader::Reader;
 use crate::policy::Policy;
+use crate::sys::append_only;
 use crate::sys::process::{self, Child, Spawn};
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ControlRequest, Status};
@@ -76,6 +77,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // Where the daemon could not end well, segments are still append-only.
+        for file in fs::read_dir(self.directory.join("audit")).into_iter().flatten().flatten() {
+            if let Ok(file) = fs::File::open(file.path()) {
+                append_only::set(file.as_fd(), false).ok();
+            }
+        }
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             tracing::warn!(%error, directory = ?self.directory, "the demo's directory stays");
         }
@@ -201,6 +208,7 @@ fn meaning(word: &str) -> Option<&'static str> {
         "no-root" => "all roles run as you; callers of other users have an unknown namespace",
         "bare-ids" => "there are no users peergate-gate and peergate-scribe; two free ids serve",
         "own-gates" => "one gate serves all callers",
+        "append-only" => "segments can't be marked append-only; who becomes root can change them",
         "reservation" => "the file system can't reserve space for the log",
         "peer-pidfd" => "Linux 6.5 is needed to hold on to a caller's process",
         "landlock-tcp" => "Linux 6.7 is needed to forbid TCP by Landlock",

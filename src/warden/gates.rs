@@ -292,7 +292,11 @@ impl Warden {
         let mut live: Vec<u32> = connections.iter().filter_map(uid).collect();
         live.sort_unstable();
         live.dedup();
-        self.note_gate(gate.whose, gate.child.pid(), life(exit, gate.leaving), &live);
+        let (pid, end) = (gate.child.pid(), life(exit, gate.leaving));
+        self.note_gate(gate.whose, pid, end, &live);
+        if !gate.leaving {
+            self.note_death("gate", gate.whose, pid, end);
+        }
         connections.into_iter().for_each(|number| self.cut(number));
         self.drop_connects_of(number);
         self.gate_adopts_no_more(number);
@@ -359,7 +363,7 @@ impl Warden {
     }
 
     fn note_gate(&mut self, uid: Whose, pid: u32, event: Life, live: &[u32]) {
-        self.record.note(&Entry::Gate(GateEvent { role: "gate", uid, pid, event, live }));
+        self.record.note(&Entry::Gate(GateEvent { role: "gate", uid, pid, event, live, syscall: None }));
     }
 }
 

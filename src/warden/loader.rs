@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,7 +17,7 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
 use super::Warden;
 use super::options::{Environment, Options};
-use crate::confine::{self, Plan, Terms};
+use crate::confine::{self, Plan, Terms, Unconfined};
 use crate::model::caller;
 use crate::model::posture::Confinement;
 use crate::policy::{self, Own, Policy, SystemNames};
@@ -43,10 +44,11 @@ pub fn run(
     channel: OwnedFd,
 ) -> ExitCode {
     let channel = Channel::from(channel);
-    let sealed = confined(terms).and_then(|_confined| seal(file, runtime, environment));
+    let sealed = confined(terms).map(|_confined| seal(file, runtime, environment));
     let (answer, memory) = match sealed {
-        Ok((free_ids, memory)) => (FromLoader::Loaded { free_ids }, Some(memory)),
-        Err(mut why) => {
+        Err(missing) => (FromLoader::Unconfined { why: missing.to_string() }, None),
+        Ok(Ok((free_ids, memory))) => (FromLoader::Loaded { free_ids }, Some(memory)),
+        Ok(Err(mut why)) => {
             why.truncate(
                 (0..=WHY_MAX.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0),
             );
@@ -62,9 +64,9 @@ pub fn run(
 }
 
 /// Before the first byte of the file is read.
-fn confined(terms: &Terms) -> Result<Confinement, String> {
-    let root = confine::directory(confine::EVERYTHING).map_err(|why| why.to_string())?;
-    confine::enter(&Plan::loader(), terms, &[root.as_fd()]).map_err(|why| why.to_string())
+fn confined(terms: &Terms) -> Result<Confinement, Unconfined> {
+    let root = confine::directory(confine::EVERYTHING)?;
+    confine::enter(&Plan::loader(), terms, &[root.as_fd()])
 }
 
 fn seal(
@@ -168,19 +170,40 @@ pub(super) fn begin(executable: &OwnedFd, options: &Options) -> io::Result<Loadi
     Ok(Loading { child: spawn.start()?, channel: ours })
 }
 
-/// Takes a loader's answer, in lines for people where it is no policy.
-pub(super) fn answer(received: io::Result<Option<(FromLoader, Vec<OwnedFd>)>>) -> Result<Loaded, String> {
+/// Why there is no policy.
+#[derive(Debug)]
+pub(super) enum NotLoaded {
+    /// The file is not usable: lines for people.
+    Policy(String),
+    /// The loader itself failed.
+    Loader(String),
+}
+
+impl fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotLoaded::Policy(why) => f.write_str(why),
+            NotLoaded::Loader(why) => write!(f, "the loader failed: {why}"),
+        }
+    }
+}
+
+/// Takes a loader's answer.
+pub(super) fn answer(received: io::Result<Option<(FromLoader, Vec<OwnedFd>)>>) -> Result<Loaded, NotLoaded> {
+    fn failed(why: impl fmt::Display) -> NotLoaded {
+        NotLoaded::Loader(why.to_string())
+    }
     let (answer, descriptors) = received
-        .map_err(|error| format!("the loader's answer can't be read: {error}"))?
-        .ok_or("the loader ended without an answer")?;
+        .map_err(failed)?
+        .ok_or_else(|| failed("it ended without an answer; the kernel's log may say why"))?;
     let free_ids = match answer {
-        FromLoader::Refused { why } => return Err(why),
+        FromLoader::Refused { why } => return Err(NotLoaded::Policy(why)),
+        FromLoader::Unconfined { why } => return Err(NotLoaded::Loader(why)),
         FromLoader::Loaded { free_ids } => free_ids,
     };
-    let [memory] = channel::exactly::<1>(descriptors).map_err(|error| error.to_string())?;
-    let bytes = memfd::read_sealed(memory.as_fd(), POLICY_MAX)
-        .map_err(|error| format!("the loader's policy can't be read: {error}"))?;
-    let policy = Policy::from_bytes(&bytes).map_err(|error| error.to_string())?;
+    let [memory] = channel::exactly::<1>(descriptors).map_err(failed)?;
+    let bytes = memfd::read_sealed(memory.as_fd(), POLICY_MAX).map_err(failed)?;
+    let policy = Policy::from_bytes(&bytes).map_err(failed)?;
     Ok(Loaded { policy, memory, free_ids })
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::drain::Phase;
 use super::loader::{self, Loaded, Loading};
 use super::poll::{Interest, LaneId, Source};
-use super::{Due, RETRY, Warden};
+use super::{Due, RETRY, Warden, rights};
 use crate::audit::entry::{Entry, PolicyEvent};
+use crate::confine::Kept;
 use crate::model::ids::Generation;
 use crate::policy::Policy;
 use crate::sys::process::Child;
@@ -84,7 +85,8 @@ impl Warden {
         }
         self.poll.forget(&loading.channel);
         self.put_down(loading.child);
-        match loader::answer(received).and_then(|loaded| self.check_unchanged(loaded)) {
+        let loaded = loader::answer(received).map_err(|why| why.to_string());
+        match loaded.and_then(|loaded| self.check_unchanged(loaded)) {
             Ok(loaded) => self.put_in_force(loaded),
             Err(why) => self.keep_old(&why),
         }
@@ -120,6 +122,14 @@ impl Warden {
     }
 
     fn check_unchanged(&self, loaded: Loaded) -> Result<Loaded, String> {
+        let held = self.confined.status.capabilities.permitted;
+        let mut needed = rights::needed(&loaded.policy, self.options.terms.root).into_iter();
+        if let Some(Kept { capability, why }) = needed.find(|kept| held & kept.capability.bitmask() == 0) {
+            return Err(format!(
+                "it needs {capability} ({why}), which the daemon gave up when it started; only a restart brings it \
+                 back; the old policy stays in force"
+            ));
+        }
         match only_a_restart(&self.force.policy, &loaded.policy) {
             None => Ok(loaded),
             Some(what) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 use crate::audit::segment;
 use crate::model::ids::BootId;
 use crate::model::time::Timestamp;
+use crate::sys::append_only;
 use crate::sys::trusted::{Directory, Judged};
 
 /// A fresh segment has this much reserved.
@@ -74,12 +75,23 @@ pub(super) struct Segments {
     live: BTreeMap<String, Segment>,
     /// The file system can't reserve; an accepted record may then meet a full disk, and is refused there.
     unreserved: bool,
+    /// The file system has no append-only flag, or it is not ours to set.
+    unmarked: bool,
 }
 
 impl Segments {
     /// Segments in `directory`, readable by the group `readers`, of about `size` bytes each.
     pub(super) fn new(directory: Directory, boot: BootId, readers: Option<u32>, size: u64) -> Segments {
-        Segments { directory, boot, readers, size, made: 0, live: BTreeMap::new(), unreserved: false }
+        Segments {
+            directory,
+            boot,
+            readers,
+            size,
+            made: 0,
+            live: BTreeMap::new(),
+            unreserved: false,
+            unmarked: false,
+        }
     }
 
     /// The audit directory, to be listed.
@@ -90,6 +102,11 @@ impl Segments {
     /// Whether the file system refuses to reserve space.
     pub(super) fn unreserved(&self) -> bool {
         self.unreserved
+    }
+
+    /// Whether segments could not be made append-only.
+    pub(super) fn unmarked(&self) -> bool {
+        self.unmarked
     }
 
     /// Whether one is as large as it may grow, or is not there.
@@ -126,7 +143,14 @@ impl Segments {
         };
         self.live.insert(name.clone(), segment);
         match self.reserve(&name, 0) {
-            Ok(reserved) => Ok(Created { name, file, reserved }),
+            Ok(reserved) => {
+                // Last, since nothing but its length can be changed from here on.
+                if let Err(error) = append_only::set(file.as_fd(), true) {
+                    tracing::debug!(%error, segment = name, "not append-only");
+                    self.unmarked = true;
+                }
+                Ok(Created { name, file, reserved })
+            }
             Err(error) => {
                 // A full disk must not fill with empty files too.
                 self.discard(&name);
@@ -137,7 +161,9 @@ impl Segments {
 
     /// Removes one that nobody has written to.
     pub(super) fn discard(&mut self, name: &str) {
-        self.live.remove(name);
+        if let Some(segment) = self.live.remove(name) {
+            self.unmark(name, &segment);
+        }
         if let Err(error) = unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
             tracing::warn!(%error, segment = name, "an unused segment stays");
         }
@@ -207,7 +233,24 @@ impl Segments {
             return Err(io::Error::other(format!("it is {length} bytes long, not {bytes}")));
         }
         let segment = self.live.remove(name).ok_or(Errno::ENOENT)?;
+        self.unmark(name, &segment);
         Ok(ftruncate(&segment.file, length)?)
+    }
+
+    /// The scribe's own segment, once it has said its last word: there is no other scribe to close it.
+    pub(super) fn release_last(&mut self, name: &str) -> io::Result<()> {
+        self.finish(name);
+        let segment = self.live.get(name).ok_or(Errno::ENOENT)?;
+        let length = u64::try_from(fstat(&segment.file)?.st_size).map_err(|_| Errno::EOVERFLOW)?;
+        self.release(name, length)
+    }
+
+    fn unmark(&self, name: &str, segment: &Segment) {
+        if let Err(error) = append_only::set(segment.file.as_fd(), false)
+            && !self.unmarked
+        {
+            tracing::warn!(%error, segment = name, "it stays append-only");
+        }
     }
 }
 
@@ -266,8 +309,30 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    fn segments(dir: &tempfile::TempDir, size: u64) -> Segments {
-        Segments::new(Directory::open(dir.path()).unwrap(), BootId::from_random(1), None, size)
+    /// A directory that can be removed with the segments that are in it.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn make() -> Place {
+            Place(tempfile::tempdir().unwrap())
+        }
+
+        fn unmark(&self) {
+            for entry in std::fs::read_dir(self.0.path()).unwrap() {
+                let file = File::open(entry.unwrap().path()).unwrap();
+                append_only::set(file.as_fd(), false).ok();
+            }
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            self.unmark();
+        }
+    }
+
+    fn segments(dir: &Place, size: u64) -> Segments {
+        Segments::new(Directory::open(dir.0.path()).unwrap(), BootId::from_random(1), None, size)
     }
 
     #[test]
@@ -286,10 +351,10 @@ mod tests {
 
     #[test]
     fn segment_is_readable_by_its_group_and_space_is_ahead_of_it() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Place::make();
         let mut segments = segments(&dir, 3 << 20);
         let made = segments.create(Writer::Warden).unwrap();
-        let found = std::fs::metadata(dir.path().join(&made.name)).unwrap();
+        let found = std::fs::metadata(dir.0.path().join(&made.name)).unwrap();
         assert_eq!((found.permissions().mode() & 0o7777, found.len()), (0o640, 0));
         assert_eq!(made.reserved, 1 << 20);
         let upto = segments.reserve(&made.name, 600 << 10).unwrap();
@@ -300,7 +365,7 @@ mod tests {
 
     #[test]
     fn segment_is_used_when_its_file_says_so() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Place::make();
         let mut segments = segments(&dir, 3 << 20);
         let made = segments.create(Writer::Warden).unwrap();
         assert!(!segments.is_used(&made.name), "whatever its writer says");
@@ -311,7 +376,7 @@ mod tests {
 
     #[test]
     fn release_needs_a_finished_segment_and_its_true_length() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Place::make();
         let mut segments = segments(&dir, 1 << 20);
         let made = segments.create(Writer::Scribe).unwrap();
         nix::unistd::write(&made.file, b"four").unwrap();
@@ -321,29 +386,30 @@ mod tests {
         assert_eq!(segments.live().count(), 1);
         segments.release(&made.name, 4).unwrap();
         assert_eq!(segments.live().count(), 0);
-        let found = std::fs::metadata(dir.path().join(&made.name)).unwrap();
+        let found = std::fs::metadata(dir.0.path().join(&made.name)).unwrap();
         assert_eq!(found.len(), 4);
         assert!(found.blocks() * 512 <= 8192, "the reservation is gone");
     }
 
     #[test]
     fn reader_of_a_replaced_name_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Place::make();
         let mut segments = segments(&dir, 1 << 20);
         let made = segments.create(Writer::Warden).unwrap();
         segments.reader(&made.name).unwrap();
-        std::fs::rename(dir.path().join(&made.name), dir.path().join("kept")).unwrap();
-        std::fs::write(dir.path().join(&made.name), "forged").unwrap();
+        dir.unmark();
+        std::fs::rename(dir.0.path().join(&made.name), dir.0.path().join("kept")).unwrap();
+        std::fs::write(dir.0.path().join(&made.name), "forged").unwrap();
         assert!(segments.reader(&made.name).is_err());
     }
 
     #[test]
     fn hash_key_stays_the_same_and_a_readable_one_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = Directory::open(dir.path()).unwrap();
+        let dir = Place::make();
+        let directory = Directory::open(dir.0.path()).unwrap();
         let key = hash_key(&directory).unwrap();
         assert_eq!(hash_key(&directory).unwrap(), key);
-        let path = dir.path().join("hash.key");
+        let path = dir.0.path().join("hash.key");
         File::open(&path).unwrap().set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(hash_key(&directory).is_err());
     }

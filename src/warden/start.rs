@@ -15,7 +15,7 @@ use super::control::Control;
 use super::drain::Phase;
 use super::force::InForce;
 use super::identify::OwnNamespaces;
-use super::loader::{self, Loaded};
+use super::loader::{self, Loaded, NotLoaded};
 use super::notify::{Notify, watchdog_interval};
 use super::options::Options;
 use super::poll::{Interest, Poll, Source, Timers};
@@ -24,6 +24,7 @@ use super::record::Record;
 use super::segments::{self, Segments, Writer};
 use super::signals::Signals;
 use super::supervise::Scribe;
+use super::violation::Deaths;
 use super::{DiagnosticsPipe, Due, Warden, rights};
 use crate::confine::{self, Plan};
 use crate::model::ids::BootId;
@@ -129,7 +130,10 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
 /// A process of its own reads the file and asks for names; this one only waits for it.
 fn load(ground: &Ground, options: &Options) -> Result<Loaded, Trouble> {
     let loading = loader::begin(&ground.executable, options).when("start the loader")?;
-    let loaded = loader::answer(loading.channel.receive_waiting()).map_err(Trouble::Policy)?;
+    let loaded = loader::answer(loading.channel.receive_waiting()).map_err(|why| match why {
+        NotLoaded::Policy(why) => Trouble::Policy(why),
+        NotLoaded::Loader(why) => Trouble::Step { step: "load the policy", why },
+    })?;
     loading.child.wait_for_end().when("wait for the loader's end")?;
     Ok(loaded)
 }
@@ -252,6 +256,9 @@ fn assemble(
     if log.segments.unreserved() {
         missing.push("reservation".to_owned());
     }
+    if log.segments.unmarked() {
+        missing.push("append-only".to_owned());
+    }
     let nowhere =
         open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
     Ok(Warden {
@@ -272,6 +279,7 @@ fn assemble(
         segments: log.segments,
         record: log.record,
         scribe: Scribe::absent(),
+        deaths: Deaths::none(),
         control: doors.control,
         reload: Default::default(),
         phase: Phase::Serving,

@@ -88,6 +88,11 @@ impl Scribe {
         }
     }
 
+    /// Its process, and how that found itself.
+    pub(super) fn process(&self) -> Option<(u32, Option<&Confinement>)> {
+        self.running.as_ref().map(|running| (running.child.pid(), running.confined.as_ref()))
+    }
+
     /// For `peergate status`.
     pub(super) fn status(&self) -> ScribeStatus {
         ScribeStatus {
@@ -287,7 +292,18 @@ impl Warden {
                     tracing::warn!(%error, segment, "a segment's unused space can't be given back");
                 }
             }
-            FromScribe::Closed => self.closed(true),
+            FromScribe::Closed => {
+                self.release_scribes_segment();
+                self.closed(true);
+            }
+        }
+    }
+
+    /// At the very end: the scribe closed all others and has said its last word.
+    fn release_scribes_segment(&mut self) {
+        let Some(running) = &self.scribe.running else { return };
+        if let Err(error) = self.segments.release_last(&running.segment) {
+            tracing::warn!(%error, segment = running.segment, "its unused space can't be given back");
         }
     }
 
@@ -350,7 +366,9 @@ impl Warden {
             return self.closed(false);
         }
         self.scribe.deaths += 1;
-        self.note_scribe(running.child.pid(), life(exit, false));
+        let (pid, end) = (running.child.pid(), life(exit, false));
+        self.note_scribe(pid, end);
+        self.note_death("scribe", None, pid, end);
         let steady = running.started.elapsed() >= STEADY;
         self.scribe.failures = if steady { 1 } else { self.scribe.failures + 1 };
         let wait = pause(self.scribe.failures).unwrap_or_default();
@@ -393,6 +411,13 @@ impl Warden {
     }
 
     fn note_scribe(&mut self, pid: u32, event: Life) {
-        self.record.note(&Entry::Gate(GateEvent { role: "scribe", uid: None, pid, event, live: &[] }));
+        self.record.note(&Entry::Gate(GateEvent {
+            role: "scribe",
+            uid: None,
+            pid,
+            event,
+            live: &[],
+            syscall: None,
+        }));
     }
 }

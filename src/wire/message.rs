@@ -7,6 +7,7 @@ use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
+use crate::wire::report::Report;
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +198,11 @@ pub enum FromLoader {
         /// Ids that belong to nobody, where the policy names no users for the roles and the daemon is root.
         free_ids: Vec<u32>,
     },
+    /// The loader could not be confined, and so has not read it.
+    Unconfined {
+        /// Which layer is missing, and why.
+        why: String,
+    },
     /// It is not, and why, in lines for people.
     Refused {
         /// The diagnostics, cut to what a message holds.
@@ -211,6 +217,8 @@ pub enum ControlRequest {
     Status,
     /// Load the policy file again.
     Reload,
+    /// How each role is confined.
+    Doctor,
 }
 
 /// The warden's answer.
@@ -218,6 +226,8 @@ pub enum ControlRequest {
 pub enum ControlReply {
     /// What is running.
     Status(Box<Status>),
+    /// How each role is confined.
+    Doctor(Box<Report>),
     /// The reload took effect.
     Reloaded {
         /// Hash before, eight hex digits.
@@ -253,6 +263,10 @@ pub struct Status {
     pub missing: Vec<String>,
     /// Whether requests can be recorded now.
     pub recordable: bool,
+    /// Roles that died within the last minute without being asked to end.
+    pub deaths_lately: u32,
+    /// They are more than a few: something kills them again and again.
+    pub failing: bool,
     /// Each listener: name, path, connections open, accepted in all, shed in all.
     pub listeners: Vec<ListenerStatus>,
     /// Each gate.

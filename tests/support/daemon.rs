@@ -1,6 +1,7 @@
 //! The real `peergated`, started on a policy in a directory of its own, known to be ready by sd_notify.
 
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -18,20 +19,49 @@ use super::{PATIENCE, records};
 const HEAD: &str =
     "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\n[daemon]\ncontrol = \"@DIR@/run/control.sock\"\n";
 
+/// A directory for a daemon; removed when dropped, with segments that a killed daemon left append-only.
+#[derive(Debug)]
+pub struct Place(tempfile::TempDir);
+
+impl Place {
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        fn unmark(directory: &Path) {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => unmark(&entry.path()),
+                    Ok(kind) if kind.is_file() => {
+                        if let Ok(file) = std::fs::File::open(entry.path()) {
+                            let _ = peergate::sys::append_only::set(file.as_fd(), false);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        unmark(self.path());
+    }
+}
+
 /// A directory that others may pass through but only we may write: what a daemon's paths need.
-pub fn place() -> tempfile::TempDir {
+pub fn place() -> Place {
     use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new()
+    let directory = tempfile::Builder::new()
         .prefix("peergate-")
         .permissions(std::fs::Permissions::from_mode(0o755))
-        .tempdir()
-        .unwrap()
+        .tempdir();
+    Place(directory.unwrap())
 }
 
 /// A running daemon; ended (and its directory removed) when dropped.
 pub struct Daemon {
     child: Child,
-    place: Option<tempfile::TempDir>,
+    place: Option<Place>,
     dir: PathBuf,
     notify: UnixDatagram,
     said: Arc<Mutex<String>>,
@@ -52,7 +82,7 @@ impl Daemon {
     }
 
     /// The same in a directory that the test has prepared.
-    pub fn start_in(place: tempfile::TempDir, policy: &str) -> Daemon {
+    pub fn start_in(place: Place, policy: &str) -> Daemon {
         let file = write_policy(place.path(), policy);
         Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| {
             panic!("the daemon did not start: {}\n{}", refused.status, refused.said)
@@ -60,11 +90,7 @@ impl Daemon {
     }
 
     /// Starts it on a policy file, with changes to its command; `Err` where it ended instead of getting ready.
-    pub fn spawn(
-        place: tempfile::TempDir,
-        policy: &Path,
-        change: impl FnOnce(&mut Command),
-    ) -> Result<Daemon, Refused> {
+    pub fn spawn(place: Place, policy: &Path, change: impl FnOnce(&mut Command)) -> Result<Daemon, Refused> {
         let mut daemon = Daemon::spawn_keeping(&place, policy, change)?;
         daemon.place = Some(place);
         Ok(daemon)
@@ -72,7 +98,7 @@ impl Daemon {
 
     /// The same, where the directory stays the test's.
     pub fn spawn_keeping(
-        place: &tempfile::TempDir,
+        place: &Place,
         policy: &Path,
         change: impl FnOnce(&mut Command),
     ) -> Result<Daemon, Refused> {
@@ -83,6 +109,8 @@ impl Daemon {
         let notify_path = dir.join("notify.sock");
         let _ = std::fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).unwrap();
+        // A daemon of another user says it too.
+        std::fs::set_permissions(&notify_path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_peergated"));
         command.arg("--policy").arg(policy).env("NOTIFY_SOCKET", &notify_path);
@@ -204,7 +232,7 @@ impl Daemon {
     }
 
     /// The same, and its directory too.
-    pub fn stop_keeping(mut self) -> (tempfile::TempDir, Vec<Value>) {
+    pub fn stop_keeping(mut self) -> (Place, Vec<Value>) {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert!(status.success(), "the daemon ended with {status}:\n{}", self.said());
@@ -216,7 +244,7 @@ impl Daemon {
     }
 
     /// Ends it by SIGKILL, which it can't answer; its directory stays as it left it.
-    pub fn kill(mut self) -> tempfile::TempDir {
+    pub fn kill(mut self) -> Place {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.place.take().unwrap()
@@ -305,7 +333,6 @@ fn try_watch_end(pid: Pid) -> Option<End> {
 impl End {
     /// Whether it ended in good time.
     pub fn wait(&self) -> bool {
-        use std::os::fd::AsFd;
         let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap();
         let mut poll = [nix::poll::PollFd::new(self.0.as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut poll, timeout).unwrap() == 1

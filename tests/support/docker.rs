@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::daemon::{self, Daemon};
+use super::daemon::{self, Daemon, Place};
 use super::people::{Person, person};
 
 pub const IMAGE: &str = "pg-busybox";
@@ -23,7 +23,7 @@ pub struct Docker {
     pub carol: Person,
     /// Nobody.
     pub mallory: Person,
-    place: tempfile::TempDir,
+    place: Place,
 }
 
 static SHARED: Mutex<Weak<Docker>> = Mutex::new(Weak::new());

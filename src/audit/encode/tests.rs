@@ -202,7 +202,9 @@ fn repeat_golden() {
 
 #[test]
 fn gate_golden() {
-    let gate = |event| Entry::Gate(GateEvent { role: "gate", uid: None, pid: 9, event, live: &[0, 1001] });
+    let gate = |event| {
+        Entry::Gate(GateEvent { role: "gate", uid: None, pid: 9, event, live: &[0, 1001], syscall: None })
+    };
     for (event, text) in [
         (Life::Started, r#""event":"started""#),
         (Life::Retired, r#""event":"retired""#),
@@ -361,7 +363,7 @@ proptest! {
         proper(&Entry::Grant(Grant { id: request(), uid: u32::MAX, backend: &text, policy: &text, refused: None }));
         proper(&Entry::Repeat(Repeat { uid: 0, on: &text, route: Some(&text), refusal: Refusal::NoRoute,
             count: u64::MAX, first: Timestamp::from_micros(u64::MAX), last: Timestamp::from_micros(0) }));
-        proper(&Entry::Gate(GateEvent { role: &text, uid: None, pid: 1, event: Life::Exited(i32::MIN), live: &live }));
+        proper(&Entry::Gate(GateEvent { role: &text, uid: None, pid: 1, event: Life::Exited(i32::MIN), live: &live, syscall: None }));
         proper(&Entry::Policy(PolicyEvent { old: Some(&text), new: Some(&text), file: &text, refused: Some(&text) }));
         proper(&Entry::Close(Close { segment: &text, bytes: u64::MAX, torn: false }));
     }
