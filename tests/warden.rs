@@ -206,9 +206,7 @@ fn control_socket_answers_nobody_else() {
     let control = daemon.path("run/control.sock");
     // Even where somebody has widened its mode.
     fs::set_permissions(&control, fs::Permissions::from_mode(0o666)).unwrap();
-    let copy = daemon.path("peergate");
-    fs::copy(env!("CARGO_BIN_EXE_peergate"), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = support::copy_for_all(env!("CARGO_BIN_EXE_peergate"), daemon.dir());
     let output = person("pg-alice")
         .command(copy.to_str().unwrap())
         .args(["status", "--control"])

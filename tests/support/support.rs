@@ -69,6 +69,16 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
+/// A copy of a program where everybody can run it: the build's folder may be closed to others.
+///
+/// Another process writes it. A descriptor of ours that is open for writing would be inherited by whatever another
+/// test starts in that moment, and the copy could not be run until that one has let go of it (ETXTBSY, `execve(2)`).
+pub fn copy_for_all(program: &str, into: &std::path::Path) -> std::path::PathBuf {
+    let copy = into.join(std::path::Path::new(program).file_name().unwrap());
+    run(Command::new("install").args(["-m", "755", program]).arg(&copy));
+    copy
+}
+
 /// Both streams of a command, for messages.
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
