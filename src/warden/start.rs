@@ -93,6 +93,7 @@ struct Ground {
     notify: Notify,
     activated: Vec<Activated>,
     diagnostics: DiagnosticsPipe,
+    descriptors: u64,
 }
 
 fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
@@ -105,7 +106,7 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
     )
     .when("take the service manager's sockets")?;
     sys::umask(0o077);
-    limits::raise_open_files().when("raise the limit of open descriptors")?;
+    let descriptors = limits::raise_open_files().when("raise the limit of open descriptors")?;
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).when("make the diagnostics pipe")?;
     let notify = match options.notify.take() {
         Some(fd) => Notify::Descriptor(fd),
@@ -119,6 +120,7 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
         notify,
         activated,
         diagnostics: DiagnosticsPipe { read, write },
+        descriptors,
     })
 }
 
@@ -273,6 +275,7 @@ fn assemble(
         missing,
         hash_key: log.hash_key,
         diagnostics: ground.diagnostics,
+        descriptors: ground.descriptors,
         nowhere: Rc::new(nowhere),
         since: Instant::now(),
         options,
