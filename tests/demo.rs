@@ -26,11 +26,13 @@ fn home(place: &Path, who: &Person) -> PathBuf {
     home
 }
 
-fn demo(who: &Person) {
+/// The demo as this person, whose runtime directory is their home or, as after `su`, another's.
+fn demo(who: &Person, runtime: Option<&str>) {
     let place = daemon::place();
     let home = home(place.path(), who);
+    let runtime = runtime.map_or(home.clone(), PathBuf::from);
     let mut demo = who.command(copy_for_all(env!("CARGO_BIN_EXE_peergated"), place.path()).to_str().unwrap());
-    demo.arg("--demo").env("HOME", &home).env("XDG_RUNTIME_DIR", &home);
+    demo.arg("--demo").env("HOME", &home).env("XDG_RUNTIME_DIR", &runtime);
     let demo = demo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut demo = Running(demo);
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
@@ -88,14 +90,21 @@ fn demo(who: &Person) {
 fn demo_as_root_serves_and_leaves_nothing() {
     need_root!();
     need_programs!("curl");
-    demo(&Person::root());
+    demo(&Person::root(), None);
 }
 
 #[test]
 fn demo_as_ordinary_user_serves_and_leaves_nothing() {
     need_root!();
     need_programs!("curl", "setpriv");
-    demo(&person("pg-alice"));
+    demo(&person("pg-alice"), None);
+}
+
+#[test]
+fn demo_whose_runtime_directory_does_not_serve_takes_another_place() {
+    need_root!();
+    need_programs!("curl", "setpriv");
+    demo(&person("pg-alice"), Some("/run"));
 }
 
 #[test]
