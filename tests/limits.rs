@@ -82,6 +82,26 @@ fn body_of_an_upgrade_has_to_come_within_the_total_time() {
 }
 
 #[test]
+fn heads_as_large_as_a_policy_may_let_through_are_served_and_recorded() {
+    need_root!();
+    let place = daemon::place();
+    let upstream = Upstream::start(&place.path().join("up.sock"));
+    let limits = "[limits]\nhead_bytes = \"1MiB\"\nheaders = 10000\ntarget_bytes = \"60KiB\"\n";
+    let daemon = Daemon::start_in(place, &format!("{limits}{POLICY}"));
+    let many = "A:b\r\n".repeat(9_999);
+    let long = format!("A: {}\r\n", "b".repeat(900 << 10));
+    let target = format!("/allowed/{}", "x".repeat(59 << 10));
+    for (target, lines) in [("/allowed/many", &many), ("/allowed/long", &long), (&target, &String::new())] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        let answer = Client::connect(&daemon.socket()).send(request).answer();
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+    assert_eq!(upstream.received()[0].all("a").len(), 9_999);
+    let all = daemon.stop();
+    assert_eq!(all.iter().filter(|record| record["decision"] == "allow").count(), 3);
+}
+
+#[test]
 fn gate_is_given_no_more_connections_than_it_has_descriptors_for() {
     need_root!();
     let place = daemon::place();

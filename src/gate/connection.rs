@@ -367,6 +367,12 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
+/// The most header lines that the guard writes: those that it lets through, and perhaps a `Connection` of its own.
+/// Hyper may refuse nothing by itself, since nobody would write that down.
+fn lines(policy: &InForce) -> usize {
+    usize::from(policy.decider.policy().limits.headers) + 1
+}
+
 /// What hyper may hold of one connection each way: of an answer whose caller does not read, and of a head. It has
 /// to hold the whole head, as the guard writes it: up to two bytes a line longer than it came, and a few lines of
 /// the guard's own.
@@ -386,7 +392,7 @@ pub(super) async fn run(connection: Rc<Connection>, socket: Stream) {
         .half_close(true)
         .header_read_timeout(None)
         .auto_date_header(true)
-        .max_headers(256)
+        .max_headers(lines(&connection.lane.policy()))
         .max_buf_size(buffered(&connection.lane.policy()))
         .serve_connection(guarded, Service(Rc::clone(&connection)));
     let served = poll_fn(|context| {
