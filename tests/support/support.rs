@@ -19,7 +19,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// Longer than anything here takes; what is not there by then is a failure, never a pass.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends the test as skipped, which `tests/run` counts and lists.
 #[macro_export]
