@@ -155,6 +155,8 @@ pub(crate) struct Warden {
     confined: Confinement,
     missing: Vec<String>,
     hash_key: [u8; 32],
+    /// How many descriptors this process, and each that it starts, may have open.
+    descriptors: u64,
     diagnostics: DiagnosticsPipe,
     /// Where a lane without a segment writes: nothing is reserved there, so it refuses everything.
     nowhere: Rc<OwnedFd>,

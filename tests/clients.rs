@@ -26,7 +26,7 @@ fn started() -> (Daemon, Upstream) {
 
 fn curl(socket: &Path) -> Command {
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--max-time", "30", "--unix-socket"]).arg(socket);
+    curl.args(["--silent", "--show-error", "--max-time", "60", "--unix-socket"]).arg(socket);
     curl
 }
 

@@ -13,16 +13,9 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::copy_for_all;
 use support::daemon::{self, Running, write_policy};
 use support::people::{Person, person};
-
-/// The daemon's file where everybody can run it: the build's folder may be closed to others.
-fn executable(place: &Path) -> PathBuf {
-    let copy = place.join("peergated");
-    std::fs::copy(env!("CARGO_BIN_EXE_peergated"), &copy).unwrap();
-    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
-    copy
-}
 
 /// A home of this person's own.
 fn home(place: &Path, who: &Person) -> PathBuf {
@@ -33,11 +26,13 @@ fn home(place: &Path, who: &Person) -> PathBuf {
     home
 }
 
-fn demo(who: &Person) {
+/// The demo as this person, whose runtime directory is their home or, as after `su`, another's.
+fn demo(who: &Person, runtime: Option<&str>) {
     let place = daemon::place();
     let home = home(place.path(), who);
-    let mut demo = who.command(executable(place.path()).to_str().unwrap());
-    demo.arg("--demo").env("HOME", &home).env("XDG_RUNTIME_DIR", &home);
+    let runtime = runtime.map_or(home.clone(), PathBuf::from);
+    let mut demo = who.command(copy_for_all(env!("CARGO_BIN_EXE_peergated"), place.path()).to_str().unwrap());
+    demo.arg("--demo").env("HOME", &home).env("XDG_RUNTIME_DIR", &runtime);
     let demo = demo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut demo = Running(demo);
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
@@ -95,14 +90,21 @@ fn demo(who: &Person) {
 fn demo_as_root_serves_and_leaves_nothing() {
     need_root!();
     need_programs!("curl");
-    demo(&Person::root());
+    demo(&Person::root(), None);
 }
 
 #[test]
 fn demo_as_ordinary_user_serves_and_leaves_nothing() {
     need_root!();
     need_programs!("curl", "setpriv");
-    demo(&person("pg-alice"));
+    demo(&person("pg-alice"), None);
+}
+
+#[test]
+fn demo_whose_runtime_directory_does_not_serve_takes_another_place() {
+    need_root!();
+    need_programs!("curl", "setpriv");
+    demo(&person("pg-alice"), Some("/run"));
 }
 
 #[test]
@@ -120,7 +122,8 @@ fn daemon_of_an_ordinary_user_serves_that_user_by_a_policy_of_their_own() {
     let notify = std::os::unix::net::UnixDatagram::bind(home.join("notify")).unwrap();
     std::os::unix::fs::chown(home.join("notify"), Some(alice.uid.as_raw()), None).unwrap();
     notify.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    let mut daemon = alice.command(executable(place.path()).to_str().unwrap());
+    let mut daemon =
+        alice.command(copy_for_all(env!("CARGO_BIN_EXE_peergated"), place.path()).to_str().unwrap());
     daemon.arg("--policy").arg(&file).env("NOTIFY_SOCKET", home.join("notify")).env("HOME", &home);
     let mut daemon = Running(daemon.stderr(Stdio::piped()).spawn().unwrap());
     let mut notice = [0; 1024];

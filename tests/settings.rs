@@ -1,5 +1,5 @@
 //! Settings that change what the daemon does beside serving: where diagnostics go, how much identity is read, a
-//! backend on the loopback.
+//! backend on the loopback, what a backend is told, what a route lets through, a service manager's watchdog.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
@@ -11,8 +11,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use support::client;
-use support::daemon::{self, Daemon};
+use support::client::{self, Client};
+use support::daemon::{self, Daemon, write_policy};
+use support::upstream::Upstream;
 
 const API: &str = r#"
 [listen.api]
@@ -102,4 +103,67 @@ fn identity_in_full_names_program_and_start() {
     assert_eq!(conn["exe"].as_str(), own.to_str());
     assert!(conn["start"].as_u64().is_some_and(|ticks| ticks > 0), "{conn}");
     assert_eq!(conn["pid"].as_u64(), Some(u64::from(std::process::id())));
+}
+
+/// Two routes to one service, each by a backend of its own.
+fn two_ways(first: &str, route: &str) -> (Daemon, Upstream) {
+    let place = daemon::place();
+    let upstream = Upstream::start(&place.path().join("up.sock"));
+    let policy = format!(
+        "{API}[backend.first]\nproxy = \"unix:@DIR@/up.sock\"\n{first}\n\
+         [backend.second]\nproxy = \"unix:@DIR@/up.sock\"\n\
+         [[route]]\nid = \"first\"\nmatch = [\"GET /first/{{name}}\"]\nto = \"first\"\nallow = [\"root\"]\n{route}\n\
+         [[route]]\nid = \"second\"\nmatch = [\"GET /second/{{name}}\"]\nto = \"second\"\nallow = [\"root\"]\n"
+    );
+    (Daemon::start_in(place, &policy), upstream)
+}
+
+#[test]
+fn backend_is_told_who_calls_only_where_it_asks() {
+    need_root!();
+    let (daemon, upstream) = two_ways("identity_headers = true", "");
+    let forged =
+        "X-Peergate-Uid: 4711\r\nX-Peergate-Gid: 4711\r\nX-Peergate-Pid: 1\r\nX-Peergate-Connection: x";
+    for target in ["/first/x", "/second/x"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{forged}\r\n\r\n");
+        assert_eq!(Client::connect(&daemon.socket()).send(request).answer().status(), 200);
+    }
+    let received = upstream.received();
+    let all = daemon.stop();
+    let conn = all.iter().find(|record| record["t"] == "conn").unwrap();
+    let own = std::process::id().to_string();
+    for (name, value) in
+        [("uid", "0"), ("gid", "0"), ("pid", own.as_str()), ("connection", conn["id"].as_str().unwrap())]
+    {
+        let name = format!("x-peergate-{name}");
+        assert_eq!(received[0].all(&name), [value], "{name} as the kernel says it, and once");
+        assert_eq!(received[1].header(&name), None, "{name} where the backend does not ask");
+    }
+}
+
+#[test]
+fn encoded_slash_passes_verbatim_where_a_route_opts_in_and_nowhere_else() {
+    need_root!();
+    let (daemon, upstream) = two_ways("", "encoded_slash = [\"name\"]");
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/first/a%2fb").status(), 200);
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/second/a%2fb").status(), 400);
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/first/a%2f..%2fb").status(), 400);
+    assert_eq!(upstream.asked(), ["GET /first/a%2Fb"]);
+    daemon.stop();
+}
+
+#[test]
+fn service_manager_with_a_watchdog_hears_from_the_daemon() {
+    need_root!();
+    let place = daemon::place();
+    let file = write_policy(place.path(), API);
+    let watched = |command: &mut std::process::Command| {
+        command.env("WATCHDOG_USEC", "200000");
+    };
+    let mut daemon =
+        Daemon::spawn(place, &file, watched).unwrap_or_else(|refused| panic!("{}", refused.said));
+    // The first one, and one that only its timer can have sent.
+    daemon.wait_for_notice("WATCHDOG=1").unwrap();
+    daemon.wait_for_notice("WATCHDOG=1").unwrap();
+    daemon.stop();
 }

@@ -10,12 +10,10 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -235,9 +233,7 @@ fn control_socket_answers_nobody_else() {
     let control = daemon.path("run/control.sock");
     // Even where somebody has widened its mode.
     fs::set_permissions(&control, fs::Permissions::from_mode(0o666)).unwrap();
-    let copy = daemon.path("peergate");
-    fs::copy(env!("CARGO_BIN_EXE_peergate"), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = support::copy_for_all(env!("CARGO_BIN_EXE_peergate"), daemon.dir());
     let output = person("pg-alice")
         .command(copy.to_str().unwrap())
         .args(["status", "--control"])
@@ -299,19 +295,13 @@ fn strangers_hold_fewer_connections() {
 #[test]
 fn full_descriptor_table_sheds_on_record_and_serves_on() {
     need_root!();
-    let place = daemon::place();
-    let _upstream = Upstream::start(&place.path().join("up.sock"));
-    let file = write_policy(place.path(), POLICY);
-    let few = |command: &mut Command| {
-        // SAFETY: setrlimit(2) is safe to call between fork and exec.
-        #[allow(unsafe_code, reason = "the limit has to be the daemon's alone")]
-        unsafe {
-            command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 64, 64)?));
-        }
-    };
-    let daemon = Daemon::spawn(place, &file, few).unwrap_or_else(|refused| panic!("{}", refused.said));
+    need_programs!("prlimit");
+    let (daemon, _upstream) = started("");
     let mut first = Client::connect(&daemon.socket());
     assert_eq!(status(&first.ask("GET", "/allowed/a").answer()), 200);
+    // The warden's table alone: its gate, which runs, has room.
+    let warden = ["--pid", &daemon.pid().to_string(), "--nofile=64:64"];
+    support::run(Command::new("prlimit").args(warden));
     let mut held: Vec<UnixStream> = (0..80).map(|_| UnixStream::connect(daemon.socket()).unwrap()).collect();
     daemon.wait_for("a connection shed", |record| record["shed"] == "out-of-descriptors");
     assert_eq!(status(&first.ask("GET", "/other").answer()), 403, "who is there is served on");

@@ -54,14 +54,22 @@ impl End {
     }
 }
 
+/// A request that was allowed, as it has to be known until its exchange is settled.
+pub(super) struct Begun {
+    pub(super) id: RequestId,
+    pub(super) began: Instant,
+    /// The policy that allowed it.
+    pub(super) generation: Generation,
+    pub(super) method: Method,
+    pub(super) target: Target,
+    pub(super) upgrade: Option<String>,
+    /// Its route lets either side be silent for as long as it likes.
+    pub(super) stream: bool,
+}
+
 /// A request that was allowed and recorded, and whose outcome is still to be written.
 struct Exchange {
-    id: RequestId,
-    began: Instant,
-    generation: Generation,
-    method: Method,
-    target: Target,
-    upgrade: Option<String>,
+    begun: Begun,
     status: Option<u16>,
     bytes_in: u64,
     bytes_out: u64,
@@ -230,12 +238,12 @@ impl Connection {
         let exchange = self.exchange.borrow();
         let Some(running) = exchange.as_ref() else { return false };
         let policy = self.lane.policy();
-        if running.generation == policy.generation {
+        let Begun { generation, method, target, upgrade, .. } = &running.begun;
+        if *generation == policy.generation {
             return false;
         }
         let subject = self.subject(&policy);
-        let asked =
-            Asked { method: &running.method, target: &running.target, upgrade: running.upgrade.as_deref() };
+        let asked = Asked { method, target, upgrade: upgrade.as_deref() };
         matches!(policy.decider.decide(self.listener, &subject.1, &asked), Verdict::Deny(_))
     }
 
@@ -256,28 +264,13 @@ impl Connection {
     // --- exchanges ---------------------------------------------------------------------------------------
 
     /// Begins an exchange whose decision is about to be recorded, and whose outcome is to be.
-    pub(super) fn begin(
-        &self,
-        id: RequestId,
-        began: Instant,
-        generation: Generation,
-        method: Method,
-        target: Target,
-        upgrade: Option<String>,
-    ) {
+    pub(super) fn begin(&self, begun: Begun) {
         self.lane.record.expect_outcome();
-        *self.exchange.borrow_mut() = Some(Exchange {
-            id,
-            began,
-            generation,
-            method,
-            target,
-            upgrade,
-            status: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            answered: None,
-        });
+        if begun.stream {
+            self.deadlines.lift(Phase::Body);
+        }
+        let exchange = Exchange { begun, status: None, bytes_in: 0, bytes_out: 0, answered: None };
+        *self.exchange.borrow_mut() = Some(exchange);
     }
 
     /// Drops an exchange whose decision could not be recorded: nothing happened, and it needs no outcome.
@@ -291,6 +284,11 @@ impl Connection {
     /// Whether an exchange is not settled yet.
     pub(super) fn busy(&self) -> bool {
         self.exchange.borrow().is_some()
+    }
+
+    /// Whether what runs may be silent for as long as it likes.
+    pub(super) fn streams(&self) -> bool {
+        self.exchange.borrow().as_ref().is_some_and(|exchange| exchange.begun.stream)
     }
 
     /// Body bytes came from the caller.
@@ -340,12 +338,12 @@ impl Connection {
         self.deadlines.lift(Phase::Total);
         self.deadlines.lift(Phase::Response);
         self.lane.record.outcome(OutcomeOf {
-            id: exchange.id,
+            id: exchange.begun.id,
             status: exchange.status,
             result,
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
-            us: micros(exchange.began),
+            us: micros(exchange.begun.began),
         });
     }
 }
@@ -369,6 +367,23 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
+/// The most header lines that the guard writes: those that it lets through, and perhaps a `Connection` of its own.
+/// Hyper may refuse nothing by itself, since nobody would write that down.
+fn lines(policy: &InForce) -> usize {
+    usize::from(policy.decider.policy().limits.headers) + 1
+}
+
+/// What hyper may hold of one connection each way: of an answer whose caller does not read, and of a head. It has
+/// to hold the whole head, as the guard writes it: up to two bytes a line longer than it came, and a few lines of
+/// the guard's own.
+fn buffered(policy: &InForce) -> usize {
+    const ANSWER: usize = 32 << 10;
+    const OWN_LINES: usize = 1 << 10;
+    let limits = &policy.decider.policy().limits;
+    let head = usize::try_from(limits.head_bytes).unwrap_or(usize::MAX);
+    head.saturating_add(2 * usize::from(limits.headers) + OWN_LINES).max(ANSWER)
+}
+
 /// Serves one connection to its end, whatever that is, and records it.
 pub(super) async fn run(connection: Rc<Connection>, socket: Stream) {
     let _leaving = Leaving(Rc::clone(&connection));
@@ -377,7 +392,8 @@ pub(super) async fn run(connection: Rc<Connection>, socket: Stream) {
         .half_close(true)
         .header_read_timeout(None)
         .auto_date_header(true)
-        .max_headers(256)
+        .max_headers(lines(&connection.lane.policy()))
+        .max_buf_size(buffered(&connection.lane.policy()))
         .serve_connection(guarded, Service(Rc::clone(&connection)));
     let served = poll_fn(|context| {
         connection.remember(context.waker());

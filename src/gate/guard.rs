@@ -244,6 +244,7 @@ impl Guarded {
             Poll::Pending => {
                 let (head_ms, body_idle_ms) = limits(&self.connection);
                 match self.reading {
+                    Reading::Body if self.connection.streams() => {}
                     Reading::Body => self.connection.deadlines.expect_from_now(Phase::Body, body_idle_ms),
                     _ if !self.guard.is_idle() => {
                         self.connection.deadlines.lift(Phase::Idle);

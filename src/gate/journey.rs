@@ -1,7 +1,10 @@
 //! A request's journey: one line a step, and what fails leaves by `?`.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use http::{HeaderValue, Response, header};
@@ -13,7 +16,7 @@ use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
 use super::backend::proxy::{self, Payload};
 use super::budget::Denying;
-use super::connection::{Connection, micros};
+use super::connection::{Begun, Connection, micros};
 use super::deadline::Phase;
 use super::guard::Judged;
 use super::head::{Framing, Head};
@@ -194,13 +197,28 @@ impl Traveller<'_> {
             Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
             Framing::Length(_) if head.upgrade().is_some() => {
                 let limited = Limited::new(body, usize::try_from(max.min(UPGRADE_BODY_MAX)).unwrap_or(0));
-                match limited.collect().await {
+                match self.in_time(limited.collect()).await? {
                     Ok(whole) => Ok(Payload::Whole(whole.to_bytes())),
                     Err(_) => Err(self.connection.failure().unwrap_or(Refusal::BodyTooLarge).into()),
                 }
             }
             Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max }),
         }
+    }
+
+    /// Waits for what has to be there before the exchange begins, for as long as an exchange may last: a caller
+    /// that sends a byte now and then would keep the body's own limit from biting.
+    async fn in_time<T>(&self, wanted: impl Future<Output = T>) -> Result<T, Refusal> {
+        let deadlines = &self.connection.deadlines;
+        deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
+        let mut wanted = pin!(wanted);
+        let there = poll_fn(|context| match deadlines.take_expired(&[Phase::Total]) {
+            Some(phase) => Poll::Ready(Err(phase.refusal())),
+            None => wanted.as_mut().poll(context).map(Ok),
+        })
+        .await;
+        deadlines.lift(Phase::Total);
+        there
     }
 
     /// The permission, once it is on record.
@@ -217,10 +235,17 @@ impl Traveller<'_> {
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
     async fn begin(&self, permit: Permit, head: &Head) -> Result<Receipt<Permit>, Stop> {
-        let (generation, upgrade) = (self.policy.generation, head.upgrade().map(str::to_owned));
-        let (method, target) = (head.method().clone(), head.target().clone());
-        self.connection.begin(self.id, self.began, generation, method, target, upgrade);
-        if !permit.terms().stream && head.upgrade().is_none() {
+        let stream = permit.terms().stream;
+        self.connection.begin(Begun {
+            id: self.id,
+            began: self.began,
+            generation: self.policy.generation,
+            method: head.method().clone(),
+            target: head.target().clone(),
+            upgrade: head.upgrade().map(str::to_owned),
+            stream,
+        });
+        if !stream && head.upgrade().is_none() {
             self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
         }
         let receipt = self.record(permit, None).await.inspect_err(|_| self.connection.abandon())?;

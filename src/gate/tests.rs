@@ -262,7 +262,7 @@ fn upgrade_sends_its_body_whole_and_tunnels_only_after_101() {
     drop(backend);
     assert_eq!(caller.socket.read(&mut five).expect("an end"), 0);
     let records = lane.records_until("outcome");
-    assert_eq!(fixture::brief(&records)[2], "outcome tunnel-closed 101 5 5");
+    assert_eq!(fixture::brief(&records)[2], "outcome tunnel-closed 101 7 5");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
 use nix::sys::socket::Shutdown;
@@ -46,24 +47,27 @@ impl Tunnel {
                         }
                         Poll::Ready(Ok(Err(refusal))) => {
                             connection.fail(refusal);
-                            Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()))
+                            Poll::Ready(Err(Broke::Caller(io::ErrorKind::PermissionDenied.into())))
                         }
-                        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(Broke::Caller(error))),
                         Poll::Pending => Poll::Pending,
                     },
-                    |cx, bytes| link.poll_write(cx, bytes),
+                    |cx, bytes| link.poll_write(cx, bytes).map_err(Broke::Backend),
                     || link.shutdown_write(),
                 )?;
                 let here = back.poll(
                     cx,
                     |cx, into| {
-                        let read = link.poll_read(cx, into);
+                        let read = link.poll_read(cx, into).map_err(Broke::Backend);
                         if let Poll::Ready(Ok(n)) = &read {
                             connection.count_out(*n as u64);
                         }
                         read
                     },
-                    |cx, bytes| socket.poll_write(cx, |socket| nix::unistd::write(socket, bytes)),
+                    |cx, bytes| {
+                        let write = |socket: BorrowedFd<'_>| nix::unistd::write(socket, bytes);
+                        socket.poll_write(cx, write).map_err(Broke::Caller)
+                    },
                     || {
                         socket.shutdown(Shutdown::Write);
                     },
@@ -71,7 +75,7 @@ impl Tunnel {
                 // A backend that is done has nothing more to hear: Docker ends an exec so.
                 match (there, here) {
                     (_, Poll::Ready(())) if back.done => Poll::Ready(Ok(())),
-                    (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(io::Result::Ok(())),
+                    (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
                     _ => Poll::Pending,
                 }
             }),
@@ -80,12 +84,22 @@ impl Tunnel {
         connection.settle(match carried {
             Err(ended) => ended,
             Ok(Ok(())) => Outcome::TunnelClosed,
-            Ok(Err(error)) => {
-                tracing::debug!(id = %connection.id, "a tunnel broke: {error}");
-                Outcome::Failed(connection.failure().unwrap_or(Refusal::BackendDied))
+            Ok(Err(Broke::Caller(error))) => {
+                tracing::debug!(id = %connection.id, "a tunnel's caller broke it: {error}");
+                connection.failure().map_or(Outcome::CallerGone, Outcome::Failed)
+            }
+            Ok(Err(Broke::Backend(error))) => {
+                tracing::debug!(id = %connection.id, "a tunnel's backend broke it: {error}");
+                Outcome::Failed(Refusal::BackendDied)
             }
         });
     }
+}
+
+/// A tunnel that ended otherwise than by both sides closing, and by whom.
+enum Broke {
+    Caller(io::Error),
+    Backend(io::Error),
 }
 
 /// One direction.
@@ -102,10 +116,10 @@ impl Half {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        mut read: impl FnMut(&mut Context<'_>, &mut [u8]) -> Poll<io::Result<usize>>,
-        mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>,
+        mut read: impl FnMut(&mut Context<'_>, &mut [u8]) -> Poll<Result<usize, Broke>>,
+        mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<Result<usize, Broke>>,
         mut end: impl FnMut(),
-    ) -> io::Result<Poll<()>> {
+    ) -> Result<Poll<()>, Broke> {
         // A bound on the rounds of one turn, so that one busy tunnel does not hold up the lane.
         for _ in 0..16 {
             if self.done {

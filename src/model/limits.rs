@@ -15,7 +15,7 @@ pub struct Limits {
     pub body_bytes: u64,
     /// From a request's first byte to the end of its head.
     pub head_ms: u32,
-    /// Between two bytes of a body.
+    /// Between two bytes of a body; `stream = true` lifts it.
     pub body_idle_ms: u32,
     /// Between two requests on a connection.
     pub idle_ms: u32,

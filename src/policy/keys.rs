@@ -178,7 +178,7 @@ const DAY: u64 = 24 * HOUR;
 limits! {
     "head_bytes" head_bytes: u32, Bytes KIB, MIB;
     "headers" headers: u16, Count 1, 10_000;
-    "target_bytes" target_bytes: u32, Bytes 64, 256 * KIB;
+    "target_bytes" target_bytes: u32, Bytes 64, 60 * KIB;
     "body_bytes" body_bytes: u64, Bytes 1, 1 << 50;
     "head_time" head_ms: u32, Time 10, HOUR;
     "body_idle_time" body_idle_ms: u32, Time 10, DAY;

@@ -227,11 +227,11 @@ impl Warden {
     }
 
     /// Closes a connection that had its record, because no gate can take it.
-    pub(super) fn turn_away(&mut self, number: u64) {
+    pub(super) fn turn_away(&mut self, number: u64, why: Refusal) {
         let Some(connection) = self.connections.get(number) else { return };
         let (listener, caller) = (connection.listener, connection.caller.clone());
         self.cut(number);
-        self.note_shed(listener, number, &caller, Refusal::GateUnavailable);
+        self.note_shed(listener, number, &caller, why);
     }
 
     /// The table is full: the spare descriptor's place serves to take the next one and close it, on record.

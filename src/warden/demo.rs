@@ -22,6 +22,7 @@ use crate::audit::reader::Reader;
 use crate::policy::Policy;
 use crate::sys::append_only;
 use crate::sys::process::{self, Child, Spawn};
+use crate::sys::trusted;
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ControlRequest, Status};
 
@@ -60,16 +61,28 @@ struct Place {
 }
 
 impl Place {
+    /// Below the first place that serves: a user's runtime directory may be another's (after `su`), be open to
+    /// others, or be too long a path for a socket.
     fn make(environment: &Environment) -> io::Result<Place> {
-        let base = if geteuid().is_root() {
+        let own = if geteuid().is_root() {
             Some(PathBuf::from("/run"))
         } else {
             environment.runtime_directory.clone().filter(|directory| directory.is_absolute())
         };
-        let base = base.filter(|base| base.is_dir()).unwrap_or_else(|| PathBuf::from("/tmp"));
+        let made = own.and_then(|base| Place::below(&base).ok());
+        made.map_or_else(|| Place::below(Path::new("/tmp")), Ok)
+    }
+
+    fn below(base: &Path) -> io::Result<Place> {
+        /// What `sun_path` holds (`unix(7)`) beside the longest name of a socket in the policy.
+        const LONGEST: usize = 107 - "/peergate.sock".len();
         // mkdtemp(3) makes it with mode 0700.
         let directory = mkdtemp(&base.join("peergate-demo-XXXXXX"))?;
         let place = Place { policy: directory.join("policy.toml"), directory };
+        trusted::Directory::open(&place.directory).map_err(io::Error::other)?;
+        if place.directory.as_os_str().len() > LONGEST {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
         fs::write(&place.policy, POLICY)?;
         Ok(place)
     }

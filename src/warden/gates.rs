@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::line::{Flow, Line};
 use super::poll::{Interest, LaneId, News, Source};
-use super::roster::{Gate, Lane, Place, QUEUED, Wanting, Whose};
+use super::roster::{Gate, Lane, Place, QUEUED, Wanting, Whose, most_connections};
 use super::segments::Writer;
 use super::shed::{Told, WINDOW};
 use super::{Due, Warden};
@@ -43,13 +43,13 @@ impl Warden {
                 Err(error) => {
                     tracing::error!(%error, "a gate could not be started");
                     self.roster.failed(whose, Instant::now());
-                    self.turn_away(number);
+                    self.turn_away(number, Refusal::GateUnavailable);
                 }
             },
             Place::Wait(whose, at) => match self.roster.wait(whose, number) {
                 Some(first) if first => self.timers.at(at, Due::GateStart(whose)),
                 Some(_) => {}
-                None => self.turn_away(number),
+                None => self.turn_away(number, Refusal::GateUnavailable),
             },
         }
     }
@@ -64,11 +64,15 @@ impl Warden {
 
     fn give(&mut self, gate_number: u32, number: u64) {
         let Some(connection) = self.connections.get_mut(number) else { return };
-        let Some(gate) = self.roster.gate_mut(gate_number) else { return self.turn_away(number) };
-        let Some(place) = gate.quietest() else { return self.turn_away(number) };
+        let full = Refusal::GateUnavailable;
+        let Some(gate) = self.roster.gate_mut(gate_number) else { return self.turn_away(number, full) };
+        if gate.connections() >= most_connections(self.descriptors, gate.lanes.len()) {
+            return self.turn_away(number, Refusal::OutOfDescriptors);
+        }
+        let Some(place) = gate.quietest() else { return self.turn_away(number, full) };
         let Some(lane) = gate.lanes.get_mut(usize::from(place)) else { return };
         if lane.line.waiting() >= QUEUED {
-            return self.turn_away(number);
+            return self.turn_away(number, full);
         }
         gate.idle_since = None;
         lane.connections += 1;

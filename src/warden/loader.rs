@@ -12,11 +12,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
 use super::Warden;
 use super::options::{Environment, Options};
+use super::signals::{Asked, Signals};
 use crate::confine::{self, Plan, Terms, Unconfined};
 use crate::model::caller;
 use crate::model::posture::Confinement;
@@ -149,6 +153,47 @@ pub(super) struct Loaded {
     pub(super) free_ids: Vec<u32>,
 }
 
+/// A name service that does not answer within this ends a start, and keeps the old policy in force at a reload.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// What is said then.
+pub(super) const SILENT: &str = "the loader did not answer within 30 s; a name service may hang";
+
+/// What came first while the loader of a start was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// Its answer, or its end.
+    Answer,
+    /// A signal.
+    Asked(Asked),
+    /// Neither, within the limit.
+    Nothing,
+}
+
+/// Waits for a loader's answer; only while starting, when there is nobody else to serve.
+///
+/// # Errors
+///
+/// What `poll(2)` answered, or the signals can't be read.
+pub(super) fn await_news(loader: &Channel, signals: &Signals, limit: Duration) -> io::Result<News> {
+    let until = Instant::now() + limit;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut fds = [loader.as_fd(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut fds, PollTimeout::try_from(left).map_err(io::Error::other)?) {
+            Ok(0) => return Ok(News::Nothing),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let [answered, _signal] = fds.map(|fd| fd.any().unwrap_or_default());
+        if let Some(asked) = signals.next()? {
+            return Ok(News::Asked(asked));
+        }
+        if answered {
+            return Ok(News::Answer);
+        }
+    }
+}
+
 /// Starts a loader.
 pub(super) fn begin(executable: &OwnedFd, options: &Options) -> io::Result<Loading> {
     let (ours, theirs) = Channel::pair()?;
@@ -211,5 +256,30 @@ impl Warden {
     /// Starts a loader for the policy's file.
     pub(super) fn begin_loading(&self) -> io::Result<Loading> {
         begin(&self.executable, &self.options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::FromLoader;
+    use nix::sys::signal::{Signal, raise};
+
+    #[test]
+    fn loader_is_waited_for_until_it_answers_or_a_signal_comes_or_its_time_is_up() {
+        // Blocks them in this thread alone, which nobody else's tests use.
+        let signals = Signals::take().unwrap();
+        let (ours, theirs) = Channel::pair().unwrap();
+        let long = Duration::from_secs(3600);
+        assert_eq!(await_news(&ours, &signals, Duration::ZERO).unwrap(), News::Nothing);
+        raise(Signal::SIGTERM).unwrap();
+        assert_eq!(await_news(&ours, &signals, long).unwrap(), News::Asked(Asked::Stop));
+        raise(Signal::SIGHUP).unwrap();
+        assert_eq!(await_news(&ours, &signals, long).unwrap(), News::Asked(Asked::Reload));
+        theirs.send(&FromLoader::Refused { why: "no".to_owned() }, &[]).unwrap();
+        assert_eq!(await_news(&ours, &signals, long).unwrap(), News::Answer);
+        assert!(matches!(answer(ours.receive()), Err(NotLoaded::Policy(why)) if why == "no"));
+        drop(theirs);
+        assert_eq!(await_news(&ours, &signals, long).unwrap(), News::Answer, "an end is an answer too");
     }
 }

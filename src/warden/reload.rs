@@ -16,9 +16,6 @@ use crate::policy::Policy;
 use crate::sys::process::Child;
 use crate::wire::message::{ControlReply, ToGate};
 
-/// A name service that does not answer within this keeps the old policy in force.
-const LIMIT: Duration = Duration::from_secs(30);
-
 /// Lanes get this long to take another policy.
 const ADOPT: Duration = Duration::from_secs(5);
 
@@ -66,7 +63,7 @@ impl Warden {
         match begun {
             Ok(loading) => {
                 self.reload.loading = Some(loading);
-                self.timers.after(LIMIT, Due::LoaderLimit(run));
+                self.timers.after(loader::LIMIT, Due::LoaderLimit(run));
             }
             Err(error) => self.keep_old(&format!("the loader can't be started: {error}")),
         }
@@ -100,7 +97,7 @@ impl Warden {
         let Some(loading) = self.reload.loading.take() else { return };
         self.poll.forget(&loading.channel);
         self.put_down(loading.child);
-        self.keep_old("the loader did not answer within 30 s; a name service may hang");
+        self.keep_old(loader::SILENT);
     }
 
     /// Ends a process that nobody needs any more. It is not waited for: what it hangs on, a network file system

@@ -17,6 +17,21 @@ pub(super) const QUEUED: usize = 1024;
 /// A gate that ran this long is not failing.
 const STEADY: Duration = Duration::from_secs(60);
 
+/// Descriptors that one connection may need in its gate: the caller's socket and a backend's, and a duplicate of each
+/// that its event loop watches for room.
+const PER_CONNECTION: u64 = 4;
+/// What a lane has open besides: its channel, its segment, its event loop, and a message's while it is taken.
+const PER_LANE: u64 = 8;
+/// What a gate has open besides.
+const PER_GATE: u64 = 32;
+
+/// How many connections a gate of `lanes` lanes has descriptors for, where a process may have `most`. At a full table
+/// a descriptor that is passed to it would be lost, and with it what the gate can be told (MSG_CTRUNC, `unix(7)`).
+pub(super) fn most_connections(most: u64, lanes: usize) -> u64 {
+    let lanes = u64::try_from(lanes).unwrap_or(u64::MAX);
+    most.saturating_sub(PER_LANE.saturating_mul(lanes).saturating_add(PER_GATE)) / PER_CONNECTION
+}
+
 /// Whose gate: one uid's, or everybody's.
 pub(super) type Whose = Option<u32>;
 

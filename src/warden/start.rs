@@ -22,7 +22,7 @@ use super::poll::{Interest, Poll, Source, Timers};
 use super::posture::{self, Identities};
 use super::record::Record;
 use super::segments::{self, Segments, Writer};
-use super::signals::Signals;
+use super::signals::{Asked, Signals};
 use super::supervise::Scribe;
 use super::violation::Deaths;
 use super::{DiagnosticsPipe, Due, Warden, rights};
@@ -96,6 +96,7 @@ struct Ground {
     notify: Notify,
     activated: Vec<Activated>,
     diagnostics: DiagnosticsPipe,
+    descriptors: u64,
 }
 
 fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
@@ -109,7 +110,7 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
     )
     .when("take the service manager's sockets")?;
     sys::umask(0o077);
-    limits::raise_open_files().when("raise the limit of open descriptors")?;
+    let descriptors = limits::raise_open_files().when("raise the limit of open descriptors")?;
     let (read, write) =
         nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).when("make the diagnostics pipe")?;
     let notify = match options.notify.take() {
@@ -124,18 +125,34 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
         notify,
         activated,
         diagnostics: DiagnosticsPipe { read, write },
+        descriptors,
     })
 }
 
-/// A process of its own reads the file and asks for names; this one only waits for it.
+/// A process of its own reads the file and asks for names; this one only waits for it, and not for ever: a name
+/// service may hang, and who asks us to stop meanwhile must be heard.
 fn load(ground: &Ground, options: &Options) -> Result<Loaded, Trouble> {
-    let loading = loader::begin(&ground.executable, options).when("start the loader")?;
-    let loaded = loader::answer(loading.channel.receive_waiting()).map_err(|why| match why {
-        NotLoaded::Policy(why) => Trouble::Policy(why),
-        NotLoaded::Loader(why) => Trouble::Step { step: "load the policy", why },
-    })?;
-    loading.child.wait_for_end().when("wait for the loader's end")?;
-    Ok(loaded)
+    const STEP: &str = "load the policy";
+    loop {
+        let loading = loader::begin(&ground.executable, options).when("start the loader")?;
+        let news = loader::await_news(&loading.channel, &ground.signals, loader::LIMIT).when(STEP)?;
+        if news == loader::News::Answer {
+            let loaded = loader::answer(loading.channel.receive()).map_err(|why| match why {
+                NotLoaded::Policy(why) => Trouble::Policy(why),
+                NotLoaded::Loader(why) => Trouble::Step { step: STEP, why },
+            })?;
+            loading.child.wait_for_end().when("wait for the loader's end")?;
+            return Ok(loaded);
+        }
+        // It is not waited for: what it hangs on may hold it for long, and our end is its own.
+        loading.child.signal(nix::libc::SIGKILL).when(STEP)?;
+        let why = match news {
+            loader::News::Asked(Asked::Reload) => continue,
+            loader::News::Asked(Asked::Stop) => "it was interrupted",
+            loader::News::Answer | loader::News::Nothing => loader::SILENT,
+        };
+        return Err(Trouble::Step { step: STEP, why: why.to_owned() });
+    }
 }
 
 fn open_audit(policy: &Policy) -> Result<Directory, Trouble> {
@@ -288,6 +305,7 @@ fn assemble(
         missing,
         hash_key: log.hash_key,
         diagnostics: ground.diagnostics,
+        descriptors: ground.descriptors,
         nowhere: Rc::new(nowhere),
         since: Instant::now(),
         options,

@@ -89,7 +89,7 @@ impl Person {
             "--silent",
             "--show-error",
             "--max-time",
-            "30",
+            "60",
             "--path-as-is",
             "--write-out",
             "\n%{http_code}",

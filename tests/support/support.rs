@@ -19,7 +19,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// Longer than anything here takes; what is not there by then is a failure, never a pass.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends the test as skipped, which `tests/run` counts and lists.
 #[macro_export]
@@ -67,6 +67,16 @@ pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, said(&output));
     output
+}
+
+/// A copy of a program where everybody can run it: the build's folder may be closed to others.
+///
+/// Another process writes it. A descriptor of ours that is open for writing would be inherited by whatever another
+/// test starts in that moment, and the copy could not be run until that one has let go of it (ETXTBSY, `execve(2)`).
+pub fn copy_for_all(program: &str, into: &std::path::Path) -> std::path::PathBuf {
+    let copy = into.join(std::path::Path::new(program).file_name().unwrap());
+    run(Command::new("install").args(["-m", "755", program]).arg(&copy));
+    copy
 }
 
 /// Both streams of a command, for messages.

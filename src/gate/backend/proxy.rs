@@ -71,6 +71,9 @@ pub(in crate::gate) async fn send(
     let repeatable = link.is_reused()
         && matches!(payload, Payload::None)
         && matches!(head.method().as_str(), "GET" | "HEAD" | "OPTIONS");
+    if let Payload::Whole(bytes) = &payload {
+        connection.count_in(bytes.len() as u64);
+    }
     let identity = if identify { identity_headers(connection) } else { Vec::new() };
     let extra: Vec<(&str, &str)> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut first = Vec::with_capacity(512);
@@ -182,8 +185,9 @@ impl Relay {
         }
     }
 
-    /// The answer's head; interim ones (1xx) are passed over, as RFC 9110 §15.2 lets a proxy that asked for
-    /// none of them.
+    /// The answer's head; interim ones (1xx) are passed over. RFC 9110 §15.2 would have a proxy forward those
+    /// that it did not ask for; hyper's server can't write any but its own 100, and a client has to do without
+    /// all of them.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<head::Answer>, Refusal>> {
         loop {
             match ready!(self.poll_event(cx))? {
