@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod control;
+mod paper;
 pub mod policy;
 pub mod term;
 
@@ -11,7 +12,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use term::Term;
 
@@ -44,6 +45,12 @@ enum Command {
     /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
     Reload(control::Arguments),
+    /// Prints completions for a shell
+    #[command(after_help = EXIT_CODES)]
+    Completions(paper::Completions),
+    /// Writes the man pages of both programs into a directory
+    #[command(after_help = EXIT_CODES)]
+    Man(paper::Man),
 }
 
 /// How answers are printed.
@@ -99,6 +106,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Policy(command) => policy::run(command, &mut term),
         Command::Status(arguments) => control::status(&arguments, &mut term),
         Command::Reload(arguments) => control::reload(&arguments, &mut term),
+        Command::Completions(arguments) => paper::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => paper::man(&arguments, Arguments::command()),
     };
     match answer.and_then(|answer| term.flush().map(|()| answer)) {
         Ok(Answer::Yes) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,
@@ -113,7 +122,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_is_consistent() {

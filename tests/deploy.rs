@@ -68,8 +68,11 @@ fn explained(tables: usize) -> BTreeMap<String, String> {
     let rest = manual.split("| directive | exposure | why |").skip(1).take(tables);
     rest.flat_map(|table| table.lines().skip(2).take_while(|line| line.starts_with("| `")))
         .map(|line| {
-            let cells: Vec<String> =
-                line.replace("\\|", "\u{1}").split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect();
+            let cells: Vec<String> = line
+                .replace("\\|", "\u{1}")
+                .split('|')
+                .map(|cell| cell.trim().replace('\u{1}', "|"))
+                .collect();
             assert!(cells[3].len() > 20, "says why: {line}");
             (cells[1].trim_matches('`').to_owned(), cells[2].clone())
         })
