@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::drain::Phase;
 use super::gates::life;
 use super::line::{Flow, Line};
 use super::poll::{Interest, News, Source};
@@ -241,9 +242,13 @@ impl Warden {
                 Ok(Some(message)) => self.obey_scribe(message),
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the scribe's channel ended");
                     self.poll.forget(running.line.as_fd());
-                    return self.scribe.kill();
+                    // Where all is closed it leaves by itself, which its process's end tells.
+                    if self.phase != Phase::Closed {
+                        tracing::warn!(%error, "the scribe's channel ended");
+                        self.scribe.kill();
+                    }
+                    return;
                 }
             }
         }
@@ -268,7 +273,7 @@ impl Warden {
                     tracing::warn!(%error, segment, "a segment's unused space can't be given back");
                 }
             }
-            FromScribe::Closed => self.closed(true),
+            FromScribe::Closed => self.closed(),
         }
     }
 
@@ -323,8 +328,8 @@ impl Warden {
         if self.phase.is_over() {
             return;
         }
-        if self.phase == super::drain::Phase::Closing {
-            return self.closed(false);
+        if matches!(self.phase, Phase::Closing | Phase::Closed) {
+            return self.scribe_left();
         }
         self.scribe_is(false);
         self.scribe.deaths += 1;

@@ -19,27 +19,27 @@ macro_rules! need_machine {
 }
 
 /// What is missing for these tests, if anything.
-pub fn missing() -> Option<String> {
+pub(crate) fn missing() -> Option<String> {
     lacking()
         .or_else(|| package().is_none().then(|| "there is no package, `deploy/package` makes it".to_owned()))
 }
 
 /// The package that `deploy/package` made.
-pub fn package() -> Option<PathBuf> {
+pub(crate) fn package() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian");
     let entries = std::fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path());
     entries.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "deb"))
 }
 
 /// A machine, and what it shares with us.
-pub struct House {
-    pub machine: Machine,
+pub(crate) struct House {
+    pub(crate) machine: Machine,
     _shared: tempfile::TempDir,
 }
 
 impl House {
     /// With the package installed; `alice` may call, `bob` too, `mallory` may not.
-    pub fn installed() -> House {
+    pub(crate) fn installed() -> House {
         let house = House::bare();
         house.machine.sh("dpkg --install /shared/peergate.deb");
         house
@@ -49,7 +49,7 @@ impl House {
     }
 
     /// Without it. At `/shared` lie the package, its next version, and the caller.
-    pub fn bare() -> House {
+    pub(crate) fn bare() -> House {
         let shared = tempfile::tempdir().unwrap();
         std::fs::copy(package().unwrap(), shared.path().join("peergate.deb")).unwrap();
         std::fs::write(shared.path().join("caller.py"), include_str!("caller.py")).unwrap();
@@ -58,7 +58,7 @@ impl House {
     }
 
     /// Puts the same package with a newer version number beside it; its name in the machine.
-    pub fn newer(&self) -> &'static str {
+    pub(crate) fn newer(&self) -> &'static str {
         let work = tempfile::tempdir().unwrap();
         let content = work.path().join("content");
         run(Command::new("dpkg-deb").arg("--raw-extract").arg(package().unwrap()).arg(&content));
@@ -74,16 +74,16 @@ impl House {
     }
 
     /// The records of its audit directory.
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         records::read(&self.audit())
     }
 
-    pub fn audit(&self) -> PathBuf {
+    pub(crate) fn audit(&self) -> PathBuf {
         self.machine.path("/var/log/peergate")
     }
 
     /// What `systemctl show` says of a property of the service.
-    pub fn property(&self, name: &str) -> String {
+    pub(crate) fn property(&self, name: &str) -> String {
         self.machine
             .sh(&format!("systemctl show --property={name} --value peergated.service"))
             .trim()
@@ -91,7 +91,7 @@ impl House {
     }
 
     /// The uid of somebody in it.
-    pub fn uid(&self, user: &str) -> u32 {
+    pub(crate) fn uid(&self, user: &str) -> u32 {
         self.machine.sh(&format!("id --user {user}")).trim().parse().unwrap()
     }
 }

@@ -167,7 +167,7 @@ impl Drop for Machine {
         if self.leader.as_raw() > 0 {
             let end = std::panic::catch_unwind(|| watch_end(self.leader));
             let _ = kill(self.leader, Signal::SIGKILL);
-            end.is_ok_and(|end| end.wait());
+            let _ = end.map(|end| end.wait());
         } else {
             let _ = self.nspawn.kill();
         }
