@@ -1,5 +1,8 @@
 //! What is installed is well-formed, as narrow as its manual says, and agrees with itself.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+
 #[path = "support/support.rs"]
 mod support;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::machine::{Machine, lacking};
+use crate::machine::{Machine, lacking};
 use crate::support::{records, run};
 
 /// Skips where no machine can be started or there is no package.
@@ -53,6 +53,7 @@ impl House {
         let shared = tempfile::tempdir().unwrap();
         std::fs::copy(package().unwrap(), shared.path().join("peergate.deb")).unwrap();
         std::fs::write(shared.path().join("caller.py"), include_str!("caller.py")).unwrap();
+        std::fs::write(shared.path().join("backend.py"), include_str!("backend.py")).unwrap();
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(shared.path()));
         House { machine: Machine::boot(shared.path()), _shared: shared }
     }

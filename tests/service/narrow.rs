@@ -7,8 +7,8 @@ use std::str::FromStr;
 use nix::libc;
 
 use crate::house::House;
+use crate::machine::Role;
 use crate::need_machine;
-use crate::support::machine::Role;
 
 /// The capabilities of a unit file's line, as a number.
 fn bounding() -> u64 {

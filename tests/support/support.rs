@@ -11,7 +11,6 @@ pub mod client;
 pub mod daemon;
 pub mod docker;
 pub mod http;
-pub mod machine;
 pub mod people;
 pub mod records;
 pub mod upstream;

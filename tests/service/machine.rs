@@ -1,7 +1,9 @@
 //! A machine of its own with systemd as its first process, in `systemd-nspawn`: it starts in a second from a tree
 //! that is made once, everything that it writes is gone with it, and its processes are looked at from outside.
 
+#[path = "machine/roles.rs"]
 mod roles;
+#[path = "machine/tree.rs"]
 mod tree;
 
 use std::io::ErrorKind;
@@ -10,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::daemon::watch_end;
-use super::{out, said};
+use crate::support::daemon::watch_end;
+use crate::support::{out, said};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-pub use roles::Role;
-pub use tree::lacking;
+pub(crate) use roles::Role;
+pub(crate) use tree::lacking;
 
 /// For booting on a busy machine.
 const BOOT: Duration = Duration::from_secs(120);
@@ -34,7 +36,7 @@ mount -t tmpfs tmpfs /run/systemd
 exec systemd-nspawn \"$@\"";
 
 /// A running machine. Dropping it leaves nothing behind.
-pub struct Machine {
+pub(crate) struct Machine {
     nspawn: Child,
     /// Its first process, as the host counts.
     leader: Pid,
@@ -44,7 +46,7 @@ pub struct Machine {
 
 impl Machine {
     /// Starts one and waits until it is up. `shared` is what it sees, read-only, at `/shared`.
-    pub fn boot(shared: &Path) -> Machine {
+    pub(crate) fn boot(shared: &Path) -> Machine {
         let tree = tree::ready();
         let place = tempfile::tempdir().unwrap();
         let notify = UnixDatagram::bind(place.path().join("notify")).unwrap();
@@ -63,9 +65,9 @@ impl Machine {
         start.arg(format!("--directory={}", tree.display()));
         start.arg(format!("--bind-ro={}:/shared", shared.display()));
         start.env("NOTIFY_SOCKET", place.path().join("notify"));
-        if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            start.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "0");
-        }
+        // As any system has it today, whatever the host has: in the older one nobody tells a container's service
+        // manager when a group has become empty, and it waits for its time-out instead.
+        start.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
         start.stdin(Stdio::null()).stdout(console.try_clone().unwrap()).stderr(console);
         let nspawn = start.spawn().unwrap();
         let mut machine = Machine { nspawn, leader: Pid::from_raw(0), groups, place };
@@ -93,7 +95,7 @@ impl Machine {
     }
 
     /// A program to be run in it as root.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.leader)).args(["--all", "--", program]);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
@@ -102,7 +104,7 @@ impl Machine {
     }
 
     /// A program to be run in it as somebody.
-    pub fn command_as(&self, user: &str, program: &str) -> Command {
+    pub(crate) fn command_as(&self, user: &str, program: &str) -> Command {
         let mut command = self.command("setpriv");
         command.args([&format!("--reuid={user}"), &format!("--regid={user}")]);
         command.args(["--init-groups", "--inh-caps=-all", "--", program]);
@@ -110,7 +112,7 @@ impl Machine {
     }
 
     /// Runs a line of shell as root, which has to succeed.
-    pub fn sh(&self, line: &str) -> String {
+    pub(crate) fn sh(&self, line: &str) -> String {
         let output = self.try_sh(line);
         assert!(
             output.status.success(),
@@ -123,12 +125,12 @@ impl Machine {
     }
 
     /// Runs a line of shell as root.
-    pub fn try_sh(&self, line: &str) -> Output {
+    pub(crate) fn try_sh(&self, line: &str) -> Output {
         self.command("sh").args(["-c", line]).output().unwrap()
     }
 
     /// A call of somebody's: status and body; status 0 where there was no answer.
-    pub fn call(&self, user: &str, target: &str) -> (u16, String) {
+    pub(crate) fn call(&self, user: &str, target: &str) -> (u16, String) {
         let mut curl = self.command_as(user, "curl");
         curl.args(["--silent", "--show-error", "--max-time", "30", "--write-out", "\n%{http_code}"]);
         curl.args(["--unix-socket", "/run/peergate/api.sock"]).arg(format!("http://localhost{target}"));
@@ -143,12 +145,12 @@ impl Machine {
     }
 
     /// A path of its, from outside.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }
 
     /// Everything that the daemon and its units said so far.
-    pub fn journal(&self) -> String {
+    pub(crate) fn journal(&self) -> String {
         let mut journal = self.command("journalctl");
         journal.args(["--no-pager", "--output=short-monotonic", "--lines=200"]);
         journal.args(["--unit=peergated.service", "--unit=peergated.socket"]);
@@ -156,7 +158,7 @@ impl Machine {
     }
 
     /// Its first process.
-    pub fn leader(&self) -> Pid {
+    pub(crate) fn leader(&self) -> Pid {
         self.leader
     }
 }

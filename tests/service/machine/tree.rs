@@ -15,7 +15,7 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,curl,python3-minimal";
 const PEOPLE: [&str; 3] = ["alice", "bob", "mallory"];
 
 /// What is missing to start a machine, if anything.
-pub fn lacking() -> Option<String> {
+pub(crate) fn lacking() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root, to start a machine of its own".to_owned());
     }

@@ -10,13 +10,13 @@ use nix::unistd::Pid;
 
 /// One process of the service.
 #[derive(Debug, Clone)]
-pub struct Role {
+pub(crate) struct Role {
     /// As the host counts.
-    pub pid: Pid,
+    pub(crate) pid: Pid,
     /// `warden`, `gate`, `scribe`, `loader`.
-    pub name: String,
+    pub(crate) name: String,
     /// `/proc/PID/status` by its keys.
-    pub status: BTreeMap<String, String>,
+    pub(crate) status: BTreeMap<String, String>,
 }
 
 impl Role {
@@ -33,22 +33,22 @@ impl Role {
     }
 
     /// The real, effective, saved and file-system uid, or gid.
-    pub fn ids(&self, key: &str) -> BTreeSet<u32> {
+    pub(crate) fn ids(&self, key: &str) -> BTreeSet<u32> {
         self.status[key].split_whitespace().map(|id| id.parse().unwrap()).collect()
     }
 
     /// A set of capabilities as a number: `CapEff`, `CapBnd` …
-    pub fn capabilities(&self, set: &str) -> u64 {
+    pub(crate) fn capabilities(&self, set: &str) -> u64 {
         u64::from_str_radix(&self.status[set], 16).unwrap()
     }
 
     /// A path as this process sees it.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.pid))
     }
 
     /// Where its mounts lie, and their options: those of each path's topmost mount.
-    pub fn mounts(&self) -> BTreeMap<String, String> {
+    pub(crate) fn mounts(&self) -> BTreeMap<String, String> {
         let text = std::fs::read_to_string(format!("/proc/{}/mountinfo", self.pid)).unwrap();
         let fields = |line: &str| {
             let fields: Vec<&str> = line.split(' ').collect();
@@ -58,17 +58,17 @@ impl Role {
     }
 
     /// A namespace of its: `net`, `mnt` …
-    pub fn namespace(&self, which: &str) -> PathBuf {
+    pub(crate) fn namespace(&self, which: &str) -> PathBuf {
         std::fs::read_link(format!("/proc/{}/ns/{which}", self.pid)).unwrap()
     }
 
     /// Watches for its end.
-    pub fn end(&self) -> End {
+    pub(crate) fn end(&self) -> End {
         watch_end(self.pid)
     }
 
     /// Ends it and waits until it is gone.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let end = self.end();
         kill(self.pid, Signal::SIGKILL).unwrap();
         assert!(end.wait(), "{self:?} does not end");
@@ -77,7 +77,7 @@ impl Role {
 
 impl Machine {
     /// The processes of the service.
-    pub fn roles(&self) -> Vec<Role> {
+    pub(crate) fn roles(&self) -> Vec<Role> {
         let procs = self.groups.iter().find_map(|group| found(group, "system.slice/peergated.service"));
         let Some(procs) = procs else { return Vec::new() };
         let pids = std::fs::read_to_string(procs.join("cgroup.procs")).unwrap_or_default();
@@ -85,7 +85,7 @@ impl Machine {
     }
 
     /// The one process of this name.
-    pub fn role(&self, name: &str) -> Role {
+    pub(crate) fn role(&self, name: &str) -> Role {
         let roles = self.roles();
         let mut named = roles.iter().filter(|role| role.name == name);
         match (named.next(), named.next()) {
