@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod control;
 pub mod doctor;
+mod paper;
 pub mod policy;
 pub mod term;
 
@@ -12,7 +13,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use term::Term;
 
@@ -50,6 +51,12 @@ enum Command {
     /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
     Reload(control::Arguments),
+    /// Prints completions for a shell
+    #[command(after_help = EXIT_CODES)]
+    Completions(paper::Completions),
+    /// Writes the man pages of both programs into a directory
+    #[command(after_help = EXIT_CODES)]
+    Man(paper::Man),
 }
 
 /// How answers are printed.
@@ -106,6 +113,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(arguments) => control::status(&arguments, &mut term),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut term),
         Command::Reload(arguments) => control::reload(&arguments, &mut term),
+        Command::Completions(arguments) => paper::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => paper::man(&arguments, Arguments::command()),
     };
     match answer.and_then(|answer| term.flush().map(|()| answer)) {
         Ok(Answer::Yes) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,
@@ -120,7 +129,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_is_consistent() {

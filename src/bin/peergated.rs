@@ -14,35 +14,8 @@ use peergate::sys::process;
 use peergate::warden::{self, Environment, Options, Trouble, demo, loader};
 use peergate::{diagnostics, gate, scribe};
 
-const HELP: &str = "\
-Guards local APIs: the kernel names the caller, a policy decides, every access is on record.
-
-Usage: peergated --policy FILE
-       peergated --demo
-       peergated --check --policy FILE
-       peergated --print-plan --policy FILE
-
-Options:
-  --policy FILE  Serve by this policy
-  --check        Only load the policy and say whether it is good
-  --print-plan   Only say what each role would keep: user, capabilities, files, system calls
-  --demo         Serve a sample policy in a private directory, and show the log, until Ctrl-C
-  --accept-missing=LAYER
-                 Start without a layer of confinement that is not to be had here: landlock, seccomp,
-                 capabilities, no-new-privs, dumpable, limits, identity; recorded, and shown by every status
-  --seccomp=log  Let calls through that no table has, and have the kernel's log name them; for finding
-                 what a new C library needs
-  --version      Print the version
-  --help         Print this
-
-Signals: SIGTERM and SIGINT stop accepting, let what runs finish, close the log and end; a second one
-ends at once. SIGHUP loads the policy again.
-
-Exit codes:
-  0   it did what was asked; a daemon was stopped, and all of its record is closed
-  1   it could not start, or could not close the record whole
-  2   the command line makes no sense
-  78  the policy is not usable";
+/// The man page is made of the same text (`peergate man`).
+const HELP: &str = include_str!("../manual/peergated.txt");
 
 const USE: &str = "use `peergated --policy FILE`, `peergated --demo`, or look at `peergated --help`";
 
@@ -120,7 +93,7 @@ fn violation(word: &str) -> Result<Violation, lexopt::Error> {
 
 fn run(asked: Asked) -> ExitCode {
     match asked {
-        Asked::Help => said(HELP),
+        Asked::Help => said(HELP.trim_end()),
         Asked::Version => said(format!("peergated {}", env!("CARGO_PKG_VERSION"))),
         Asked::Serve(policy, terms) => serve(&policy, None, None, terms),
         Asked::Check(policy) => check(&policy),

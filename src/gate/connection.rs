@@ -110,6 +110,9 @@ pub(super) struct Connection {
     doubtful: Cell<bool>,
 }
 
+/// So long a connection that was just let in may take to its first request, once the daemon drains.
+const FIRST_MS: u32 = 500;
+
 impl Connection {
     pub(super) fn new(
         lane: Rc<Lane>,
@@ -213,15 +216,29 @@ impl Connection {
         self.wake();
     }
 
-    /// Takes no further request: an idle connection ends now, a busy one when its exchange has.
+    /// Takes no further request: an idle connection ends now, a busy one when its exchange has. One that has
+    /// asked for nothing yet was let in just before: its caller can't know, and has a moment to ask.
     pub(super) fn drain(&self) {
         self.draining.set(true);
+        if !self.has_asked() {
+            self.await_request(FIRST_MS);
+        }
         self.wake();
     }
 
+    /// Begins the time that the caller has until its next request.
+    pub(super) fn await_request(&self, idle_ms: u32) {
+        let within = if self.draining.get() { idle_ms.min(FIRST_MS) } else { idle_ms };
+        self.deadlines.expect(Phase::Idle, within);
+    }
+
     /// Whether no further request is wanted.
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.get()
+    pub(super) fn is_over(&self) -> bool {
+        self.draining.get() && self.has_asked()
+    }
+
+    fn has_asked(&self) -> bool {
+        self.requests.get() > 0
     }
 
     /// Judges what runs by a policy that has just come into force, and lets go of kept backends, whose grant

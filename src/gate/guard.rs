@@ -81,7 +81,7 @@ impl Guarded {
         let in_force = connection.lane.policy();
         let policy = in_force.decider.policy();
         let browsers = policy.listener(connection.listener).is_some_and(|listener| listener.browsers);
-        connection.deadlines.expect(Phase::Idle, policy.limits.idle_ms);
+        connection.await_request(policy.limits.idle_ms);
         let guard =
             RequestGuard::new(HeadLimits::new(&policy.limits, browsers, Arc::clone(&in_force.methods)));
         Guarded {
@@ -148,7 +148,7 @@ impl Guarded {
                 Reading::Held => self.next_message(),
                 Reading::Head | Reading::Body => {}
             }
-            if self.reading == Reading::Head && self.connection.is_draining() && self.guard.is_idle() {
+            if self.reading == Reading::Head && self.connection.is_over() && self.guard.is_idle() {
                 self.reading = Reading::Over;
                 return Poll::Ready(Ok(()));
             }
@@ -218,7 +218,7 @@ impl Guarded {
         self.guard.next();
         self.reading = Reading::Head;
         let idle_ms = self.connection.lane.policy().decider.policy().limits.idle_ms;
-        self.connection.deadlines.expect(Phase::Idle, idle_ms);
+        self.connection.await_request(idle_ms);
     }
 
     fn begin(&mut self, head: Box<Head>) {

@@ -135,9 +135,6 @@ impl Traveller<'_> {
         if !lane.recordable() || !self.connection.recorded {
             return Err(Stop::Unrecordable);
         }
-        if lane.draining() {
-            return Err(Refusal::Stopping.into());
-        }
         let limits = &self.policy.decider.policy().limits;
         let stranger = self.connection.subject(&self.policy).1.is_stranger();
         let uid = self.connection.caller.peer.uid;

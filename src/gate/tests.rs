@@ -347,6 +347,22 @@ fn drain_finishes_what_runs_and_ends() {
 }
 
 #[test]
+fn drain_answers_who_was_just_let_in() {
+    let lane = Lane::start(POLICY);
+    let mut early = lane.connect();
+    early.send(&get("/nowhere"));
+    assert_eq!(status(&answer(&mut early.socket).0), 403);
+    let mut late = lane.connect();
+    lane.drain(60_000);
+    assert_eq!(early.socket.read(&mut [0]).expect("one that has asked ends"), 0);
+    late.send(&get("/nowhere"));
+    let (head, _) = answer(&mut late.socket);
+    assert_eq!(status(&head), 403, "it is answered once");
+    assert!(head.to_lowercase().contains("connection: close"), "{head}");
+    lane.drained();
+}
+
+#[test]
 fn drain_past_its_limit_cuts_and_says_so() {
     let lane = Lane::start(POLICY);
     let mut caller = lane.connect();

@@ -28,7 +28,8 @@ const USERS: [(&str, u32, u32, &[&str]); 8] = [
     ("peergate-scribe", 902, 902, &[]),
 ];
 
-const GROUPS: [(&str, u32); 4] = [("adm", 4), ("docker-users", 998), ("docker-ops", 997), ("empty", 996)];
+const GROUPS: [(&str, u32); 5] =
+    [("adm", 4), ("docker-users", 998), ("docker-ops", 997), ("empty", 996), ("peergate", 995)];
 
 /// The names of this house.
 struct House;

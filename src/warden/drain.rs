@@ -21,6 +21,8 @@ pub(super) enum Phase {
     Draining,
     /// The gates are gone; the scribe closes the log.
     Closing,
+    /// All is closed; the scribe writes the last diagnostics and leaves.
+    Closed,
     /// All is done; whether everything was recorded and closed.
     Over {
         /// It was.
@@ -60,11 +62,13 @@ impl Warden {
             return;
         }
         tracing::info!("the daemon stops: nobody comes in any more, what runs may finish");
+        // Who was let in in this very round goes to a gate like everybody before.
+        self.settle();
         self.phase = Phase::Draining;
         self.notify.stopping();
         self.close_listeners();
         let limit = Duration::from_millis(self.force.policy.limits.drain_ms.into());
-        // Who has no gate yet is not begun with.
+        // Who waits for a gate that died lately is not begun with.
         for number in self.connections.numbers() {
             if self.connections.get(number).is_some_and(|connection| connection.lane.is_none()) {
                 self.cut(number);
@@ -106,16 +110,31 @@ impl Warden {
         }
     }
 
-    /// The scribe said that all is closed, or went away instead.
-    pub(super) fn closed(&mut self, whole: bool) {
-        self.phase = Phase::Over { whole };
+    /// The scribe said that all is closed. Its process is still to end, as ours does after it: whoever looks after
+    /// this service finds nothing left to kill, and the last lines of all roles are written.
+    pub(super) fn closed(&mut self) {
+        if self.phase == Phase::Closing {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// The scribe's process ended while the daemon does.
+    pub(super) fn scribe_left(&mut self) {
+        self.phase = Phase::Over { whole: self.phase == Phase::Closed };
     }
 
     /// The scribe takes too long.
     pub(super) fn close_timed_out(&mut self) {
-        if self.phase == Phase::Closing {
-            tracing::error!("the scribe did not close the log in time");
-            self.phase = Phase::Over { whole: false };
+        match self.phase {
+            Phase::Closing => {
+                tracing::error!("the scribe did not close the log in time");
+                self.phase = Phase::Over { whole: false };
+            }
+            Phase::Closed => {
+                self.scribe.kill();
+                self.phase = Phase::Over { whole: true };
+            }
+            Phase::Serving | Phase::Draining | Phase::Over { .. } => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::drain::Phase;
 use super::gates::life;
 use super::line::{Flow, Line};
 use super::poll::{Interest, News, Source};
@@ -258,9 +259,13 @@ impl Warden {
                 Ok(Some(message)) => self.obey_scribe(message),
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the scribe's channel ended");
                     self.poll.forget(running.line.as_fd());
-                    return self.scribe.kill();
+                    // Where all is closed it leaves by itself, which its process's end tells.
+                    if self.phase != Phase::Closed {
+                        tracing::warn!(%error, "the scribe's channel ended");
+                        self.scribe.kill();
+                    }
+                    return;
                 }
             }
         }
@@ -292,18 +297,7 @@ impl Warden {
                     tracing::warn!(%error, segment, "a segment's unused space can't be given back");
                 }
             }
-            FromScribe::Closed => {
-                self.release_scribes_segment();
-                self.closed(true);
-            }
-        }
-    }
-
-    /// At the very end: the scribe closed all others and has said its last word.
-    fn release_scribes_segment(&mut self) {
-        let Some(running) = &self.scribe.running else { return };
-        if let Err(error) = self.segments.release_last(&running.segment) {
-            tracing::warn!(%error, segment = running.segment, "its unused space can't be given back");
+            FromScribe::Closed => self.closed(),
         }
     }
 
@@ -362,8 +356,13 @@ impl Warden {
         if self.phase.is_over() {
             return;
         }
-        if self.phase == super::drain::Phase::Closing {
-            return self.closed(false);
+        if self.phase == Phase::Closed
+            && let Err(error) = self.segments.release_last(&running.segment)
+        {
+            tracing::warn!(%error, segment = running.segment, "its unused space can't be given back");
+        }
+        if matches!(self.phase, Phase::Closing | Phase::Closed) {
+            return self.scribe_left();
         }
         self.scribe.deaths += 1;
         let (pid, end) = (running.child.pid(), life(exit, false));

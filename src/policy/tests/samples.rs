@@ -32,3 +32,11 @@ fn demo_lives_in_the_runtime_directory_and_nowhere_else() {
     let wrong = load_bytes("demo.toml", text.as_bytes(), &House, &own()).unwrap_err().to_string();
     assert_eq!(wrong.matches("`@runtime` stands for a directory in a demo only").count(), 3, "{wrong}");
 }
+
+#[test]
+fn installed_policy_loads_and_its_tests_hold() {
+    let text = include_str!("../../../deploy/policy.toml");
+    let policy = load_bytes("deploy/policy.toml", text.as_bytes(), &House, &own());
+    let policy = policy.unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!((policy.listeners.len(), policy.backends.len()), (1, 1), "what a fresh install opens");
+}

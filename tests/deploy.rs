@@ -1,0 +1,187 @@
+//! What is installed is well-formed, as narrow as its manual says, and agrees with itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{out, run, said};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|why| panic!("{file}: {why}"))
+}
+
+/// A file tree that holds the units, some drop-ins, and the programs that they name.
+fn tree(drop_ins: &[&str]) -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    let units = tree.path().join("etc/systemd/system");
+    let more = units.join("peergated.service.d");
+    let programs = tree.path().join("usr/bin");
+    for folder in [&more, &programs] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let copy = |name: &str, to: PathBuf| {
+        std::fs::copy(root().join("deploy/systemd").join(name), to).unwrap();
+    };
+    for unit in ["peergated.service", "peergated.socket"] {
+        copy(unit, units.join(unit));
+    }
+    drop_ins.iter().for_each(|name| copy(name, more.join(name)));
+    for program in ["peergated", "peergate"] {
+        std::fs::copy("/bin/true", programs.join(program)).unwrap();
+    }
+    tree
+}
+
+fn security(tree: &Path, more: &[&str]) -> String {
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["security", "--offline=true", "--no-pager"]).args(more);
+    analyze.arg(format!("--root={}", tree.display())).arg("peergated.service");
+    out(&run(&mut analyze))
+}
+
+/// The overall exposure.
+fn exposure(tree: &Path) -> f64 {
+    let text = security(tree, &[]);
+    let line = text.lines().find(|line| line.contains("Overall exposure level")).expect(&text);
+    let level = line.rsplit_once(": ").unwrap().1.split_whitespace().next().unwrap();
+    level.parse().unwrap_or_else(|_| panic!("{line}"))
+}
+
+/// Each directive that counts, and how much.
+fn counted(tree: &Path) -> BTreeMap<String, String> {
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&security(tree, &["--json=short"])).unwrap();
+    assert!(rows.len() > 60, "{} rows", rows.len());
+    let name = |row: &serde_json::Value| row["name"].as_str().unwrap().to_owned();
+    rows.iter().filter_map(|row| Some((name(row), row["exposure"].as_str()?.to_owned()))).collect()
+}
+
+/// The rows of the manual's tables of what counts; the first one or both.
+fn explained(tables: usize) -> BTreeMap<String, String> {
+    let manual = read("src/manual/service.md");
+    let rest = manual.split("| directive | exposure | why |").skip(1).take(tables);
+    rest.flat_map(|table| table.lines().skip(2).take_while(|line| line.starts_with("| `")))
+        .map(|line| {
+            let cells: Vec<String> = line
+                .replace("\\|", "\u{1}")
+                .split('|')
+                .map(|cell| cell.trim().replace('\u{1}', "|"))
+                .collect();
+            assert!(cells[3].len() > 20, "says why: {line}");
+            (cells[1].trim_matches('`').to_owned(), cells[2].clone())
+        })
+        .collect()
+}
+
+#[test]
+fn unit_exposure_is_at_most_2_and_every_point_is_explained() {
+    need_programs!("systemd-analyze");
+    let tree = tree(&[]);
+    let level = exposure(tree.path());
+    println!("exposure with Unix backends only: {level}");
+    assert!(level <= 2.0, "{level}");
+    assert_eq!(counted(tree.path()), explained(1));
+    assert!(read("src/manual/service.md").contains(&format!("why: {level} as it is installed")), "{level}");
+}
+
+#[test]
+fn unit_exposure_with_tcp_is_at_most_2_8_and_every_point_is_explained() {
+    need_programs!("systemd-analyze");
+    let tree = tree(&["peergated-tcp.conf"]);
+    let level = exposure(tree.path());
+    println!("exposure with backends on the loopback: {level}");
+    assert!(level <= 2.8, "{level}");
+    assert_eq!(counted(tree.path()), explained(2));
+    assert!(read("src/manual/service.md").contains(&format!("then it is {level}:")), "{level}");
+}
+
+#[test]
+fn unit_exposure_with_foreign_sockets_is_that_without() {
+    need_programs!("systemd-analyze");
+    let with = tree(&["peergated-foreign-sockets.conf"]);
+    assert_eq!(counted(with.path()), explained(1));
+}
+
+#[test]
+fn units_are_understood_whole() {
+    need_programs!("systemd-analyze");
+    let tree = tree(&["peergated-tcp.conf", "peergated-foreign-sockets.conf"]);
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["verify", "--man=no", "--recursive-errors=no"]);
+    analyze.arg(format!("--root={}", tree.path().display())).args(["peergated.service", "peergated.socket"]);
+    let output = analyze.output().unwrap();
+    // It complains on stderr of what it does not know, and may still succeed. Other units are not in the tree.
+    let said = said(&output);
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("peergate")).collect();
+    assert!(ours.is_empty(), "{said}");
+}
+
+/// The value of a setting that stands once in a unit.
+fn setting(unit: &str, name: &str) -> String {
+    let text = read(&format!("deploy/systemd/{unit}"));
+    let values: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(&format!("{name}="))).collect();
+    assert_eq!(values.len(), 1, "{name} in {unit}: {values:?}");
+    values[0].to_owned()
+}
+
+#[test]
+fn socket_unit_and_policy_say_the_same_of_the_socket() {
+    let policy: toml::Table = read("deploy/policy.toml").parse().unwrap();
+    let api = &policy["listen"]["api"];
+    assert_eq!(api["path"].as_str().unwrap(), setting("peergated.socket", "ListenStream"));
+    assert_eq!(api["group"].as_str().unwrap(), setting("peergated.socket", "SocketGroup"));
+    assert_eq!(api["mode"].as_str().unwrap(), setting("peergated.socket", "SocketMode"));
+}
+
+#[test]
+fn directories_of_the_unit_are_made_by_tmpfiles_and_users_by_sysusers() {
+    let made = read("deploy/tmpfiles.d/peergate.conf");
+    let made: BTreeSet<&str> = made
+        .lines()
+        .filter(|line| line.starts_with("d "))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    let writable = setting("peergated.service", "ReadWritePaths");
+    assert_eq!(writable.split(' ').collect::<BTreeSet<_>>(), made);
+    let people = read("deploy/sysusers.d/peergate.conf");
+    for line in ["u peergate-gate ", "u peergate-scribe ", "g peergate "] {
+        assert!(people.lines().any(|there| there.starts_with(line)), "{line}");
+    }
+}
+
+#[test]
+fn apparmor_profile_is_understood() {
+    need_programs!("apparmor_parser");
+    let mut parser = Command::new("apparmor_parser");
+    // No kernel, no cache: only read it, and print what a kernel would be given.
+    parser.args(["-Q", "-K", "-S"]).arg(root().join("deploy/apparmor/usr.bin.peergated"));
+    assert!(run(&mut parser).stdout.len() > 1000);
+}
+
+/// `CAP_…` words of a text.
+fn capabilities(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter_map(|word| word.strip_prefix("CAP_")).map(str::to_lowercase).collect()
+}
+
+#[test]
+fn apparmor_profile_has_the_capabilities_of_the_units() {
+    let profile = read("deploy/apparmor/usr.bin.peergated");
+    let here: BTreeSet<String> = profile
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("capability ")?.strip_suffix(','))
+        .map(str::to_owned)
+        .collect();
+    let mut units = capabilities(&setting("peergated.service", "CapabilityBoundingSet"));
+    units.extend(capabilities(&setting("peergated-foreign-sockets.conf", "CapabilityBoundingSet")));
+    assert_eq!(here, units);
+}
