@@ -167,7 +167,8 @@ fn daemon_under_hours_of_use_and_abuse_does_not_grow() {
         while began.elapsed() < Duration::from_secs(seconds) {
             // Another uid's gate comes and goes, and so do policies.
             alice.curl(&socket, "/allowed/alice", &[]);
-            let other = if reloads % 2 == 0 { policy.replace("256MiB", "255MiB") } else { policy.clone() };
+            let other =
+                if reloads.is_multiple_of(2) { policy.replace("256MiB", "255MiB") } else { policy.clone() };
             write_policy(daemon.dir(), &other);
             let mut reload = Command::new(env!("CARGO_BIN_EXE_peergate"));
             support::run(reload.args(["reload", "--control"]).arg(daemon.path("run/control.sock")));
