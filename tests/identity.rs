@@ -353,3 +353,20 @@ fn each_caller_uid_has_a_gate_of_its_own() {
     }
     stage.daemon.stop();
 }
+
+#[test]
+fn caller_in_more_groups_than_can_be_told_is_served_by_its_uid_alone() {
+    need_root!();
+    need_programs!("python3");
+    let stage = stage();
+    let script = "import os,socket,sys\n\
+        os.setgroups(range(100000,165536))\n\
+        s=socket.socket(socket.AF_UNIX);s.settimeout(60);s.connect(sys.argv[1])\n\
+        s.sendall(b'GET /allowed/x HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n');print(s.recv(12).decode())";
+    let mut python = Command::new(support::python());
+    let output = support::run(python.args(["-c", script]).arg(stage.daemon.socket()));
+    assert_eq!(support::out(&output).trim(), "HTTP/1.1 200");
+    let all = stage.daemon.stop();
+    let conn = all.iter().find(|record| record["t"] == "conn").unwrap();
+    assert!(conn["groups"].is_null(), "what was not read whole is unknown: {conn}");
+}

@@ -17,6 +17,11 @@ pub enum Depth {
     Full,
 }
 
+/// More groups than this, or a longer label, are unknown: all that is said of a caller has to fit into one message to
+/// its gate.
+const GROUPS: usize = 8192;
+const LABEL: usize = 4096;
+
 /// Collects the caller of an accepted connection. `names` gives a user's name from the table that was resolved
 /// at load; no name service is asked here.
 ///
@@ -39,7 +44,8 @@ pub fn identify(
     let uid = known_uid(frozen.uid);
     let user = uid.known().and_then(|uid| names(*uid));
     // One group without a number here makes the list say less than there is: unknown as a whole.
-    let groups = peer::groups(fd).ok().and_then(|raw| raw.into_iter().map(known_gid).collect());
+    let groups = peer::groups(fd).ok().filter(|raw| raw.len() <= GROUPS);
+    let groups = groups.and_then(|raw| raw.into_iter().map(known_gid).collect());
     let mut caller = Caller {
         peer: Peer { uid: frozen.uid, gid: frozen.gid, pid: frozen.pid, real_uid: None },
         credentials: Credentials { uid, gid: known_gid(frozen.gid).into(), groups: Attr::from(groups) },
@@ -53,7 +59,7 @@ pub fn identify(
     };
     if depth == Depth::Full {
         // Frozen at connect, so that it needs no pidfd.
-        caller.label = peer::label(fd).ok().into();
+        caller.label = peer::label(fd).ok().filter(|label| label.len() <= LABEL).into();
     }
     if frozen.pid <= 0 {
         // No number in our pid namespace: it lives in one that we can't see into.

@@ -15,9 +15,10 @@ use serde_json::Value;
 
 use super::{PATIENCE, records};
 
-/// Written before each policy; `@DIR@` is the daemon's directory.
-const HEAD: &str =
-    "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\n[daemon]\ncontrol = \"@DIR@/run/control.sock\"\n";
+/// Written before each policy; `@DIR@` is the daemon's directory. Two lanes whatever the machine has: with its own
+/// number, one less than the cores, a small machine would never test more than one.
+const HEAD: &str = "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\n\
+                    [daemon]\ncontrol = \"@DIR@/run/control.sock\"\nlanes = 2\n";
 
 /// A directory for a daemon; removed when dropped, with segments that a killed daemon left append-only.
 #[derive(Debug)]
