@@ -103,6 +103,16 @@ pub fn directory(path: &str) -> Result<OwnedFd, Unconfined> {
         .map_err(|errno| Unconfined { layer: Layer::Landlock, why: format!("{path}: {}", errno.desc()) })
 }
 
+/// The capabilities that this process has, as a mask.
+///
+/// # Errors
+///
+/// What `capget(2)` answered.
+pub fn permitted() -> Result<u64, String> {
+    let held = caps::read(None, caps::CapSet::Permitted).map_err(|error| error.to_string())?;
+    Ok(held.iter().fold(0, |mask, capability| mask | capability.bitmask()))
+}
+
 /// Whether this process may empty the bounding set of those that it starts.
 #[must_use]
 pub fn may_disempower() -> bool {

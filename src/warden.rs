@@ -151,6 +151,8 @@ pub(crate) struct Warden {
     reload: Reload,
     phase: Phase,
     identities: posture::Identities,
+    /// The capabilities that it was started with.
+    given: u64,
     /// What it found when it read itself back.
     confined: Confinement,
     missing: Vec<String>,

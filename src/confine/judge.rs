@@ -71,8 +71,11 @@ impl Plan {
         let found = if keep == 0 { "none".to_owned() } else { format!("{} kept", keep.count_ones()) };
         if beyond != 0 {
             red(Layer::Capabilities, format!("more than planned: {beyond:#x}"))
-        } else if sets.effective & keep != keep && as_root {
-            red(Layer::Capabilities, format!("less than planned: {:#x} are missing", keep & !sets.effective))
+        } else if as_root && self.required() & !sets.effective != 0 {
+            let missing = self.named(self.required() & !sets.effective);
+            red(Layer::Capabilities, format!("less than planned, {missing}"))
+        } else if as_root && keep & !sets.effective != 0 {
+            amber(Layer::Capabilities, format!("{found}; without {}", self.named(keep & !sets.effective)))
         } else if sets.bounding & !keep == 0 {
             green(Layer::Capabilities, found)
         } else if as_root {
@@ -83,6 +86,13 @@ impl Plan {
         } else {
             amber(Layer::Capabilities, format!("{found}; an ordinary user can't empty the bounding set"))
         }
+    }
+
+    /// Capabilities of the plan with what each is for.
+    fn named(&self, mask: u64) -> String {
+        let named = self.capabilities.iter().filter(|kept| kept.capability.bitmask() & mask != 0);
+        let words: Vec<String> = named.map(|kept| format!("{}: {}", kept.capability, kept.why)).collect();
+        words.join("; ")
     }
 
     fn limits_of(&self, held: &Confinement) -> Finding {

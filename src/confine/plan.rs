@@ -55,6 +55,8 @@ pub struct Kept {
     pub capability: Capability,
     /// What for.
     pub why: &'static str,
+    /// Without it the role can't do its work; otherwise something may turn out not to be reachable.
+    pub required: bool,
 }
 
 /// What a role may still reach by name.
@@ -200,6 +202,13 @@ impl Plan {
         self.capabilities.iter().fold(0, |mask, kept| mask | kept.capability.bitmask())
     }
 
+    /// The mask of those without which the role can't do its work.
+    #[must_use]
+    pub fn required(&self) -> u64 {
+        let required = self.capabilities.iter().filter(|kept| kept.required);
+        required.fold(0, |mask, kept| mask | kept.capability.bitmask())
+    }
+
     /// The rows that may be called, and those that answer ENOSYS.
     #[must_use]
     pub fn rows(&self) -> (u16, u16) {
@@ -240,7 +249,7 @@ impl fmt::Display for Plan {
         if self.capabilities.is_empty() {
             writeln!(f, "  capabilities  none, in any set")?;
         }
-        for (place, Kept { capability, why }) in self.capabilities.iter().enumerate() {
+        for (place, Kept { capability, why, .. }) in self.capabilities.iter().enumerate() {
             let label = if place == 0 { "capabilities" } else { "" };
             writeln!(f, "  {label:<12}  {capability}: {why}")?;
         }

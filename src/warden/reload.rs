@@ -119,9 +119,11 @@ impl Warden {
     }
 
     fn check_unchanged(&self, loaded: Loaded) -> Result<Loaded, String> {
-        let held = self.confined.status.capabilities.permitted;
+        // What the service manager never gave is not given up by us, and no restart brings it back.
+        let given_up = self.given & !self.confined.status.capabilities.permitted;
         let mut needed = rights::needed(&loaded.policy, self.options.terms.root).into_iter();
-        if let Some(Kept { capability, why }) = needed.find(|kept| held & kept.capability.bitmask() == 0) {
+        let lost = |kept: &Kept| given_up & kept.capability.bitmask() != 0;
+        if let Some(Kept { capability, why, .. }) = needed.find(lost) {
             return Err(format!(
                 "it needs {capability} ({why}), which the daemon gave up when it started; only a restart brings it \
                  back; the old policy stays in force"

@@ -11,22 +11,22 @@ pub(super) fn needed(policy: &Policy, root: bool) -> Vec<Kept> {
     if !root {
         return Vec::new();
     }
+    let required = |capability, why| Kept { capability, why, required: true };
     let mut kept = vec![
+        required(Capability::CAP_SYS_PTRACE, "looks at callers: their program and namespaces"),
+        required(Capability::CAP_SETUID, "starts gates and scribe as their own users"),
+        required(Capability::CAP_SETGID, "and with their own groups"),
+        required(Capability::CAP_SETPCAP, "empties their bounding sets"),
+        required(Capability::CAP_KILL, "ends a gate or the scribe that does not end by itself"),
+        // Its absence is said by the posture (`append-only`), as where the file system has no such flag.
         Kept {
-            capability: Capability::CAP_SYS_PTRACE,
-            why: "looks at callers: their program and namespaces",
+            capability: Capability::CAP_LINUX_IMMUTABLE,
+            why: "marks segments append-only",
+            required: false,
         },
-        Kept { capability: Capability::CAP_SETUID, why: "starts gates and scribe as their own users" },
-        Kept { capability: Capability::CAP_SETGID, why: "and with their own groups" },
-        Kept { capability: Capability::CAP_SETPCAP, why: "empties their bounding sets" },
-        Kept {
-            capability: Capability::CAP_KILL,
-            why: "ends a gate or the scribe that does not end by itself",
-        },
-        Kept { capability: Capability::CAP_LINUX_IMMUTABLE, why: "marks segments append-only" },
     ];
     if policy.audit.readers.is_some() {
-        kept.push(Kept { capability: Capability::CAP_CHOWN, why: "gives segments to `[audit] readers`" });
+        kept.push(required(Capability::CAP_CHOWN, "gives segments to `[audit] readers`"));
     }
     // A socket's mode lets its owner in, and `owner = "root"` says that this is us.
     let may_be_anothers = |backend: &Backend| {
@@ -37,6 +37,8 @@ pub(super) fn needed(policy: &Policy, root: bool) -> Vec<Kept> {
         kept.push(Kept {
             capability: Capability::CAP_DAC_OVERRIDE,
             why: "connects to a backend's socket that may be another user's (`owner = \"root\"` does without)",
+            // Whether the socket lets us in without it is seen when it is connected to.
+            required: false,
         });
     }
     kept

@@ -301,6 +301,7 @@ fn assemble(
         reload: Default::default(),
         phase: Phase::Serving,
         identities,
+        given: 0,
         confined: Default::default(),
         missing,
         hash_key: log.hash_key,
@@ -338,6 +339,7 @@ impl Warden {
     /// What the warden itself gives up. It must start processes with other ids and look at other processes, so
     /// it keeps what that needs.
     fn drop_rights(&mut self) -> Result<(), Trouble> {
+        self.given = confine::permitted().when("read the capabilities")?;
         let plan = Plan::warden(rights::needed(&self.force.policy, self.options.terms.root));
         self.confined =
             confine::enter(&plan, &self.options.terms, &[]).when("give up what the warden does not need")?;
