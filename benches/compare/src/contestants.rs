@@ -132,6 +132,9 @@ impl Field {
         field.add("peergate builtin", api.clone(), "/_peergate/health");
         field.add("peergate proxy", api, "/health");
 
+        if installed("python3") {
+            field.add_bare(peergated, &place);
+        }
         if installed("nginx") {
             let user = if fs::metadata("/root").is_ok_and(|_| fs::read_dir("/root").is_ok()) {
                 "user root;"
@@ -163,6 +166,24 @@ impl Field {
             field.add("haproxy", socket, "/health");
         }
         field
+    }
+
+    /// The same daemon without Landlock and seccomp, by a filter that hides both from it: what they cost.
+    fn add_bare(&mut self, peergated: &str, place: &Path) {
+        let bare = place.join("bare");
+        fs::create_dir(&bare).expect("a directory for its sockets");
+        let text = POLICY.replace("unix:@DIR@", &format!("unix:{}", place.display()));
+        let policy = bare.join("policy.toml");
+        fs::write(&policy, text.replace("@DIR@", &bare.display().to_string())).expect("a policy");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/without.py");
+        let mut daemon = Command::new("python3");
+        daemon.arg(script).args(["seccomp=EINVAL", "landlock_create_ruleset=ENOSYS", "--", peergated]);
+        daemon.args(["--accept-missing=seccomp", "--accept-missing=landlock", "--policy"]).arg(policy);
+        self.spawn(&mut daemon);
+        let api = bare.join("run/api.sock");
+        wait(&api);
+        self.add("bare builtin", api.clone(), "/_peergate/health");
+        self.add("bare proxy", api, "/health");
     }
 
     fn add(&mut self, name: &'static str, socket: PathBuf, target: &'static str) {

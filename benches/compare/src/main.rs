@@ -22,10 +22,12 @@ enum Load {
 }
 
 /// What is compared with what, and the ratio that is the goal; one goal for each of [`LOADS`].
-const GOALS: [(&str, &str, &str, [Option<f64>; 4]); 4] = [
+const GOALS: [(&str, &str, &str, [Option<f64>; 4]); 6] = [
     ("builtin / unguarded axum", "peergate builtin", "axum", [Some(0.9), Some(0.9), Some(0.9), None]),
     ("proxy / HAProxy (ACL, log)", "peergate proxy", "haproxy", [Some(1.0), Some(1.0), Some(1.0), Some(0.8)]),
     ("proxy / nginx (access log)", "peergate proxy", "nginx", [Some(1.0), Some(1.0), Some(1.0), None]),
+    ("builtin / without seccomp, Landlock", "peergate builtin", "bare builtin", [None; 4]),
+    ("proxy / without seccomp, Landlock", "peergate proxy", "bare proxy", [None; 4]),
     ("proxy / unguarded axum", "peergate proxy", "axum", [None; 4]),
 ];
 
@@ -70,13 +72,13 @@ fn median(values: &[f64]) -> f64 {
 fn print(field: &Field, rates: &BTreeMap<(&str, usize), Vec<f64>>) {
     println!("\nRequests a second, medians; connections:\n");
     println!(
-        "| {:<28} | {:>8} | {:>8} | {:>8} | {:>13} |",
+        "| {:<36} | {:>8} | {:>8} | {:>8} | {:>13} |",
         "", LOADS[0].0, LOADS[1].0, LOADS[2].0, LOADS[3].0
     );
-    println!("|{:-<30}|---------:|---------:|---------:|--------------:|", "");
+    println!("|{:-<38}|---------:|---------:|---------:|--------------:|", "");
     let of = |name: &'static str, at: usize| rates.get(&(name, at)).map_or(f64::NAN, |values| median(values));
     for contestant in &field.contestants {
-        print!("| {:<28} |", contestant.name);
+        print!("| {:<36} |", contestant.name);
         for at in 0..LOADS.len() {
             print!(" {:>width$.0} |", of(contestant.name, at), width = if at == 3 { 13 } else { 8 });
         }
@@ -84,16 +86,16 @@ fn print(field: &Field, rates: &BTreeMap<(&str, usize), Vec<f64>>) {
     }
     println!("\nRatios of medians (goal):\n");
     println!(
-        "| {:<28} | {:>12} | {:>12} | {:>12} | {:>13} |",
+        "| {:<36} | {:>12} | {:>12} | {:>12} | {:>13} |",
         "", LOADS[0].0, LOADS[1].0, LOADS[2].0, LOADS[3].0
     );
-    println!("|{:-<30}|-------------:|-------------:|-------------:|--------------:|", "");
+    println!("|{:-<38}|-------------:|-------------:|-------------:|--------------:|", "");
     for (what, ours, theirs, goals) in GOALS {
         if !field.contestants.iter().any(|contestant| contestant.name == theirs) {
-            println!("| {what:<28} | not installed |");
+            println!("| {what:<36} | not installed |");
             continue;
         }
-        print!("| {what:<28} |");
+        print!("| {what:<36} |");
         for (at, goal) in goals.iter().enumerate() {
             let goal = goal.map_or(String::new(), |goal| format!(" (≥ {goal:.1})"));
             let cell = format!("{:.2}{goal}", of(ours, at) / of(theirs, at));
