@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::house::House;
 use crate::need_machine;
-use crate::support::records;
+use crate::support::{PATIENCE, records};
 
 fn allowed(house: &House, user: &str) {
     let (status, body) = house.machine.call(user, "/_peergate/health");
@@ -184,6 +185,18 @@ fn policy_that_is_not_good_is_not_started_again_and_again() {
     assert!(!started.status.success());
     assert_eq!((house.property("ExecMainStatus"), house.property("NRestarts")), ("78".into(), "0".into()));
     assert!(house.machine.journal().contains("frobnicate"), "{}", house.machine.journal());
+    // A caller has it tried a few times more, and is then refused instead of left waiting.
+    assert_eq!(house.machine.call("alice", "/_peergate/health").0, 0);
+    let until = Instant::now() + PATIENCE;
+    while !house.machine.try_sh("systemctl is-failed peergated.socket").status.success() {
+        // Paced by the command itself.
+        assert!(Instant::now() < until, "{}", house.machine.journal());
+    }
+    // As the manual says.
+    house.machine.sh("sed -i '/frobnicate/d' /etc/peergate/policy.toml");
+    house.machine.sh("systemctl reset-failed peergated.service peergated.socket");
+    house.machine.sh("systemctl start peergated.socket");
+    allowed(&house, "alice");
 }
 
 #[test]

@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::daemon::watch_end;
 use crate::support::{out, said};
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub(crate) use roles::Role;
@@ -54,9 +52,11 @@ impl Machine {
         let name = place.path().file_name().unwrap().to_string_lossy().replace('.', "");
         let groups = control_groups(&name);
         let console = std::fs::File::create(place.path().join("console")).unwrap();
-        // Its end is that of everything in it, should this thread go first.
+        // In a process namespace of its own, whose end is the end of everything in it; and it ends with this thread,
+        // however that does. `systemd-nspawn` alone leaves its machine running where it is killed.
         let mut start = Command::new("setpriv");
         start.args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"]);
+        start.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
         start.args(["sh", "-c", ENTER, "enter"]).args(&groups).arg("--");
         start.args(["--quiet", "--register=no", "--keep-unit", "--boot", "--notify-ready=yes"]);
         // Written to memory only, without any network but its own loopback.
@@ -76,20 +76,29 @@ impl Machine {
     }
 
     fn wait_until_up(&mut self, notify: &UnixDatagram) {
+        let until = Instant::now() + BOOT;
         let mut buffer = [0; 4096];
-        loop {
-            let length = notify.recv(&mut buffer).unwrap_or_else(|why| {
+        let up = loop {
+            match notify.recv(&mut buffer) {
+                Ok(length)
+                    if buffer[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") =>
+                {
+                    break true;
+                }
+                Ok(_) => {}
+                // The host may stop and continue everybody.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break false,
+            }
+            if Instant::now() > until {
+                break false;
+            }
+        };
+        match self.first_process().filter(|_| up) {
+            Some(leader) => self.leader = leader,
+            None => {
                 let console = std::fs::read_to_string(self.place.path().join("console")).unwrap_or_default();
-                panic!("the machine does not come up: {why}\n{console}")
-            });
-            let words = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            for line in words.lines() {
-                if let Some(leader) = line.strip_prefix("X_NSPAWN_LEADER_PID=") {
-                    self.leader = Pid::from_raw(leader.parse().unwrap());
-                }
-                if line == "READY=1" && self.leader.as_raw() > 0 {
-                    return;
-                }
+                panic!("the machine does not come up\n{console}")
             }
         }
     }
@@ -165,19 +174,13 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Its first process takes all others with it.
-        if self.leader.as_raw() > 0 {
-            let end = std::panic::catch_unwind(|| watch_end(self.leader));
-            let _ = kill(self.leader, Signal::SIGKILL);
-            let _ = end.map(|end| end.wait());
-        } else {
-            let _ = self.nspawn.kill();
-        }
+        // Its end takes the process namespace with it.
+        let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
-        let begun = Instant::now();
+        let until = Instant::now() + Duration::from_secs(10);
         for group in &self.groups {
-            // The kernel may still be about to let go of its last process.
-            while !removed(group) && begun.elapsed() < Duration::from_secs(10) {
+            // The kernel may still be about to let go of the last processes.
+            while !removed(group) && Instant::now() < until {
                 std::thread::yield_now();
             }
         }

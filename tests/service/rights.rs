@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+
 use crate::house::House;
 use crate::need_machine;
 use crate::support::daemon::Running;
@@ -36,6 +38,20 @@ fn unit_without_one_of_its_capabilities_does_not_serve() {
     assert!(serves("CAP_SETUID"), "with all of them it does: {}", house.machine.journal());
     for capability in ["CAP_SYS_PTRACE", "CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_FOWNER"] {
         assert!(!serves(&format!("~{capability}")), "{capability} is not needed");
+    }
+}
+
+#[test]
+fn gate_that_hangs_is_ended_by_the_warden_which_needs_cap_kill_for_it() {
+    need_machine!();
+    let house = House::installed();
+    house.machine.sh("printf '%s\\n' '[limits]' 'drain_time = \"10ms\"' >>/etc/peergate/policy.toml");
+    for (capabilities, result) in [("", "success"), ("CapabilityBoundingSet=~CAP_KILL", "timeout")] {
+        assert!(start_with(&house, &format!("TimeoutStopSec=5\n{capabilities}")));
+        assert_eq!(house.machine.call("alice", "/_peergate/health").0, 200);
+        kill(house.machine.role("gate").pid, Signal::SIGSTOP).unwrap();
+        house.machine.sh("systemctl stop peergated.socket peergated.service");
+        assert_eq!(house.property("Result"), result, "{capabilities}: {}", house.machine.journal());
     }
 }
 

@@ -76,6 +76,15 @@ impl Role {
 }
 
 impl Machine {
+    /// Its first process: 1 in its own namespace.
+    pub(super) fn first_process(&self) -> Option<Pid> {
+        let procs = self.groups.iter().find_map(|group| found(group, "init.scope"))?;
+        let pids = std::fs::read_to_string(procs.join("cgroup.procs")).ok()?;
+        let mut roles = pids.lines().filter_map(|pid| Role::of(Pid::from_raw(pid.parse().unwrap())));
+        let first = roles.find(|role| role.status["NSpid"].split_whitespace().last() == Some("1"))?;
+        Some(first.pid)
+    }
+
     /// The processes of the service.
     pub(crate) fn roles(&self) -> Vec<Role> {
         let procs = self.groups.iter().find_map(|group| found(group, "system.slice/peergated.service"));
