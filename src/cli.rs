@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod control;
 pub mod policy;
+pub mod probe;
 pub mod term;
 
 use std::ffi::OsString;
@@ -44,6 +45,10 @@ enum Command {
     /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
     Reload(control::Arguments),
+    /// Has the daemon start roles that try what they must not be able to do, and says what came of it; exit code 1
+    /// where something got through, or anything else is not as it has to be
+    #[command(after_help = EXIT_CODES)]
+    Probe(probe::Arguments),
 }
 
 /// How answers are printed.
@@ -99,6 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Policy(command) => policy::run(command, &mut term),
         Command::Status(arguments) => control::status(&arguments, &mut term),
         Command::Reload(arguments) => control::reload(&arguments, &mut term),
+        Command::Probe(arguments) => probe::run(&arguments, &mut term),
     };
     match answer.and_then(|answer| term.flush().map(|()| answer)) {
         Ok(Answer::Yes) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,

@@ -10,12 +10,14 @@
 //! | [`datagram`] | one datagram with the descriptors beside it, between our own roles |
 //! | [`process`] | a role started through a descriptor of the executable |
 //! | [`memfd`] | sealed memory that another role can trust not to change |
+//! | [`attempt`] | what a confined process tries, to show that it can't |
 //! | [`limits`] | the process's own: descriptors, random bytes, umask |
 //!
 //! Nothing here depends on another floor, and nothing here decides who may do what.
 
 #![allow(unsafe_code, reason = "this is the one place that talks to the kernel where nix has no safe words")]
 
+pub mod attempt;
 pub mod datagram;
 pub mod limits;
 pub mod listen;

@@ -16,6 +16,7 @@
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
 //! | [`supervise`] | the scribe |
 //! | [`loader`], [`reload`] | another policy |
+//! | [`probe`] | roles started to prove that they are confined |
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
 mod accept;
@@ -34,6 +35,7 @@ mod notify;
 mod options;
 mod poll;
 mod posture;
+mod probe;
 mod record;
 mod reload;
 mod rights;
@@ -63,6 +65,7 @@ use identify::OwnNamespaces;
 use notify::Notify;
 use poll::{LaneId, News, Poll, Source, Timers};
 use record::Record;
+use probe::Probing;
 use reload::Reload;
 use roster::{Roster, Whose};
 use segments::Segments;
@@ -112,6 +115,8 @@ enum Due {
     LoaderLimit(u32),
     /// The lanes had their time to take another policy.
     AdoptLimit(Generation),
+    /// A role that was started to try something had its time.
+    ProbeLimit(u32),
     /// Processes that were put down may be gone by now.
     Ending,
     /// Running exchanges had their time.
@@ -141,6 +146,7 @@ pub(crate) struct Warden {
     record: Record,
     scribe: Scribe,
     control: Control,
+    probing: Probing,
     reload: Reload,
     phase: Phase,
     identities: posture::Identities,
@@ -203,6 +209,8 @@ impl Warden {
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
             Source::Loader(run) => self.hear_loader(run),
+            Source::Probe(probe) => self.hear_probe(probe),
+            Source::ProbeProcess(probe) => self.reap_probe(probe),
         }
     }
 
@@ -224,6 +232,7 @@ impl Warden {
             Due::Accept => self.accept_again(),
             Due::LoaderLimit(run) => self.loader_timed_out(run),
             Due::AdoptLimit(generation) => self.adopt_timed_out(generation),
+            Due::ProbeLimit(probe) => self.probe_timed_out(probe),
             Due::Ending => self.reap_ending(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),

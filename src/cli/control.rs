@@ -26,11 +26,12 @@ pub struct Arguments {
     control: Option<PathBuf>,
     /// For people, or for programs
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 impl Arguments {
-    fn socket(&self) -> PathBuf {
+    /// Where it is asked.
+    pub(super) fn socket(&self) -> PathBuf {
         let uid = nix::unistd::geteuid();
         let home =
             if uid.is_root() { "/run".to_owned() } else { Environment::read().runtime_home(uid.as_raw()) };
@@ -83,11 +84,12 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
             term.complain(why);
             Ok(Answer::No)
         }
-        ControlReply::Status(_) => Err(strange()),
+        ControlReply::Status(_) | ControlReply::Probed { .. } => Err(strange()),
     }
 }
 
-fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure> {
+/// Asks the daemon one thing.
+pub(super) fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure> {
     let what = || format!("can't ask the daemon at {}", socket.display());
     let channel = Channel::connect(socket).map_err(Failure::at(what()))?;
     channel.send(request, &[]).map_err(Failure::at(what()))?;
@@ -102,7 +104,7 @@ fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure>
     }
 }
 
-fn strange() -> Failure {
+pub(super) fn strange() -> Failure {
     Failure::Because("the daemon answers something else than was asked".to_owned())
 }
 

@@ -62,6 +62,7 @@ impl Warden {
         tracing::info!("the daemon stops: nobody comes in any more, what runs may finish");
         self.phase = Phase::Draining;
         self.notify.stopping();
+        self.end_probe();
         self.close_listeners();
         let limit = Duration::from_millis(self.force.policy.limits.drain_ms.into());
         // Who has no gate yet is not begun with.

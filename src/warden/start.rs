@@ -273,6 +273,7 @@ fn assemble(
         record: log.record,
         scribe: Scribe::absent(),
         control: doors.control,
+        probing: Default::default(),
         reload: Default::default(),
         phase: Phase::Serving,
         identities,

@@ -5,7 +5,15 @@ use nix::libc;
 use super::{Row, has, is, lacks, row};
 
 /// A thread of this process, and no process.
-const A_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+pub(super) const A_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+/// Namespaces of its own. The eighth, CLONE_NEWTIME, is no flag of `clone`: the number means a signal there.
+pub(super) const IN_A_NAMESPACE: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
 /// Signals that the C library keeps for itself: 32 cancels a thread, 33 has all threads change their ids.
 const OF_THE_LIBRARY: [i32; 2] = [32, 33];
 
@@ -24,7 +32,7 @@ pub(in crate::confine) const COMMON: &[Row] = &[
     row!(SYS_futex, Work, "threads wait for each other"),
     row!(
         SYS_clone,
-        WHERE[[has(0, A_THREAD)]],
+        WHERE[[has(0, A_THREAD), lacks(0, IN_A_NAMESPACE)]],
         Rarely,
         "a further lane, or the collector of diagnostics; never a process"
     ),

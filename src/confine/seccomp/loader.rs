@@ -1,7 +1,8 @@
 //! The loader's rows. It reads a file that a person wrote and asks the machine's name services, whose modules run
 //! in it: sockets and files, and nothing that starts, traces, mounts or loads anything.
 
-use super::{Row, row};
+use super::common::{A_THREAD, IN_A_NAMESPACE};
+use super::{Row, has, lacks, row};
 
 /// All of them.
 pub(in crate::confine) const LOADER: &[Row] = &[
@@ -77,7 +78,7 @@ pub(in crate::confine) const LOADER: &[Row] = &[
     row!(SYS_futex, Work, "locks"),
     row!(
         SYS_clone,
-        WHERE[[super::has(0, nix::libc::CLONE_THREAD)]],
+        WHERE[[has(0, A_THREAD), lacks(0, IN_A_NAMESPACE)]],
         Rarely,
         "a name service's thread; never a process"
     ),
