@@ -65,8 +65,10 @@ impl Try {
 ///
 /// There is no daemon, it does not answer us, it can't start a role, or the output can't be written.
 pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let subjects: Vec<Subject> =
-        Subject::ALL.into_iter().filter(|subject| arguments.role.is_none_or(|role| role.is(*subject))).collect();
+    let subjects: Vec<Subject> = Subject::ALL
+        .into_iter()
+        .filter(|subject| arguments.role.is_none_or(|role| role.is(*subject)))
+        .collect();
     let socket = arguments.daemon.socket();
     let threads: usize = subjects.iter().map(|subject| subject.places().len()).sum();
     let (mut made, mut bad) = (0, 0);
@@ -79,7 +81,11 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
             for place in subject.places() {
                 made += 1;
                 let (role, thread) = (subject.name(), place.name());
-                term.progress(format!("{made} of {}: {}, {role}, {thread}", PROBES.len() * threads, probe.name));
+                term.progress(format!(
+                    "{made} of {}: {}, {role}, {thread}",
+                    PROBES.len() * threads,
+                    probe.name
+                ));
                 let tried = attempt(&socket, probe, *subject, *place);
                 term.progress("");
                 tries.push(tried?);

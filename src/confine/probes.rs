@@ -215,8 +215,11 @@ pub fn table() -> String {
     );
     for Probe { name, what, expected, .. } in PROBES {
         let Expected { gate, scribe, rolling, rolling_as_user } = expected;
-        let user =
-            if rolling == rolling_as_user { String::new() } else { format!("; as a user: {rolling_as_user}") };
+        let user = if rolling == rolling_as_user {
+            String::new()
+        } else {
+            format!("; as a user: {rolling_as_user}")
+        };
         // A String takes all that is written to it.
         writeln!(table, "| {name} | {what} | {gate} | {scribe} | {rolling}{user} |").ok();
     }

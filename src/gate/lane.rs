@@ -350,6 +350,8 @@ impl Lane {
         if !self.connections.borrow().is_empty() {
             return Err(broken_protocol("a gate with callers is asked to try what it may not"));
         }
+        // There has to be something that it could damage.
+        self.record.log.flush().map_err(io::Error::other)?;
         let place = trial.place;
         let attempt = confine::probes::prepare(trial, self.record.log.duplicate()?, client)?;
         if place != Place::Thread {

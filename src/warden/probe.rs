@@ -109,7 +109,8 @@ impl Warden {
             segment: name.as_deref().map(|name| self.segments.path(name)).unwrap_or_default(),
             key: self.segments.path("hash.key"),
         };
-        let watched = self.start_trying(subject, trial, segment).and_then(|process| self.watch_probe(process));
+        let watched =
+            self.start_trying(subject, trial, segment).and_then(|process| self.watch_probe(process));
         let (number, process) = match watched {
             Ok(watched) => watched,
             Err(error) => {
@@ -117,8 +118,11 @@ impl Warden {
                 return Err(error);
             }
         };
-        let expected =
-            probe.expected(subject, self.force.policy.diagnostics.directory.is_some(), self.options.terms.root);
+        let expected = probe.expected(
+            subject,
+            self.force.policy.diagnostics.directory.is_some(),
+            self.options.terms.root,
+        );
         let found = None;
         self.probing.running =
             Some(Running { number, client, subject, expected, found, process, segment: name });
@@ -139,7 +143,12 @@ impl Warden {
     }
 
     /// Starts it and tells it what to try.
-    fn start_trying(&mut self, subject: Subject, trial: Trial, segment: Option<Created>) -> io::Result<Process> {
+    fn start_trying(
+        &mut self,
+        subject: Subject,
+        trial: Trial,
+        segment: Option<Created>,
+    ) -> io::Result<Process> {
         let started = match subject {
             Subject::Gate => self.spawn_gate(if trial.place == Place::Lane { 2 } else { 1 }),
             // What other roles say is not for this one to collect.
@@ -206,10 +215,10 @@ impl Warden {
     fn watch_probe(&mut self, process: Process) -> io::Result<(u32, Process)> {
         self.probing.made = self.probing.made.wrapping_add(1);
         let number = self.probing.made;
-        let watched =
-            self.poll.watch(&process.child, Source::ProbeProcess(number), Interest::Read).and_then(|()| {
-                self.poll.watch(process.channel()?, Source::Probe(number), Interest::Read)
-            });
+        let watched = self
+            .poll
+            .watch(&process.child, Source::ProbeProcess(number), Interest::Read)
+            .and_then(|()| self.poll.watch(process.channel()?, Source::Probe(number), Interest::Read));
         match watched {
             Ok(()) => Ok((number, process)),
             Err(error) => {

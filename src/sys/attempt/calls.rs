@@ -3,7 +3,9 @@
 
 use nix::libc;
 
-use super::Argument::{Address as To, Client, Is, Key, Log, Other, Page, Rights, Segment, Text, Vector, Warden};
+use super::Argument::{
+    Address as To, Client, Is, Key, Log, Other, Page, Rights, Segment, Text, Vector, Warden,
+};
 use super::{Address, Argument, Attempt};
 
 const fn call(number: libc::c_long, arguments: &'static [Argument]) -> Attempt {
