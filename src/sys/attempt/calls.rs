@@ -25,6 +25,7 @@ const HERE: Argument = int(libc::AT_FDCWD);
 const NULL: Argument = Is(0);
 
 /// An address family in front of `rest`.
+#[allow(clippy::indexing_slicing, reason = "made by the compiler, which refuses what is out of bounds")]
 const fn address(family: i32, rest: &[u8]) -> Address {
     let mut bytes = [0; 32];
     // No address family is larger than a byte, and all our machines put the lower one first.
