@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use peergate::confine::probes::{self, PROBES, Probe};
 use peergate::model::probe::{Found, Place, Subject};
@@ -94,8 +94,13 @@ fn as_root(more: &str) {
     let daemon = Daemon::start_in(place, &format!("{POLICY}{more}"));
     // A gate that serves is there to be attacked.
     assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/before").status(), 200);
-    every_row_is_as_expected(&daemon, !more.is_empty(), true);
-    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/after").status(), 200);
+    std::thread::scope(|scope| {
+        let probing = scope.spawn(|| every_row_is_as_expected(&daemon, !more.is_empty(), true));
+        // Others are served meanwhile.
+        while !probing.is_finished() {
+            assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/meanwhile").status(), 200);
+        }
+    });
     let (place, all) = daemon.stop_keeping();
     segments_are_unharmed(&place.path().join("audit"), &all);
     only_those_who_tried_died(&all);
@@ -188,6 +193,19 @@ fn probes_of_one_role_are_shown_for_people_and_a_hole_is_exit_code_1() {
         assert!(said.contains(line), "{line:?} is not in\n{said}");
     }
     daemon.kill();
+}
+
+#[test]
+fn daemon_stopped_while_something_is_tried_closes_its_record() {
+    need_root!();
+    let daemon = Daemon::start(POLICY);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    command.arg("probe").arg("--control").arg(daemon.path("run/control.sock"));
+    let probing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    daemon.wait_for("a try", |record| record["role"] == "scribe-probe");
+    daemon.stop();
+    let output = probing.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", support::said(&output));
 }
 
 #[test]

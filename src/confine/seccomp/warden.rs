@@ -58,6 +58,7 @@ pub(in crate::confine) const WARDEN: &[Row] = &[
     row!(SYS_getpid, Work, "records, and what a role checks its parent by"),
     row!(SYS_geteuid, Work, "who may use the control socket"),
     row!(SYS_prlimit64, Rarely, "a role's limits, read back"),
+    row!(SYS_memfd_create, Rarely, "where a scribe that only tries something writes to"),
     row!(SYS_uname, Rarely, "the kernel's version"),
     row!(SYS_umask, Rarely, "a role's umask"),
 ];

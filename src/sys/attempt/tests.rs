@@ -51,7 +51,11 @@ fn attempts_unconfined_get_through() {
         assert_eq!(attempt.make(&means), Ok(()), "{name}");
     }
     assert_eq!(calls::CLONE_NAMESPACE.make(&means), Err(Errno::EINVAL));
-    assert_eq!(calls::CONNECT_DOCKER.make(&means), Err(Errno::EISCONN));
+    // Whether or not a Docker daemon listens here.
+    assert!(matches!(
+        calls::CONNECT_DOCKER.make(&means),
+        Err(Errno::EISCONN | Errno::ENOENT | Errno::ECONNREFUSED)
+    ));
     assert_eq!(calls::RENAME.make(&means), Err(Errno::ENOENT));
 }
 
