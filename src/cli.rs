@@ -7,6 +7,7 @@ pub mod control;
 pub mod doctor;
 mod paper;
 pub mod policy;
+pub mod probe;
 pub mod term;
 
 use std::ffi::OsString;
@@ -57,6 +58,10 @@ enum Command {
     /// Writes the man pages of both programs into a directory
     #[command(after_help = EXIT_CODES)]
     Man(paper::Man),
+    /// Has the daemon start roles that try what they must not be able to do, and says what came of it; exit code 1
+    /// where something got through, or anything else is not as it has to be
+    #[command(after_help = EXIT_CODES)]
+    Probe(probe::Arguments),
 }
 
 /// How answers are printed.
@@ -115,6 +120,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Reload(arguments) => control::reload(&arguments, &mut term),
         Command::Completions(arguments) => paper::completions(&arguments, Arguments::command()),
         Command::Man(arguments) => paper::man(&arguments, Arguments::command()),
+        Command::Probe(arguments) => probe::run(&arguments, &mut term),
     };
     match answer.and_then(|answer| term.flush().map(|()| answer)) {
         Ok(Answer::Yes) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ mod capabilities;
 mod judge;
 mod landlock;
 mod plan;
+pub mod probes;
 mod readback;
 mod seccomp;
 mod terms;

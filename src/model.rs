@@ -7,6 +7,7 @@ pub mod limits;
 pub mod method;
 pub mod outcome;
 pub mod posture;
+pub mod probe;
 pub mod refusal;
 pub mod target;
 pub mod time;

@@ -20,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::confine::{self, Plan, Terms};
 use crate::diagnostics::{self, collect};
 use crate::model::posture::Confinement;
+use crate::model::probe::{Found, Place, Trial};
 use crate::sys;
 use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{FromScribe, ToScribe};
@@ -187,6 +188,7 @@ impl Scribe {
                 Err(error) => tracing::error!(%error, segment, "there is no following a segment"),
             },
             ToScribe::Finished { segment } => self.finish(&segment)?,
+            ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
             ToScribe::Close => {
                 self.close()?;
                 return Ok(Next::End);
@@ -247,6 +249,19 @@ impl Scribe {
                 poll(&mut fds, PollTimeout::try_from(LOOK).map_err(io::Error::other)?)?;
             }
         }
+        Ok(())
+    }
+
+    /// Tries what it is asked to, here or in a thread that is started for it.
+    fn attempt(&mut self, trial: Trial, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let [client] = exactly(descriptors)?;
+        let place = trial.place;
+        let attempt = confine::probes::prepare(trial, self.own.duplicate()?, client)?;
+        let found = match place {
+            Place::Thread => std::thread::Builder::new().spawn(attempt)?.join().unwrap_or(Found::Silent),
+            _ => attempt(),
+        };
+        self.unsent.push_back(FromScribe::Tried(found));
         Ok(())
     }
 

@@ -11,6 +11,7 @@
 //! | [`process`] | a role started through a descriptor of the executable |
 //! | [`append_only`] | a file that only grows |
 //! | [`memfd`] | sealed memory that another role can trust not to change |
+//! | [`attempt`] | what a confined process tries, to show that it can't |
 //! | [`limits`] | the process's own: descriptors, random bytes, umask |
 //!
 //! Nothing here depends on another floor, and nothing here decides who may do what.
@@ -18,6 +19,7 @@
 #![allow(unsafe_code, reason = "this is the one place that talks to the kernel where nix has no safe words")]
 
 pub mod append_only;
+pub mod attempt;
 pub mod datagram;
 pub mod limits;
 pub mod listen;

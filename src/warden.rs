@@ -17,6 +17,7 @@
 //! | [`supervise`], [`violation`] | the scribe; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
+//! | [`probe`] | roles started to prove that they are confined |
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
 mod accept;
@@ -36,6 +37,7 @@ mod notify;
 mod options;
 mod poll;
 mod posture;
+mod probe;
 mod record;
 mod reload;
 mod rights;
@@ -65,6 +67,7 @@ use force::InForce;
 use identify::OwnNamespaces;
 use notify::Notify;
 use poll::{LaneId, News, Poll, Source, Timers};
+use probe::Probing;
 use record::Record;
 use reload::Reload;
 use roster::{Roster, Whose};
@@ -118,6 +121,8 @@ enum Due {
     LoaderLimit(u32),
     /// The lanes had their time to take another policy.
     AdoptLimit(Generation),
+    /// A role that was started to try something had its time.
+    ProbeLimit(u32),
     /// Processes that were put down may be gone by now.
     Ending,
     /// Running exchanges had their time.
@@ -148,6 +153,7 @@ pub(crate) struct Warden {
     scribe: Scribe,
     deaths: Deaths,
     control: Control,
+    probing: Probing,
     reload: Reload,
     phase: Phase,
     identities: posture::Identities,
@@ -214,6 +220,8 @@ impl Warden {
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
             Source::Loader(run) => self.hear_loader(run),
+            Source::Probe(probe) => self.hear_probe(probe),
+            Source::ProbeProcess(probe) => self.reap_probe(probe),
         }
     }
 
@@ -236,6 +244,7 @@ impl Warden {
             Due::Accept => self.accept_again(),
             Due::LoaderLimit(run) => self.loader_timed_out(run),
             Due::AdoptLimit(generation) => self.adopt_timed_out(generation),
+            Due::ProbeLimit(probe) => self.probe_timed_out(probe),
             Due::Ending => self.reap_ending(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),

@@ -15,6 +15,7 @@ mod round;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -307,6 +308,15 @@ impl Log {
     /// Why nothing can be written until [`Log::replace`], if so.
     pub fn broken(&self) -> Option<Unwritable> {
         self.0.borrow().broken
+    }
+
+    /// Another descriptor of the present segment's open file.
+    ///
+    /// # Errors
+    ///
+    /// What `fcntl(F_DUPFD_CLOEXEC)` answered.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.borrow().segment.try_clone()
     }
 
     /// Bytes of the present segment that are in the file.

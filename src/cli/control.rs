@@ -30,6 +30,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Where it is asked.
     pub(super) fn socket(&self) -> PathBuf {
         let uid = nix::unistd::geteuid();
         let home =
@@ -84,10 +85,11 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
             term.complain(why);
             Ok(Answer::No)
         }
-        ControlReply::Status(_) | ControlReply::Doctor(_) => Err(strange()),
+        ControlReply::Status(_) | ControlReply::Doctor(_) | ControlReply::Probed { .. } => Err(strange()),
     }
 }
 
+/// Asks the daemon one thing.
 pub(super) fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure> {
     let what = || format!("can't ask the daemon at {}", socket.display());
     let channel = Channel::connect(socket).map_err(Failure::at(what()))?;

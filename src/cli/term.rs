@@ -1,7 +1,7 @@
 //! The one way to a terminal: every line printable ASCII, whatever is in it.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, Stderr, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -43,6 +43,15 @@ impl Term {
         let text = drawable(&format!("peergate: {text}"));
         // There is nobody else to be told.
         self.err.write_all(text.as_bytes()).ok();
+    }
+
+    /// Says how far it is, on a terminal only, where the next such line takes its place; an empty one leaves nothing.
+    pub fn progress(&mut self, text: impl Display) {
+        if self.err.is_terminal() {
+            let text = drawable(&text.to_string());
+            // There is nobody else to be told. The sequence clears the rest of the line.
+            self.err.write_all(format!("\r{}\x1b[K", text.trim_end()).as_bytes()).ok();
+        }
     }
 
     /// Lets the reader see what was printed so far.

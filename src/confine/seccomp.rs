@@ -56,6 +56,8 @@ enum Rule {
 pub enum Need {
     /// Each role of the kind makes it while it does its ordinary work.
     Work,
+    /// Each role makes it between `fork` and its own confinement, which is why the warden has to have it.
+    Start,
     /// Only in the case that the reason names.
     Rarely,
 }
@@ -283,7 +285,8 @@ pub fn name_of(number: i64) -> String {
 pub(super) fn and_what_it_starts(own: &[Row], started: &[&[Row]]) -> Table {
     let mut rows: BTreeMap<i64, Row> = own.iter().map(|row| (row.number, *row)).collect();
     for row in started.iter().copied().flatten() {
-        let mine = rows.entry(row.number).or_insert(Row { need: Need::Rarely, ..*row });
+        let need = if row.need == Need::Start { Need::Start } else { Need::Rarely };
+        let mine = rows.entry(row.number).or_insert(Row { need, ..*row });
         if !row.is_absent() {
             mine.rule = Rule::Any;
         }

@@ -21,11 +21,13 @@ use super::connection::{self, Connection, End};
 use super::record::{Recorder, Writer};
 use super::stream::Stream;
 use crate::audit::log::Want;
+use crate::confine;
 use crate::diagnostics;
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, ConnectionId, Generation, ListenerId, RequestId};
 use crate::model::method::Method;
 use crate::model::posture::Confinement;
+use crate::model::probe::{Found, Place, Trial};
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
 use crate::policy::{Decider, Policy};
@@ -319,6 +321,7 @@ impl Lane {
                 self.watch();
                 self.left.notify_one();
             }
+            (ToGate::Try(trial), Some(client)) => self.attempt(trial, client)?,
             _ => return Err(broken_protocol("a message has not the descriptors that belong to it")),
         }
         Ok(())
@@ -338,6 +341,28 @@ impl Lane {
         self.connections.borrow_mut().insert(number, Rc::clone(&connection));
         self.watch();
         tokio::task::spawn_local(connection::run(connection, socket));
+        Ok(())
+    }
+
+    /// Tries what it is asked to, here or in a thread of its runtime for what blocks. A gate with callers does no such
+    /// thing, whoever asks.
+    fn attempt(self: &Rc<Lane>, trial: Trial, client: OwnedFd) -> io::Result<()> {
+        if !self.connections.borrow().is_empty() {
+            return Err(broken_protocol("a gate with callers is asked to try what it may not"));
+        }
+        // There has to be something that it could damage.
+        self.record.log.flush().map_err(io::Error::other)?;
+        let place = trial.place;
+        let attempt = confine::probes::prepare(trial, self.record.log.duplicate()?, client)?;
+        if place != Place::Thread {
+            self.tell(FromGate::Tried(attempt()));
+            return Ok(());
+        }
+        let lane = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let found = tokio::task::spawn_blocking(attempt).await.unwrap_or(Found::Silent);
+            lane.tell(FromGate::Tried(found));
+        });
         Ok(())
     }
 

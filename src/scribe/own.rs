@@ -85,6 +85,11 @@ impl Own {
         }
     }
 
+    /// Another descriptor of the segment's open file.
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.segment.try_clone()
+    }
+
     /// Makes it durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         let written = self.log.written_bytes();

@@ -93,6 +93,9 @@ impl Warden {
                 self.reply_control(number, &report);
             }
             Ok(Some(ControlRequest::Reload)) => self.reload(Some(number)),
+            Ok(Some(ControlRequest::Probe { name, subject, place })) => {
+                self.probe(number, &name, subject, place);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(None) | Err(_) => {
                 self.poll.forget(client);

@@ -66,6 +66,7 @@ impl Warden {
         self.settle();
         self.phase = Phase::Draining;
         self.notify.stopping();
+        self.end_probe();
         self.close_listeners();
         let limit = Duration::from_millis(self.force.policy.limits.drain_ms.into());
         // Who waits for a gate that died lately is not begun with.

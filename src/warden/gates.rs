@@ -90,6 +90,24 @@ impl Warden {
 
     fn start_gate(&mut self, whose: Whose) -> io::Result<u32> {
         let count = self.force.lanes();
+        let (child, ours) = self.spawn_gate(count)?;
+        let number = self.roster.next_number();
+        let lanes: Vec<Lane> = ours.into_iter().map(|channel| Lane::new(Line::new(channel))).collect();
+        if let Err(error) = self.watch_gate(number, &child, &lanes) {
+            self.put_down(child);
+            return Err(error);
+        }
+        let pid = child.pid();
+        self.roster.began(number, Gate::new(whose, child, lanes, Instant::now()));
+        self.note_gate(whose, pid, Life::Started, &[]);
+        for lane in 0..count {
+            self.start_lane(LaneId { gate: number, lane }, whose);
+        }
+        Ok(number)
+    }
+
+    /// A gate's process and the channels to its lanes.
+    pub(super) fn spawn_gate(&self, count: u16) -> io::Result<(Child, Vec<Channel>)> {
         let mut ours = Vec::new();
         let mut theirs: Vec<OwnedFd> = Vec::new();
         for _ in 0..count {
@@ -111,20 +129,7 @@ impl Warden {
         if let Some(ids) = &self.identities.gate {
             spawn = spawn.ids(ids.clone());
         }
-        let child = spawn.start()?;
-        let number = self.roster.next_number();
-        let lanes: Vec<Lane> = ours.into_iter().map(|channel| Lane::new(Line::new(channel))).collect();
-        if let Err(error) = self.watch_gate(number, &child, &lanes) {
-            self.put_down(child);
-            return Err(error);
-        }
-        let pid = child.pid();
-        self.roster.began(number, Gate::new(whose, child, lanes, Instant::now()));
-        self.note_gate(whose, pid, Life::Started, &[]);
-        for lane in 0..count {
-            self.start_lane(LaneId { gate: number, lane }, whose);
-        }
-        Ok(number)
+        Ok((spawn.start()?, ours))
     }
 
     fn watch_gate(&self, number: u32, child: &Child, lanes: &[Lane]) -> io::Result<()> {
@@ -146,14 +151,7 @@ impl Warden {
                 (None, Rc::clone(&self.nowhere), 0)
             }
         };
-        let start = ToGate::Start {
-            boot: self.boot,
-            uid: whose,
-            generation: self.force.generation,
-            reserved,
-            missing: self.missing.clone(),
-            hash_key: self.hash_key,
-        };
+        let start = self.lane_start(whose, reserved, self.hash_key);
         let policy = Rc::clone(&self.force.memory);
         self.tell_lane(id, start, vec![segment, policy]);
         match name {
@@ -166,6 +164,18 @@ impl Warden {
             None => self.lane_wants(id, Wanting::Segment),
         }
         self.tell_recordable(id);
+    }
+
+    /// What a lane is told first.
+    pub(super) fn lane_start(&self, whose: Whose, reserved: u64, hash_key: [u8; 32]) -> ToGate {
+        ToGate::Start {
+            boot: self.boot,
+            uid: whose,
+            generation: self.force.generation,
+            reserved,
+            missing: self.missing.clone(),
+            hash_key,
+        }
     }
 
     /// Sends to one lane, behind what waits already. A lane that can't be told anything is gone, and its
@@ -242,6 +252,8 @@ impl Warden {
             FromGate::Switched => self.lane_switched(id),
             FromGate::Adopted { generation } => self.lane_adopted(id, generation),
             FromGate::Panicked { connection } => self.note_panic(id, connection),
+            // Only a gate that was started for it is asked to try anything.
+            FromGate::Tried(_) => {}
             FromGate::Drained => {
                 if let Some(lane) = self.roster.lane_mut(id) {
                     lane.drained = true;

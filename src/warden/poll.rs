@@ -33,6 +33,10 @@ pub(super) enum Source {
     Connect(u32),
     /// The loader's answer.
     Loader(u32),
+    /// The channel of a role that was started to try something.
+    Probe(u32),
+    /// Its process ended.
+    ProbeProcess(u32),
 }
 
 /// One lane of one incarnation of a gate.
@@ -61,6 +65,8 @@ impl Source {
             Source::Connection(number) => (8, number),
             Source::Connect(connect) => (9, u64::from(connect)),
             Source::Loader(run) => (10, u64::from(run)),
+            Source::Probe(probe) => (11, u64::from(probe)),
+            Source::ProbeProcess(probe) => (12, u64::from(probe)),
         };
         kind << KIND_SHIFT | number
     }
@@ -81,6 +87,8 @@ impl Source {
             8 => Source::Connection(number),
             9 => Source::Connect(word(number)),
             10 => Source::Loader(word(number)),
+            11 => Source::Probe(word(number)),
+            12 => Source::ProbeProcess(word(number)),
             _ => return None,
         })
     }
@@ -242,6 +250,8 @@ mod tests {
             Source::Connection((1 << 56) - 1),
             Source::Connect(1),
             Source::Loader(2),
+            Source::Probe(4),
+            Source::ProbeProcess(5),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

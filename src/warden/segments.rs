@@ -38,6 +38,8 @@ pub(super) enum Writer {
     Warden,
     /// The scribe.
     Scribe,
+    /// A role that was started to try something.
+    Probe,
     /// One lane of a gate.
     Lane {
         /// The gate's uid; `None` where it is shared.
@@ -97,6 +99,11 @@ impl Segments {
     /// The audit directory, to be listed.
     pub(super) fn readable_directory(&self) -> io::Result<OwnedFd> {
         self.directory.readable().map_err(plain)
+    }
+
+    /// The path below the audit directory.
+    pub(super) fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
     }
 
     /// Whether the file system refuses to reserve space.
@@ -259,6 +266,7 @@ fn name(at: Timestamp, boot: BootId, writer: Writer, made: u64) -> String {
     let writer = match writer {
         Writer::Warden => "warden".to_owned(),
         Writer::Scribe => "scribe".to_owned(),
+        Writer::Probe => "probe".to_owned(),
         Writer::Lane { uid: Some(uid), lane } => format!("gate-{uid}-{lane}"),
         Writer::Lane { uid: None, lane } => format!("gate-shared-{lane}"),
     };

@@ -298,6 +298,7 @@ fn assemble(
         scribe: Scribe::absent(),
         deaths: Deaths::none(),
         control: doors.control,
+        probing: Default::default(),
         reload: Default::default(),
         phase: Phase::Serving,
         identities,

@@ -14,7 +14,7 @@ use super::line::{Flow, Line};
 use super::poll::{Interest, News, Source};
 use super::roster::pause;
 use super::segments::Writer;
-use super::{Due, RETRY, Warden};
+use super::{DiagnosticsPipe, Due, RETRY, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
 use crate::confine;
 use crate::model::posture::Confinement;
@@ -112,23 +112,9 @@ impl Warden {
     ///
     /// There is no segment, no descriptor or no process for it.
     pub(super) fn start_scribe(&mut self) -> io::Result<()> {
-        let (ours, theirs) = Channel::pair()?;
         let made = self.segments.create(Writer::Scribe)?;
-        let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
-            .argument(c"@scribe".to_owned())
-            .argument(CString::new(self.options.terms.to_string())?)
-            .descriptor(theirs.as_fd())
-            .descriptor(self.diagnostics.write.as_fd())
-            .descriptor(self.diagnostics.read.as_fd());
-        if confine::may_disempower() {
-            spawn = spawn.powerless();
-        }
-        if let Some(ids) = &self.identities.scribe {
-            spawn = spawn.ids(ids.clone());
-        }
-        let started = spawn.start();
-        let child = match started {
-            Ok(child) => child,
+        let (child, ours) = match self.spawn_scribe(&self.diagnostics) {
+            Ok(started) => started,
             Err(error) => {
                 self.segments.discard(&made.name);
                 return Err(error);
@@ -150,19 +136,42 @@ impl Warden {
         });
         self.note_scribe(pid, Life::Started);
         let directory = Rc::new(self.segments.readable_directory()?);
+        let start = self.scribe_start(made.reserved);
+        self.tell_scribe(start, vec![directory, made.file]);
+        self.follow_all();
+        Ok(())
+    }
+
+    /// A scribe's process and the channel to it. `diagnostics` is what it collects.
+    pub(super) fn spawn_scribe(&self, diagnostics: &DiagnosticsPipe) -> io::Result<(Child, Channel)> {
+        let (ours, theirs) = Channel::pair()?;
+        let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
+            .argument(c"@scribe".to_owned())
+            .argument(CString::new(self.options.terms.to_string())?)
+            .descriptor(theirs.as_fd())
+            .descriptor(diagnostics.write.as_fd())
+            .descriptor(diagnostics.read.as_fd());
+        if confine::may_disempower() {
+            spawn = spawn.powerless();
+        }
+        if let Some(ids) = &self.identities.scribe {
+            spawn = spawn.ids(ids.clone());
+        }
+        Ok((spawn.start()?, ours))
+    }
+
+    /// What a scribe is told first.
+    pub(super) fn scribe_start(&self, reserved: u64) -> ToScribe {
         let settings = &self.force.policy.diagnostics;
-        let start = ToScribe::Start {
+        ToScribe::Start {
             boot: self.boot,
-            reserved: made.reserved,
+            reserved,
             policy: self.force.short.clone(),
             missing: self.missing.clone(),
             diagnostics: settings.directory.clone(),
             level: settings.level.clone(),
             json: settings.json,
-        };
-        self.tell_scribe(start, vec![directory, made.file]);
-        self.follow_all();
-        Ok(())
+        }
     }
 
     /// All segments that are not closed, but its own, which it writes itself.
@@ -298,6 +307,8 @@ impl Warden {
                 }
             }
             FromScribe::Closed => self.closed(),
+            // Only a scribe that was started for it is asked to try anything.
+            FromScribe::Tried(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
+use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
 use crate::wire::report::Report;
 
@@ -76,6 +77,9 @@ pub enum ToGate {
         /// After this many milliseconds what still runs is cut and recorded as stopped.
         within_ms: u32,
     },
+    /// Try this; only to a gate that was started for it and never has a caller. Descriptor: what might be a
+    /// client's connection.
+    Try(Trial),
 }
 
 /// One lane of a gate to the warden.
@@ -123,6 +127,8 @@ pub enum FromGate {
     },
     /// Everything is settled and recorded; the lane ends.
     Drained,
+    /// Answer to [`ToGate::Try`], where the lane lives.
+    Tried(Found),
 }
 
 /// Warden to scribe.
@@ -157,6 +163,8 @@ pub enum ToScribe {
     },
     /// Close everything, then say [`FromScribe::Closed`] and end.
     Close,
+    /// Try this; only to a scribe that was started for it. Descriptor: what might be a client's connection.
+    Try(Trial),
 }
 
 /// Scribe to warden.
@@ -188,6 +196,8 @@ pub enum FromScribe {
     },
     /// All is synced and closed.
     Closed,
+    /// Answer to [`ToScribe::Try`], where the scribe lives.
+    Tried(Found),
 }
 
 /// The loader's one answer to the warden.
@@ -219,6 +229,15 @@ pub enum ControlRequest {
     Reload,
     /// How each role is confined.
     Doctor,
+    /// Have a role of this kind, started for it, try something.
+    Probe {
+        /// The probe's name.
+        name: String,
+        /// Which role.
+        subject: Subject,
+        /// In which thread.
+        place: Place,
+    },
 }
 
 /// The warden's answer.
@@ -234,6 +253,13 @@ pub enum ControlReply {
         old: String,
         /// Hash now.
         new: String,
+    },
+    /// What came of a probe.
+    Probed {
+        /// That is it.
+        found: Found,
+        /// What has to come of it, as this daemon is set up.
+        expected: Found,
     },
     /// It did not, and why, in lines for people; what was in force still is.
     Refused {

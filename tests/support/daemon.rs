@@ -103,6 +103,16 @@ impl Daemon {
         policy: &Path,
         change: impl FnOnce(&mut Command),
     ) -> Result<Daemon, Refused> {
+        Daemon::spawn_by(Command::new(env!("CARGO_BIN_EXE_peergated")), place, policy, change)
+    }
+
+    /// The same by another command, which becomes the daemon.
+    pub fn spawn_by(
+        mut command: Command,
+        place: &Place,
+        policy: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Daemon, Refused> {
         if nix::unistd::geteuid().is_root() {
             super::people::everybody();
         }
@@ -113,7 +123,6 @@ impl Daemon {
         // A daemon of another user says it too.
         std::fs::set_permissions(&notify_path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_peergated"));
         command.arg("--policy").arg(policy).env("NOTIFY_SOCKET", &notify_path);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         change(&mut command);
@@ -234,14 +243,19 @@ impl Daemon {
 
     /// The same, and its directory too.
     pub fn stop_keeping(mut self) -> (Place, Vec<Value>) {
+        let place = self.place.take().unwrap();
+        (place, self.stop_in_place())
+    }
+
+    /// The same, where the directory is the test's.
+    pub fn stop_in_place(mut self) -> Vec<Value> {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert!(status.success(), "the daemon ended with {status}:\n{}", self.said());
         assert!(!self.socket().exists(), "the socket is still there");
         let audit = self.path("audit");
         records::check_books(&audit);
-        let all = records::read(&audit);
-        (self.place.take().unwrap(), all)
+        records::read(&audit)
     }
 
     /// Ends it by SIGKILL, which it can't answer; its directory stays as it left it.

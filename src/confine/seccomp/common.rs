@@ -5,7 +5,15 @@ use nix::libc;
 use super::{Row, has, is, lacks, row};
 
 /// A thread of this process, and no process.
-const A_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+pub(super) const A_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+/// Namespaces of its own. The eighth, CLONE_NEWTIME, is no flag of `clone`: the number means a signal there.
+pub(super) const IN_A_NAMESPACE: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
 /// Signals that the C library keeps for itself: 32 cancels a thread, 33 has all threads change their ids.
 const OF_THE_LIBRARY: [i32; 2] = [32, 33];
 
@@ -15,16 +23,16 @@ pub(in crate::confine) const COMMON: &[Row] = &[
     row!(SYS_write, Work, "records to the end of a segment; diagnostics"),
     row!(SYS_pread64, Work, "the policy's memory, segments, its own /proc/self/status"),
     row!(SYS_close, Work, "descriptors"),
-    row!(SYS_brk, Work, "memory"),
+    row!(SYS_brk, Rarely, "memory"),
     row!(SYS_mmap, WHERE[[lacks(2, libc::PROT_EXEC)]], Rarely, "memory that no code is run from"),
     row!(SYS_mprotect, WHERE[[lacks(2, libc::PROT_EXEC)]], Rarely, "a thread's stack and its guard"),
     row!(SYS_munmap, Rarely, "gives memory back"),
     row!(SYS_mremap, Rarely, "a large buffer grows"),
     row!(SYS_madvise, Rarely, "gives a thread's stack back"),
-    row!(SYS_futex, Work, "threads wait for each other"),
+    row!(SYS_futex, Rarely, "threads wait for each other"),
     row!(
         SYS_clone,
-        WHERE[[has(0, A_THREAD)]],
+        WHERE[[has(0, A_THREAD), lacks(0, IN_A_NAMESPACE)]],
         Rarely,
         "a further lane, or the collector of diagnostics; never a process"
     ),
@@ -47,8 +55,7 @@ pub(in crate::confine) const COMMON: &[Row] = &[
     row!(SYS_gettid, Rarely, "a thread begins"),
     row!(SYS_getrandom, Rarely, "seeds of hash tables"),
     row!(SYS_clock_gettime, Rarely, "the time, where the vDSO can't tell it"),
-    row!(SYS_clock_nanosleep, Rarely, "a pause"),
     row!(SYS_exit, Rarely, "a thread ends"),
-    row!(SYS_exit_group, Work, "the role ends"),
+    row!(SYS_exit_group, Rarely, "the role ends, where the warden's end does not end it first"),
     row!(SYS_membarrier, ABSENT, "a library asks whether it is there"),
 ];

@@ -1,7 +1,8 @@
 //! The loader's rows. It reads a file that a person wrote and asks the machine's name services, whose modules run
 //! in it: sockets and files, and nothing that starts, traces, mounts or loads anything.
 
-use super::{Row, row};
+use super::common::{A_THREAD, IN_A_NAMESPACE};
+use super::{Row, has, lacks, row};
 
 /// All of them.
 pub(in crate::confine) const LOADER: &[Row] = &[
@@ -67,17 +68,17 @@ pub(in crate::confine) const LOADER: &[Row] = &[
     row!(SYS_timerfd_settime, Rarely, "a name service's patience"),
     row!(SYS_pipe2, Rarely, "a name service's thread"),
     row!(SYS_ioctl, Rarely, "how much a name service has sent"),
-    row!(SYS_brk, Work, "memory"),
+    row!(SYS_brk, Rarely, "memory"),
     row!(SYS_mmap, Work, "memory, and shared objects of name services"),
     row!(SYS_mprotect, Work, "shared objects of name services"),
     row!(SYS_munmap, Rarely, "gives memory back"),
     row!(SYS_mremap, Rarely, "a large buffer grows"),
     row!(SYS_madvise, Rarely, "gives memory back"),
     row!(SYS_mlock, Rarely, "a name service that keeps secrets"),
-    row!(SYS_futex, Work, "locks"),
+    row!(SYS_futex, Rarely, "locks"),
     row!(
         SYS_clone,
-        WHERE[[super::has(0, nix::libc::CLONE_THREAD)]],
+        WHERE[[has(0, A_THREAD), lacks(0, IN_A_NAMESPACE)]],
         Rarely,
         "a name service's thread; never a process"
     ),
@@ -86,7 +87,7 @@ pub(in crate::confine) const LOADER: &[Row] = &[
     row!(SYS_rseq, Rarely, "a name service's thread"),
     row!(SYS_sigaltstack, Work, "the guard against overflow of its stack"),
     row!(SYS_rt_sigprocmask, Work, "a name service that must not be interrupted"),
-    row!(SYS_rt_sigaction, Work, "a name service that must not be interrupted"),
+    row!(SYS_rt_sigaction, Rarely, "a name service that must not be interrupted"),
     row!(SYS_rt_sigreturn, Rarely, "a name service's signal"),
     row!(SYS_restart_syscall, Rarely, "the kernel goes on with a wait after a stop"),
     row!(SYS_prctl, Rarely, "a thread's name"),

@@ -16,9 +16,7 @@ pub(in crate::confine) const SCRIBE: &[Row] = &[
         Rarely,
         "space ahead of its own segment's records; nothing is overwritten"
     ),
-    row!(SYS_statx, Work, "how long a segment is"),
-    row!(SYS_newfstatat, Rarely, "the same, of an older C library"),
-    row!(SYS_fstat, Rarely, "the same, of an older C library"),
+    row!(SYS_lseek, Work, "how long a segment is, without a call that could ask about any file by its name"),
     #[cfg(target_arch = "x86_64")]
     row!(SYS_poll, Work, "waits for a message, or for the next look"),
     row!(SYS_ppoll, Rarely, "the same, of a newer C library"),
@@ -34,7 +32,9 @@ pub(in crate::confine) const SCRIBE: &[Row] = &[
 pub(in crate::confine) const SCRIBE_ROLLING: &[Row] = &[
     row!(SYS_openat, Work, "the day's file"),
     row!(SYS_getdents64, Work, "which files there are"),
-    row!(SYS_lseek, Rarely, "the end of the day's file"),
+    row!(SYS_statx, Work, "how old they are"),
+    row!(SYS_newfstatat, Rarely, "the same, of an older C library"),
+    row!(SYS_fstat, Rarely, "the same, of an older C library"),
     row!(SYS_unlink, Rarely, "a file that is too old"),
     row!(SYS_unlinkat, Rarely, "a file that is too old"),
     row!(SYS_mkdir, Rarely, "the directory, where somebody removed it"),

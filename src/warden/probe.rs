@@ -1,0 +1,330 @@
+//! Roles that try what they must not be able to do, and tell, or die of it. Each is started for one try, by the code
+//! that starts those that serve, and never sees a caller. One at a time.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::pipe2;
+
+use super::drain::Phase;
+use super::gates::life;
+use super::poll::{Interest, Source};
+use super::segments::{Created, Writer};
+use super::{DiagnosticsPipe, Due, Warden};
+use crate::audit::entry::{Entry, GateEvent};
+use crate::confine::probes::{self, Probe};
+use crate::model::probe::{Found, Place, Subject, Trial};
+use crate::sys::process::{Child, Exit};
+use crate::wire::channel::Channel;
+use crate::wire::message::{ControlReply, FromGate, FromScribe, ToGate, ToScribe};
+
+/// A role starts, tries and tells within this time.
+const LIMIT: Duration = Duration::from_secs(10);
+/// What may be written into memory, or to /dev/null, in place of a segment.
+const ROOM: u64 = 1 << 20;
+
+/// The one that tries now, and how many have tried.
+#[derive(Default)]
+pub(super) struct Probing {
+    made: u32,
+    running: Option<Running>,
+}
+
+struct Running {
+    number: u32,
+    /// The client of the control socket that waits for it.
+    client: u32,
+    subject: Subject,
+    expected: Found,
+    found: Option<Found>,
+    process: Process,
+    /// The segment that it got, where the probe is about the log.
+    segment: Option<String>,
+}
+
+/// A role that was started, and what keeps it going.
+struct Process {
+    child: Child,
+    /// To each lane of a gate, or to the scribe; the last one tries.
+    channels: Vec<Channel>,
+    /// The other end of what might be its client.
+    client: UnixStream,
+}
+
+impl Process {
+    fn channel(&self) -> io::Result<&Channel> {
+        self.channels.last().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whether it came to make its try: it says so to what might be its client, right before.
+    fn has_tried(&self) -> bool {
+        (&self.client).read(&mut [0]).is_ok_and(|read| read == 1)
+    }
+}
+
+impl Warden {
+    /// Has a role of this kind try something; the answer goes to `client` once it is known.
+    pub(super) fn probe(&mut self, client: u32, name: &str, subject: Subject, place: Place) {
+        let refused = |why: &str| ControlReply::Refused { why: why.to_owned() };
+        let Some((place_in_list, probe)) = probes::named(name) else {
+            return self.reply_control(client, &refused("this daemon knows no probe of that name"));
+        };
+        if !subject.places().contains(&place) {
+            return self.reply_control(client, &refused("this role has no such thread"));
+        }
+        if self.phase != Phase::Serving {
+            return self.reply_control(client, &refused("the daemon stops"));
+        }
+        if self.probing.running.is_some() {
+            return self.reply_control(client, &refused("another probe runs; ask again when it is done"));
+        }
+        if let Err(error) = self.begin_probe(client, place_in_list, probe, subject, place) {
+            self.reply_control(client, &refused(&format!("a {} can't be started: {error}", subject.name())));
+        }
+    }
+
+    fn begin_probe(
+        &mut self,
+        client: u32,
+        place_in_list: u16,
+        probe: &Probe,
+        subject: Subject,
+        place: Place,
+    ) -> io::Result<()> {
+        let segment = match probe.attempt.is_about_the_log() {
+            true => Some(self.segments.create(Writer::Probe)?),
+            false => None,
+        };
+        let name = segment.as_ref().map(|made| made.name.clone());
+        let trial = Trial {
+            number: place_in_list,
+            place,
+            warden: std::process::id(),
+            other: self.other_role(subject),
+            segment: name.as_deref().map(|name| self.segments.path(name)).unwrap_or_default(),
+            key: self.segments.path("hash.key"),
+        };
+        let watched =
+            self.start_trying(subject, trial, segment).and_then(|process| self.watch_probe(process));
+        let (number, process) = match watched {
+            Ok(watched) => watched,
+            Err(error) => {
+                name.iter().for_each(|name| self.close_probed(name));
+                return Err(error);
+            }
+        };
+        let expected = probe.expected(
+            subject,
+            self.force.policy.diagnostics.directory.is_some(),
+            self.options.terms.root,
+        );
+        let found = None;
+        self.probing.running =
+            Some(Running { number, client, subject, expected, found, process, segment: name });
+        self.timers.after(LIMIT, Due::ProbeLimit(number));
+        Ok(())
+    }
+
+    /// A process that is there to be attacked; the warden itself where there is no other.
+    fn other_role(&self, subject: Subject) -> u32 {
+        let gate = self.roster.gates().next().map(|(_, gate)| gate.child.pid());
+        let scribe = Some(self.scribe.status().pid).filter(|pid| *pid != 0);
+        let other = match subject {
+            // Another caller's gate, where there is one.
+            Subject::Gate => gate.or(scribe),
+            Subject::Scribe => gate,
+        };
+        other.unwrap_or_else(std::process::id)
+    }
+
+    /// Starts it and tells it what to try.
+    fn start_trying(
+        &mut self,
+        subject: Subject,
+        trial: Trial,
+        segment: Option<Created>,
+    ) -> io::Result<Process> {
+        let started = match subject {
+            Subject::Gate => self.spawn_gate(if trial.place == Place::Lane { 2 } else { 1 }),
+            // What other roles say is not for this one to collect.
+            Subject::Scribe => pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+                .map_err(io::Error::from)
+                .and_then(|(read, write)| self.spawn_scribe(&DiagnosticsPipe { read, write }))
+                .map(|(child, channel)| (child, vec![channel])),
+        };
+        let (child, channels) = started?;
+        let told = match subject {
+            Subject::Gate => self.tell_trying_gate(&channels, trial, segment),
+            Subject::Scribe => self.tell_trying_scribe(&channels, trial, segment),
+        };
+        match told {
+            Ok(client) => Ok(Process { child, channels, client }),
+            Err(error) => {
+                self.put_down(child);
+                Err(error)
+            }
+        }
+    }
+
+    /// Its first messages, as to any gate; a lane that has nothing to do with it writes nowhere.
+    fn tell_trying_gate(
+        &self,
+        lanes: &[Channel],
+        trial: Trial,
+        segment: Option<Created>,
+    ) -> io::Result<UnixStream> {
+        let (log, reserved) =
+            segment.map_or_else(|| (Rc::clone(&self.nowhere), ROOM), |made| (made.file, made.reserved));
+        let (trying, others) = lanes.split_last().ok_or(io::ErrorKind::NotFound)?;
+        // No key: what it could hash is not what stands in the record.
+        let start = |reserved| self.lane_start(None, reserved, [0; 32]);
+        for lane in others {
+            lane.send(&start(ROOM), &[self.nowhere.as_fd(), self.force.memory.as_fd()])?;
+        }
+        trying.send(&start(reserved), &[log.as_fd(), self.force.memory.as_fd()])?;
+        let (ours, theirs) = client()?;
+        trying.send(&ToGate::Try(trial), &[theirs.as_fd()])?;
+        Ok(ours)
+    }
+
+    /// Its first messages, as to any scribe. It begins with a record, and syncs it, so that it writes to memory where
+    /// it needs no segment.
+    fn tell_trying_scribe(
+        &self,
+        channels: &[Channel],
+        trial: Trial,
+        segment: Option<Created>,
+    ) -> io::Result<UnixStream> {
+        let (log, reserved) = match segment {
+            Some(made) => (made.file, made.reserved),
+            None => (Rc::new(memfd_create("segment", MFdFlags::MFD_CLOEXEC)?), ROOM),
+        };
+        let channel = channels.first().ok_or(io::ErrorKind::NotFound)?;
+        let directory = self.segments.readable_directory()?;
+        channel.send(&self.scribe_start(reserved), &[directory.as_fd(), log.as_fd()])?;
+        let (ours, theirs) = client()?;
+        channel.send(&ToScribe::Try(trial), &[theirs.as_fd()])?;
+        Ok(ours)
+    }
+
+    fn watch_probe(&mut self, process: Process) -> io::Result<(u32, Process)> {
+        self.probing.made = self.probing.made.wrapping_add(1);
+        let number = self.probing.made;
+        let watched = self
+            .poll
+            .watch(&process.child, Source::ProbeProcess(number), Interest::Read)
+            .and_then(|()| self.poll.watch(process.channel()?, Source::Probe(number), Interest::Read));
+        match watched {
+            Ok(()) => Ok((number, process)),
+            Err(error) => {
+                self.put_down(process.child);
+                Err(error)
+            }
+        }
+    }
+
+    /// News of its channel: what it found, or its end, which its process's end will tell.
+    pub(super) fn hear_probe(&mut self, number: u32) {
+        let Some(running) = self.probing.running.as_mut().filter(|running| running.number == number) else {
+            return;
+        };
+        let Ok(channel) = running.process.channel() else { return };
+        loop {
+            let heard = match running.subject {
+                Subject::Gate => channel.receive_bare::<FromGate>().map(|message| {
+                    message.map(|message| match message {
+                        FromGate::Tried(found) => Some(found),
+                        _ => None,
+                    })
+                }),
+                Subject::Scribe => channel.receive_bare::<FromScribe>().map(|message| {
+                    message.map(|message| match message {
+                        FromScribe::Tried(found) => Some(found),
+                        _ => None,
+                    })
+                }),
+            };
+            match heard {
+                Ok(Some(Some(found))) => {
+                    running.found = Some(found);
+                    return self.end_probe();
+                }
+                // Whatever else a role says; this one is not listened to.
+                Ok(Some(None)) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(None) | Err(_) => return self.poll.forget(channel),
+            }
+        }
+    }
+
+    /// Ends the one that tries, if there is one; its process's end is heard.
+    pub(super) fn end_probe(&mut self) {
+        if let Some(running) = &self.probing.running
+            && let Err(error) = running.process.child.signal(nix::libc::SIGKILL)
+        {
+            tracing::debug!(%error, "a role that tried something was gone");
+        }
+    }
+
+    /// It had its time.
+    pub(super) fn probe_timed_out(&mut self, number: u32) {
+        let Some(running) = self.probing.running.as_mut().filter(|running| running.number == number) else {
+            return;
+        };
+        running.found.get_or_insert(Found::Silent);
+        self.end_probe();
+    }
+
+    /// Its process ended: that is the answer, unless it gave one before. No death of a role that serves, and on
+    /// record as what it is.
+    pub(super) fn reap_probe(&mut self, number: u32) {
+        // What it said last may still be there.
+        self.hear_probe(number);
+        let Some(running) = self.probing.running.take_if(|running| running.number == number) else { return };
+        let exit = match running.process.child.reap() {
+            Ok(Some(exit)) => exit,
+            Ok(None) => {
+                self.probing.running = Some(running);
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the end of a role that tried something can't be read");
+                Exit::Code(-1)
+            }
+        };
+        self.poll.forget(&running.process.child);
+        running.process.channels.last().into_iter().for_each(|channel| self.poll.forget(channel));
+        let role = match running.subject {
+            Subject::Gate => "gate-probe",
+            Subject::Scribe => "scribe-probe",
+        };
+        let (pid, event) = (running.process.child.pid(), life(exit, false));
+        self.record.note(&Entry::Gate(GateEvent { role, uid: None, pid, event, live: &[], syscall: None }));
+        running.segment.iter().for_each(|name| self.close_probed(name));
+        let found = running.found.unwrap_or(match exit {
+            _ if !running.process.has_tried() => Found::Unready,
+            Exit::Code(code) => Found::Exit(code),
+            Exit::Signal(signal) => Found::Signal(signal),
+        });
+        self.reply_control(running.client, &ControlReply::Probed { found, expected: running.expected });
+    }
+
+    /// What it wrote is part of the record like any other segment.
+    fn close_probed(&mut self, name: &str) {
+        self.follow(name);
+        self.finished(name);
+    }
+}
+
+/// What might be a client and its connection.
+fn client() -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    Ok((ours, theirs))
+}
