@@ -290,7 +290,9 @@ fn gate_that_makes_another_call_is_ended_and_the_record_says_which() {
         assert_eq!((&violated["pid"], &violated["syscall"]), (&gate["pid"], &"getppid".into()));
     }
     assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/b").status(), 200, "another gate serves");
-    daemon.stop();
+    let mut daemon = daemon;
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Plan {
             identity,
             capabilities: Vec::new(),
             walls: Walls::AllBut { files: Vec::new(), connects: None },
-            table: [seccomp::COMMON, seccomp::GATE].concat(),
+            table: [seccomp::COMMON, seccomp::NO_FILES, seccomp::GATE].concat(),
             file_size: terms.file_size,
         }
     }
@@ -140,6 +140,8 @@ impl Plan {
                 why: "the day's file of all roles' diagnostics",
             });
             table.extend(seccomp::SCRIBE_ROLLING);
+        } else {
+            table.extend(seccomp::NO_FILES);
         }
         Plan {
             role: Role::Scribe,

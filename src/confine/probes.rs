@@ -83,6 +83,9 @@ const DONE: Found = Found::Done;
 /// Landlock says no, or the mode of a file of another user.
 const EACCES: Found = Found::Errno(libc::EACCES);
 
+/// The filter says that there is no such call.
+const ENOSYS: Found = Found::Errno(libc::ENOSYS);
+
 /// Nobody can: the filter kills.
 const fn killed(name: &'static str, what: &'static str, attempt: Attempt) -> Probe {
     each(name, what, attempt, KILLED, KILLED, KILLED)
@@ -120,6 +123,7 @@ const fn as_user(probe: Probe, rolling_as_user: Found) -> Probe {
 #[rustfmt::skip]
 pub const PROBES: &[Probe] = &[
     walled("open-read", "open /etc/passwd", calls::OPEN_READ, EACCES),
+    each("open-as-library", "the same with the flags that the C library asks with by itself", calls::OPEN_AS_LIBRARY, ENOSYS, ENOSYS, EACCES),
     walled("open-write", "open /dev/null to write", calls::OPEN_WRITE, EACCES),
     walled("create", "make a file in /tmp", calls::CREATE, EACCES),
     walled("open-proc", "open its own /proc/self/status", calls::OPEN_PROC, EACCES),

@@ -21,7 +21,7 @@ use seccompiler::{
 
 use super::terms::Violation;
 
-pub(super) use common::COMMON;
+pub(super) use common::{COMMON, NO_FILES};
 pub(super) use gate::GATE;
 pub(super) use loader::LOADER;
 pub(super) use scribe::{SCRIBE, SCRIBE_ROLLING};
@@ -49,6 +49,8 @@ enum Rule {
     Where(&'static [&'static [Test]]),
     /// It answers ENOSYS.
     Absent,
+    /// It answers ENOSYS where all tests of one of these hold, and is a violation otherwise.
+    AbsentWhere(&'static [&'static [Test]]),
 }
 
 /// Whether a test run must have seen it.
@@ -97,6 +99,9 @@ const fn lacks(argument: u8, bits: i32) -> Test {
 macro_rules! row {
     ($number:ident, ABSENT, $why:literal) => {
         row!(@ $number, $crate::confine::seccomp::Rule::Absent, Rarely, $why)
+    };
+    ($number:ident, ABSENT WHERE [$([$($test:expr),+]),+], $why:literal) => {
+        row!(@ $number, $crate::confine::seccomp::Rule::AbsentWhere(&[$(&[$($test),+]),+]), Rarely, $why)
     };
     ($number:ident, WHERE [$([$($test:expr),+]),+], $need:ident, $why:literal) => {
         row!(@ $number, $crate::confine::seccomp::Rule::Where(&[$(&[$($test),+]),+]), $need, $why)
@@ -185,12 +190,14 @@ impl Row {
     /// Whether it answers ENOSYS.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        matches!(self.rule, Rule::Absent)
+        matches!(self.rule, Rule::Absent | Rule::AbsentWhere(_))
     }
 
     /// What the compiler wants to know; no rule at all means any arguments.
     fn rules(&self) -> Result<Vec<SeccompRule>, String> {
-        let Rule::Where(alternatives) = self.rule else { return Ok(Vec::new()) };
+        let (Rule::Where(alternatives) | Rule::AbsentWhere(alternatives)) = self.rule else {
+            return Ok(Vec::new());
+        };
         let rule = |tests: &&[Test]| {
             let conditions = tests.iter().map(Test::condition).collect::<Result<_, _>>()?;
             SeccompRule::new(conditions)
@@ -213,11 +220,12 @@ impl fmt::Display for Row {
         match self.rule {
             Rule::Any => f.write_str(name),
             Rule::Absent => write!(f, "{name} → ENOSYS"),
-            Rule::Where(alternatives) => {
+            Rule::Where(alternatives) | Rule::AbsentWhere(alternatives) => {
                 let tests =
                     |tests: &&[Test]| tests.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
                 let all: Vec<String> = alternatives.iter().map(tests).collect();
-                write!(f, "{name} where {}", all.join(", or "))
+                let answer = if self.is_absent() { " → ENOSYS" } else { "" };
+                write!(f, "{name} where {}{answer}", all.join(", or "))
             }
         }
     }

@@ -87,7 +87,13 @@ pub(super) fn run(channel: Channel, confined: Arc<Confinement>) -> io::Result<()
 async fn serve(channel: Channel, confined: Arc<Confinement>) -> io::Result<()> {
     let ready = sys::reactor::watch(channel.duplicate()?, Interest::READABLE | Interest::WRITABLE)?;
     let channel = Watched { ready, channel };
-    let Some((first, descriptors)) = next(&channel).await? else { return Ok(()) };
+    // Said while the channel is open: the warden ends a gate whose lane is gone.
+    live(&channel, confined).await.inspect_err(|error| tracing::error!("a lane ends: {error}"))
+}
+
+/// From the warden's first message to its last.
+async fn live(channel: &Watched, confined: Arc<Confinement>) -> io::Result<()> {
+    let Some((first, descriptors)) = next(channel).await? else { return Ok(()) };
     let lane = Rc::new(Lane::start(first, descriptors, Arc::clone(&confined))?);
     tokio::task::spawn_local(lane.record.log.flusher());
     tokio::task::spawn_local(tell_wants(Rc::clone(&lane)));
@@ -96,11 +102,11 @@ async fn serve(channel: Channel, confined: Arc<Confinement>) -> io::Result<()> {
     loop {
         tokio::select! {
             biased;
-            message = next(&channel) => match message? {
+            message = next(channel) => match message? {
                 Some((message, descriptors)) => lane.take(message, descriptors)?,
                 None => return Ok(()),
             },
-            sent = send_next(&lane, &channel) => sent?,
+            sent = send_next(&lane, channel) => sent?,
             () = drained(&lane) => break,
         }
     }
@@ -108,7 +114,7 @@ async fn serve(channel: Channel, confined: Arc<Confinement>) -> io::Result<()> {
     lane.record.finish().await;
     lane.tell(FromGate::Drained);
     while !lane.outbox.borrow().is_empty() {
-        send_next(&lane, &channel).await?;
+        send_next(&lane, channel).await?;
     }
     Ok(())
 }

@@ -310,7 +310,8 @@ impl Warden {
         live.dedup();
         let (pid, end) = (gate.child.pid(), life(exit, gate.leaving));
         self.note_gate(gate.whose, pid, end, &live);
-        if !gate.leaving {
+        // One that was asked to leave may still be ended by us, but not for what it does.
+        if !gate.leaving || end == Life::Killed(nix::libc::SIGSYS) {
             self.note_death("gate", gate.whose, pid, end);
         }
         connections.into_iter().for_each(|number| self.cut(number));

@@ -59,3 +59,12 @@ pub(in crate::confine) const COMMON: &[Row] = &[
     row!(SYS_exit_group, Rarely, "the role ends, where the warden's end does not end it first"),
     row!(SYS_membarrier, ABSENT, "a library asks whether it is there"),
 ];
+
+/// For a role that opens nothing by name. A thread of the C library's that gives much memory back asks once, in
+/// `/proc/sys/vm/overcommit_memory`, whether it may unmap it (`malloc/arena.c`), and takes the cautious way where there
+/// is no answer. Only what it asks with is refused so; whoever opens otherwise is ended.
+pub(in crate::confine) const NO_FILES: &[Row] = &[row!(
+    SYS_openat,
+    ABSENT WHERE [[is(0, libc::AT_FDCWD), is(2, libc::O_RDONLY | libc::O_CLOEXEC)]],
+    "the C library asks whether it may unmap memory"
+)];

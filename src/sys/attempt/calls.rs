@@ -57,6 +57,8 @@ attempts! {
     OPEN_WRITE = call(SYS_openat, HERE, Text(c"/dev/null"), int(libc::O_WRONLY), NULL);
     /// To make a file; it has no name, so that nothing stays.
     CREATE = call(SYS_openat, HERE, Text(c"/tmp"), int(libc::O_TMPFILE | libc::O_WRONLY), Is(0o600));
+    /// As the C library does by itself.
+    OPEN_AS_LIBRARY = call(SYS_openat, HERE, Text(c"/etc/passwd"), int(libc::O_RDONLY | libc::O_CLOEXEC), NULL);
     /// Its own process.
     OPEN_PROC = call(SYS_openat, HERE, Text(c"/proc/self/status"), int(libc::O_RDONLY), NULL);
     /// The kernel's.
