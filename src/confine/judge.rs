@@ -1,7 +1,7 @@
 //! A plan held against what the kernel says: layer by layer, good, weaker than it could be, or broken.
 
 use super::plan::{Plan, Walls};
-use crate::model::posture::{Confinement, Finding, Grade, Layer, ProcStatus};
+use crate::model::posture::{Confinement, Finding, Grade, LandlockHeld, Layer, ProcStatus};
 use crate::sys::process::securebits;
 
 /// The lowest ABI that stops TCP and the one that has scopes (`landlock(7)`).
@@ -117,7 +117,8 @@ impl Plan {
             }
             (Walls::AllBut { .. }, None) => red(Layer::Landlock, "no walls".to_owned()),
             (Walls::AllBut { .. }, Some(walls)) => {
-                let found = format!("ABI {}, {} rules", walls.abi, walls.rules);
+                let found =
+                    format!("ABI {}: no {}, but by {} rules", walls.abi, forbidden(walls), walls.rules);
                 if walls.rules != self.rules() || walls.fs == 0 {
                     red(Layer::Landlock, format!("{found}; {} rules are planned", self.rules()))
                 } else if walls.abi < TCP {
@@ -133,6 +134,19 @@ impl Plan {
             }
         })
     }
+}
+
+/// What the walls keep out, in words.
+fn forbidden(walls: &LandlockHeld) -> String {
+    // LANDLOCK_ACCESS_NET_BIND_TCP and _CONNECT_TCP; LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and _SIGNAL (`landlock.h`).
+    let words = [
+        (walls.fs != 0, "files"),
+        (walls.net & 1 != 0, "TCP listening"),
+        (walls.net & 2 != 0, "TCP connections"),
+        (walls.scopes & 1 != 0, "abstract sockets"),
+        (walls.scopes & 2 != 0, "signals"),
+    ];
+    words.into_iter().filter(|(held, _)| *held).map(|(_, word)| word).collect::<Vec<_>>().join(", ")
 }
 
 fn no_new_privs(status: &ProcStatus) -> Finding {
