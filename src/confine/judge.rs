@@ -117,8 +117,9 @@ impl Plan {
             }
             (Walls::AllBut { .. }, None) => red(Layer::Landlock, "no walls".to_owned()),
             (Walls::AllBut { .. }, Some(walls)) => {
-                let found =
-                    format!("ABI {}: no {}, but by {} rules", walls.abi, forbidden(walls), walls.rules);
+                let but =
+                    if walls.rules == 0 { String::new() } else { format!(", but by {} rules", walls.rules) };
+                let found = format!("ABI {}: no {}{but}", walls.abi, forbidden(walls));
                 if walls.rules != self.rules() || walls.fs == 0 {
                     red(Layer::Landlock, format!("{found}; {} rules are planned", self.rules()))
                 } else if walls.abi < TCP {
