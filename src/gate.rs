@@ -23,6 +23,7 @@ mod connection;
 mod deadline;
 mod guard;
 pub mod head;
+mod interim;
 mod journey;
 mod lane;
 mod record;

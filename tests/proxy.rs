@@ -225,14 +225,19 @@ fn interim_answers_pass_and_the_final_one_follows() {
             .is_ok()
     });
     let mut client = Client::connect(&daemon.socket());
+    // Two in one go: the second one's stand behind the first one's answer.
+    client.ask("GET", "/allowed/hints").ask("GET", "/allowed/hints");
     for _ in 0..2 {
-        client.ask("GET", "/allowed/hints");
-        let mut answer = client.answer();
-        while answer.status() < 200 {
-            answer = client.answer();
-        }
+        let hints = client.answer();
+        assert_eq!((hints.status(), hints.header("link")), (103, Some("</x>")));
+        assert_eq!(client.answer().status(), 102);
+        let answer = client.answer();
         assert_eq!((answer.status(), answer.text()), (200, "done".to_owned()));
     }
+    // Who speaks HTTP/1.0 knows of none.
+    let mut old = Client::connect(&daemon.socket());
+    old.send("GET /allowed/hints HTTP/1.0\r\nHost: h\r\n\r\n");
+    assert_eq!(old.answer().status(), 200);
     daemon.stop();
 }
 

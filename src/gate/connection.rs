@@ -19,6 +19,7 @@ use super::answer::Answer;
 use super::backend::link::Kept;
 use super::deadline::{Deadlines, Phase};
 use super::guard::{Guarded, Judged};
+use super::interim::Interim;
 use super::journey;
 use super::lane::{InForce, Lane};
 use super::stream::Stream;
@@ -99,6 +100,8 @@ pub(super) struct Connection {
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     switched: Cell<bool>,
     pub(super) deadlines: Deadlines,
+    /// Interim answers of the present exchange's backend.
+    pub(super) interim: Interim,
     ended: Cell<Option<End>>,
     failure: Cell<Option<Refusal>>,
     draining: Cell<bool>,
@@ -138,6 +141,7 @@ impl Connection {
             tunnel: RefCell::default(),
             switched: Cell::new(false),
             deadlines: Default::default(),
+            interim: Interim::default(),
             ended: Cell::new(None),
             failure: Cell::new(None),
             draining: Cell::new(lane.draining()),

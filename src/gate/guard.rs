@@ -356,6 +356,21 @@ impl Read for Guarded {
 }
 
 impl Guarded {
+    /// Writes interim answers, where one may stand now.
+    fn poll_interim(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut pending = false;
+        let written = self.connection.interim.write(|bytes| {
+            match self.poll_send(cx, |socket| nix::unistd::write(socket, bytes)) {
+                Poll::Ready(taken) => taken,
+                Poll::Pending => {
+                    pending = true;
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+            }
+        });
+        if pending { Poll::Pending } else { Poll::Ready(written) }
+    }
+
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
@@ -378,6 +393,8 @@ impl Guarded {
 
 impl Write for Guarded {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.connection.interim.engine_wrote();
         self.poll_send(cx, |socket| nix::unistd::write(socket, buf))
     }
 
@@ -386,6 +403,8 @@ impl Write for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.connection.interim.engine_wrote();
         self.poll_send(cx, |socket| nix::sys::uio::writev(socket, bufs))
     }
 
@@ -393,10 +412,11 @@ impl Write for Guarded {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is buffered here: what hyper has written, the socket has taken.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing of hyper's is buffered here: what it has written, the socket has taken.
+        self.connection.interim.engine_flushed();
         self.connection.flushed();
-        Poll::Ready(Ok(()))
+        self.poll_interim(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,7 +17,7 @@ use crate::audit::log::Receipt;
 use crate::gate::answer::Answer;
 use crate::gate::connection::Connection;
 use crate::gate::deadline::Phase;
-use crate::gate::head::{self, Event, Expected, Framing, Head, HeadLimits, ResponseGuard};
+use crate::gate::head::{self, Event, Expected, Framing, Head, HeadLimits, ResponseGuard, Version};
 use crate::gate::tunnel::Tunnel;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
@@ -90,6 +90,7 @@ pub(in crate::gate) async fn send(
             Expected { head: head.method().as_str() == "HEAD", upgrade: head.upgrade().is_some() },
         ),
         began: false,
+        takes_interim: head.version() == Version::Http11,
         response_ms: (!receipt.terms().stream).then_some(limits.response_ms),
     };
     relay.expect_answer();
@@ -128,6 +129,8 @@ struct Relay {
     guard: ResponseGuard,
     /// A byte of the answer came.
     began: bool,
+    /// The caller knows of interim answers.
+    takes_interim: bool,
     response_ms: Option<u32>,
 }
 
@@ -185,9 +188,7 @@ impl Relay {
         }
     }
 
-    /// The answer's head; interim ones (1xx) are passed over. RFC 9110 §15.2 would have a proxy forward those
-    /// that it did not ask for; hyper's server can't write any but its own 100, and a client has to do without
-    /// all of them.
+    /// The answer's head; interim ones (1xx) go on ahead, but to a client of HTTP/1.0 (RFC 9110 §15.2).
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<head::Answer>, Refusal>> {
         loop {
             match ready!(self.poll_event(cx))? {
@@ -195,7 +196,11 @@ impl Relay {
                 Event::Head(head) if head.status() == 101 && !self.switches_as_asked(&head) => {
                     return Poll::Ready(Err(Refusal::BackendGarbage));
                 }
-                Event::Head(head) if head.status() < 200 && head.status() != 101 => {}
+                Event::Head(head) if head.status() < 200 && head.status() != 101 => {
+                    if self.takes_interim {
+                        self.connection.interim.offer(&head);
+                    }
+                }
                 Event::Head(head) => return Poll::Ready(Ok(head)),
                 Event::Closed => return Poll::Ready(Err(Refusal::BackendDied)),
                 Event::Body(_) | Event::End | Event::NeedMore => {
