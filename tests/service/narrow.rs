@@ -121,3 +121,30 @@ fn callers_are_who_the_machine_says_they_are() {
         .collect();
     assert_eq!(gates, ["root", "alice", "bob"].map(|user| house.uid(user)).into());
 }
+
+#[test]
+fn doctor_in_the_unit_finds_every_role_as_it_is_planned() {
+    need_machine!();
+    let house = House::installed();
+    assert_eq!(house.machine.call("alice", "/_peergate/health").0, 200);
+    let doctor = house.machine.try_sh("peergate doctor --format json");
+    let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert!(doctor.status.success(), "{report:#}");
+    let roles = report["roles"].as_array().unwrap();
+    assert_eq!(roles.iter().map(|role| &role["role"]).collect::<Vec<_>>(), ["warden", "scribe", "gate"]);
+    for role in roles {
+        for finding in role["findings"].as_array().unwrap() {
+            assert_eq!(finding["grade"], "green", "{}: {finding}", role["role"]);
+        }
+    }
+    assert!(
+        report["sockets"].as_array().unwrap().iter().all(|socket| socket["grade"] == "green"),
+        "{report:#}"
+    );
+    // With users of their own for the roles nothing is missing that this kernel has.
+    let missing = report["missing"].as_array().unwrap();
+    assert!(
+        missing.iter().all(|missing| missing == "append-only" || missing == "reservation"),
+        "{missing:?}"
+    );
+}
