@@ -69,6 +69,51 @@ fn gate_that_opens_is_killed() {
     assert_eq!(child.signal(), Some(nix::libc::SIGSYS));
 }
 
+/// What the C library, std and tokio do without being asked has to be in the tables, or a role dies of it one day.
+#[test]
+fn gate_confined_does_what_libraries_do_by_themselves() {
+    let child = fork(&[], || {
+        enter(&Plan::gate(None, &terms()), &terms(), &[]).unwrap();
+        // A panic that is caught. A role's environment is empty, so that its hook prints no backtrace, which would look
+        // for files.
+        std::panic::set_hook(Box::new(|what| {
+            std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{what}\n")).unwrap();
+        }));
+        assert!(std::panic::catch_unwind(|| std::hint::black_box(None::<u8>).unwrap()).is_err());
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(give_and_take)).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        give_and_take();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+        runtime.block_on(async {
+            tokio::task::spawn_blocking(give_and_take).await.unwrap();
+            tokio::time::timeout(std::time::Duration::from_millis(1), std::future::pending::<()>())
+                .await
+                .unwrap_err();
+        });
+        drop(runtime);
+    });
+    assert!(child.succeeded());
+}
+
+/// Memory of all sizes from the thread's own arena, grown, touched, and given back all at once.
+fn give_and_take() {
+    let mut held: Vec<Vec<u8>> = (0..2_000_usize).map(|n| vec![1; n * 97 % 60_000 + 1]).collect();
+    for (n, bytes) in held.iter_mut().enumerate() {
+        bytes.resize(bytes.len() + n * 31, 2);
+    }
+    let mut large = vec![3_u8; 8 << 20];
+    large.resize(32 << 20, 4);
+    assert!(held.iter().map(Vec::len).sum::<usize>() > large.len());
+    drop((held, large));
+    let seeds: std::collections::HashMap<u32, std::time::SystemTime> =
+        (0..8).map(|n| (n, std::time::SystemTime::now())).collect();
+    let (sender, receiver) = std::sync::mpsc::channel::<u8>();
+    assert!(receiver.recv_timeout(std::time::Duration::from_millis(1)).is_err());
+    drop(sender);
+    assert_eq!(seeds.len(), 8);
+}
+
 #[test]
 fn directory_that_is_not_there_is_an_error() {
     let refused = directory("/nowhere/at/all").unwrap_err();
