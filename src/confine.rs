@@ -86,11 +86,18 @@ pub fn enter(plan: &Plan, terms: &Terms, reach: &[BorrowedFd<'_>]) -> Result<Con
         missing: missing.layers,
         ..before
     };
-    match plan.judge(&held, terms.root).into_iter().find(|finding| finding.grade == Grade::Red) {
-        Some(Finding { layer, .. }) if terms.accepts(layer) => Ok(held),
-        Some(Finding { layer, what, .. }) => Err(Unconfined { layer, why: format!("read back: {what}") }),
-        None => Ok(held),
+    // Every layer is looked at: one that was accepted must not hide another.
+    let mut held = held;
+    for finding in plan.judge(&held, terms.root).into_iter().filter(|finding| finding.grade == Grade::Red) {
+        let Finding { layer, what, .. } = finding;
+        if !terms.accepts(layer) {
+            return Err(Unconfined { layer, why: format!("read back: {what}") });
+        }
+        if !held.missing.contains(&layer) {
+            held.missing.push(layer);
+        }
     }
+    Ok(held)
 }
 
 /// The directory that a plan reaches under this name.

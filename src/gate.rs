@@ -51,6 +51,8 @@ pub fn run(lanes: u16, terms: &Terms) -> ExitCode {
     if crate::diagnostics::start("gate", given.next(), "info", false).is_err() {
         return ExitCode::from(2);
     }
+    // Its stderr leads nowhere: what it has to say goes through the pipe.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let confined = match confine::enter(&Plan::gate(None, terms), terms, &[]) {
         Ok(confined) => Arc::new(confined),
         Err(missing) => {

@@ -76,7 +76,7 @@ fn serve(terms: &Terms) -> io::Result<()> {
 /// Gives up every right but to the audit directory and the diagnostics directory. Here, and nowhere later:
 /// threads inherit only what was given up before they began.
 fn confine(directory: &OwnedFd, diagnostics: Option<&str>, terms: &Terms) -> io::Result<Confinement> {
-    let plan = Plan::scribe(None, diagnostics.is_some(), terms);
+    let plan = Plan::scribe(None, diagnostics.is_some());
     let rolling = diagnostics.map(confine::directory).transpose().map_err(io::Error::other)?;
     let mut reach = vec![directory.as_fd()];
     reach.extend(rolling.as_ref().map(AsFd::as_fd));

@@ -55,6 +55,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::confine::Kept;
 use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
 
@@ -157,6 +158,8 @@ pub(crate) struct Warden {
     reload: Reload,
     phase: Phase,
     identities: posture::Identities,
+    /// The plan's capabilities, as they were when the rest was given up.
+    kept: Vec<Kept>,
     /// The capabilities that it was started with.
     given: u64,
     /// What it found when it read itself back.

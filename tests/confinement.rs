@@ -113,6 +113,7 @@ fn warden_keeps_what_the_policy_needs_and_no_more() {
     let roots =
         POLICY.replace("proxy = \"unix:@DIR@/up.sock\"", "proxy = \"unix:@DIR@/up.sock\"\nowner = \"root\"");
     assert!(daemon.reload(&roots));
+    assert_eq!(peergate("doctor", &daemon).0, 0, "it keeps what it was started with, which is no fault");
     daemon.stop();
     let place = daemon::place();
     let mut daemon = Daemon::start_in(place, &roots);

@@ -211,7 +211,7 @@ fn rows_are_what_the_roles_do(more: &str, scribe: &Plan) {
 fn rows_of_the_tables_are_what_the_roles_do() {
     need_root!();
     need_programs!("strace", "setpriv");
-    rows_are_what_the_roles_do("", &Plan::scribe(None, false, &Terms::default()));
+    rows_are_what_the_roles_do("", &Plan::scribe(None, false));
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn rows_of_a_scribe_with_rolling_diagnostics_are_what_it_does() {
     need_root!();
     need_programs!("strace", "setpriv");
     let rolling = "\n[diagnostics]\ndirectory = \"@DIR@/diagnostics\"\n";
-    rows_are_what_the_roles_do(rolling, &Plan::scribe(None, true, &Terms::default()));
+    rows_are_what_the_roles_do(rolling, &Plan::scribe(None, true));
 }
 
 #[test]

@@ -24,6 +24,11 @@ impl Plan {
     #[must_use]
     pub fn judge(&self, held: &Confinement, as_root: bool) -> Vec<Finding> {
         let mut findings = self.judge_status(&held.status, as_root);
+        if held.seccomp_rows == (0, 0) {
+            // What it inherited is no filter of its own.
+            findings.retain(|finding| finding.layer != Layer::Seccomp);
+            findings.push(red(Layer::Seccomp, "no filter of its own".to_owned()));
+        }
         if held.seccomp_logs {
             findings.push(amber(Layer::Seccomp, "violations are only logged (--seccomp=log)".to_owned()));
         }
@@ -34,7 +39,7 @@ impl Plan {
         });
         findings.push(self.limits_of(held));
         findings.extend(self.landlock_of(held));
-        if as_root && held.securebits & securebits::LOCKED != securebits::LOCKED {
+        if as_root && held.securebits & 0xff != securebits::LOCKED {
             findings.push(red(Layer::Capabilities, format!("securebits are {:#x}", held.securebits)));
         }
         // What was accepted by name is known to be missing, whatever it looks like.

@@ -126,7 +126,7 @@ impl Plan {
 
     /// The scribe's: its directories.
     #[must_use]
-    pub fn scribe(identity: Option<Identity>, rolling: bool, terms: &Terms) -> Plan {
+    pub fn scribe(identity: Option<Identity>, rolling: bool) -> Plan {
         let mut files = vec![Reach {
             what: AUDIT,
             access: Access::Read,
@@ -149,8 +149,8 @@ impl Plan {
             capabilities: Vec::new(),
             walls: Walls::AllBut { files, connects: None },
             table,
-            // Diagnostics have no bound of ours, and its own segment's the warden sets.
-            file_size: if rolling { None } else { terms.file_size },
+            // It writes the diagnostics, which have no bound of ours: to stderr, which may be a file, or to rolling ones.
+            file_size: None,
         }
     }
 

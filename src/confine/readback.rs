@@ -22,7 +22,8 @@ impl Mirror {
 
     /// What it says now.
     pub(super) fn status(&self) -> Result<ProcStatus, String> {
-        let mut text = vec![0; 8192];
+        // A user may have 65,536 groups, and all of them stand in it.
+        let mut text = vec![0; 1 << 20];
         let length =
             self.0.read_at(&mut text, 0).map_err(|error| format!("reading /proc/self/status: {error}"))?;
         text.truncate(length);

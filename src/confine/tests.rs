@@ -50,7 +50,7 @@ fn scribe_confined_reads_its_directory_and_nothing_else() {
     let handle = directory(&place.path().display().to_string()).unwrap();
     let (there, new) = (place.path().join("there"), place.path().join("new"));
     let child = fork(&[handle.as_fd()], || {
-        let plan = with_eyes(Plan::scribe(None, false, &terms()));
+        let plan = with_eyes(Plan::scribe(None, false));
         enter(&plan, &terms(), &[handle.as_fd()]).unwrap();
         assert_eq!(errno_of(OFlag::O_RDONLY, &there.display().to_string()), None);
         let made = errno_of(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, &new.display().to_string());
@@ -118,7 +118,7 @@ fn give_and_take() {
 fn directory_that_is_not_there_is_an_error() {
     let refused = directory("/nowhere/at/all").unwrap_err();
     assert!(refused.to_string().contains("/nowhere/at/all: No such file"), "{refused}");
-    let plan = Plan::scribe(None, false, &terms());
+    let plan = Plan::scribe(None, false);
     let child = fork(&[], || {
         assert_eq!(enter(&plan, &terms(), &[]).unwrap_err().layer, Layer::Landlock);
     });
@@ -142,8 +142,8 @@ fn second_thread_stops_the_role() {
 fn tables_have_each_call_once_and_compile() {
     for plan in [
         Plan::gate(None, &terms()),
-        Plan::scribe(None, false, &terms()),
-        Plan::scribe(None, true, &terms()),
+        Plan::scribe(None, false),
+        Plan::scribe(None, true),
         Plan::loader(),
         Plan::warden(Vec::new()),
     ] {
@@ -155,7 +155,7 @@ fn tables_have_each_call_once_and_compile() {
 #[test]
 fn readback_of_another_state_is_red() {
     let plan = Plan::gate(None, &terms());
-    let mut held = Confinement::default();
+    let mut held = Confinement { seccomp_rows: (1, 0), ..Confinement::default() };
     held.status.no_new_privs = true;
     held.status.seccomp_mode = 2;
     held.status.seccomp_filters = 2;

@@ -56,6 +56,7 @@ pub struct Spawn<'a> {
     descriptors: Vec<BorrowedFd<'a>>,
     ids: Option<Ids>,
     powerless: bool,
+    mute: bool,
 }
 
 impl<'a> Spawn<'a> {
@@ -69,6 +70,7 @@ impl<'a> Spawn<'a> {
             descriptors: Vec::new(),
             ids: None,
             powerless: false,
+            mute: false,
         }
     }
 
@@ -108,6 +110,14 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// Runs with /dev/null as stdout and stderr too: whoever shares a terminal or the journal's socket can write to
+    /// it, read it and shut it down.
+    #[must_use]
+    pub fn mute(mut self) -> Spawn<'a> {
+        self.mute = true;
+        self
+    }
+
     /// Starts it. Returns once it has become the executable, or could not.
     ///
     /// # Errors
@@ -142,6 +152,7 @@ impl<'a> Spawn<'a> {
             descriptors: &descriptors,
             ids: self.ids.as_ref(),
             powerless: self.powerless,
+            mute: self.mute,
         };
 
         // No handler of ours may run in the child before its signals are reset.

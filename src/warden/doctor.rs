@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::sys::stat::{FileStat, SFlag, lstat};
 
 use super::violation::proc_text;
-use super::{Warden, posture, rights};
+use super::{Warden, posture};
 use crate::confine::Plan;
 use crate::model::posture::{Confinement, Finding, Grade, Layer, ProcStatus};
 use crate::sys::listen::Listener;
@@ -21,11 +21,12 @@ impl Warden {
     pub(super) fn report(&self) -> Report {
         let now = Instant::now();
         let (terms, policy) = (&self.options.terms, &self.force.policy);
-        let own = Plan::warden(rights::needed(policy, terms.root));
+        // By what it gave up when it started: a policy that needs less came later.
+        let own = Plan::warden(self.kept.clone());
         let mut roles = vec![self.role(&own, None, std::process::id(), Some(&self.confined))];
         if let Some((pid, told)) = self.scribe.process() {
             let ids = self.identities.scribe.as_ref().map(posture::identity);
-            let plan = Plan::scribe(ids, policy.diagnostics.directory.is_some(), terms);
+            let plan = Plan::scribe(ids, policy.diagnostics.directory.is_some());
             roles.push(self.role(&plan, None, pid, told));
         }
         let plan = Plan::gate(self.identities.gate.as_ref().map(posture::identity), terms);

@@ -119,7 +119,8 @@ impl Warden {
         let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
             .argument(c"@gate".to_owned())
             .argument(CString::new(count.to_string())?)
-            .argument(CString::new(self.options.terms.to_string())?);
+            .argument(CString::new(self.options.terms.to_string())?)
+            .mute();
         if confine::may_disempower() {
             spawn = spawn.powerless();
         }

@@ -59,11 +59,7 @@ pub fn plans(policy: &Policy, mut terms: Terms) -> Result<Vec<Plan>, String> {
     Ok(vec![
         Plan::warden(rights::needed(policy, terms.root)),
         Plan::gate(identities.gate.as_ref().map(identity), &terms),
-        Plan::scribe(
-            identities.scribe.as_ref().map(identity),
-            policy.diagnostics.directory.is_some(),
-            &terms,
-        ),
+        Plan::scribe(identities.scribe.as_ref().map(identity), policy.diagnostics.directory.is_some()),
         Plan::loader(),
     ])
 }

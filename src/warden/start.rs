@@ -302,6 +302,7 @@ fn assemble(
         reload: Default::default(),
         phase: Phase::Serving,
         identities,
+        kept: Vec::new(),
         given: 0,
         confined: Default::default(),
         missing,
@@ -341,7 +342,8 @@ impl Warden {
     /// it keeps what that needs.
     fn drop_rights(&mut self) -> Result<(), Trouble> {
         self.given = confine::permitted().when("read the capabilities")?;
-        let plan = Plan::warden(rights::needed(&self.force.policy, self.options.terms.root));
+        self.kept = rights::needed(&self.force.policy, self.options.terms.root);
+        let plan = Plan::warden(self.kept.clone());
         self.confined =
             confine::enter(&plan, &self.options.terms, &[]).when("give up what the warden does not need")?;
         Ok(())

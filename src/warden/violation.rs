@@ -95,7 +95,12 @@ impl Deaths {
 fn violation(record: &[u8]) -> Option<(u32, i64)> {
     let text = std::str::from_utf8(record).ok()?;
     // Priority, number, time, flags; then the text, which only the kernel begins like this.
-    let (_, text) = text.split_once(';')?;
+    let (prefix, text) = text.split_once(';')?;
+    // Facility and level in one number; root's own lines have a facility, the kernel's have none.
+    let priority: u32 = prefix.split(',').next()?.parse().ok()?;
+    if priority >= 8 {
+        return None;
+    }
     let fields = text.strip_prefix("audit: type=1326 ")?;
     // The process's own name comes after its pid, so that it can't pretend to be one.
     let field = |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
@@ -124,7 +129,8 @@ impl Warden {
         let (told, now) = (self.deaths.told(), Instant::now());
         let mut waiting = Vec::new();
         for ended in std::mem::take(&mut self.deaths.unexplained) {
-            match told.iter().find(|(pid, _)| *pid == ended.pid) {
+            // The last one: an older process may have had the same pid.
+            match told.iter().rfind(|(pid, _)| *pid == ended.pid) {
                 Some((_, number)) => {
                     let name = confine::name_of(*number);
                     tracing::error!(
@@ -166,7 +172,8 @@ mod tests {
         assert_eq!(violation(line.as_bytes()), Some((30_017, 50)));
         assert_eq!(violation(&line.as_bytes()[20..]), None);
         assert_eq!(violation(line.replace("type=1326", "type=1327").as_bytes()), None);
-        assert_eq!(violation(b"12,1,1,-;forged: audit: type=1326 pid=1 syscall=2"), None);
+        assert_eq!(violation(b"4,1,1,-;forged: audit: type=1326 pid=1 syscall=2"), None);
+        assert_eq!(violation(line.replacen("4,", "12,", 1).as_bytes()), None);
         assert_eq!(violation(&[0xff, b';']), None);
     }
 

@@ -63,6 +63,7 @@ pub(in crate::confine) const LOADER: &[Row] = &[
     #[cfg(target_arch = "x86_64")]
     row!(SYS_epoll_wait, Rarely, "waits for a name service"),
     row!(SYS_epoll_pwait, Rarely, "waits for a name service"),
+    row!(SYS_epoll_pwait2, Rarely, "waits for a name service (systemd's, from 254 on)"),
     row!(SYS_eventfd2, Rarely, "waits for a name service"),
     row!(SYS_timerfd_create, Rarely, "a name service's patience"),
     row!(SYS_timerfd_settime, Rarely, "a name service's patience"),

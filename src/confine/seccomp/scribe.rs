@@ -35,7 +35,10 @@ pub(in crate::confine) const SCRIBE_ROLLING: &[Row] = &[
     row!(SYS_statx, Work, "how old they are"),
     row!(SYS_newfstatat, Rarely, "the same, of an older C library"),
     row!(SYS_fstat, Rarely, "the same, of an older C library"),
+    #[cfg(target_arch = "x86_64")]
     row!(SYS_unlink, Rarely, "a file that is too old"),
     row!(SYS_unlinkat, Rarely, "a file that is too old"),
+    row!(SYS_mkdirat, Rarely, "the directory, where somebody removed it"),
+    #[cfg(target_arch = "x86_64")]
     row!(SYS_mkdir, Rarely, "the directory, where somebody removed it"),
 ];

@@ -29,13 +29,15 @@ pub(super) struct Plan<'a> {
     pub(super) ids: Option<&'a Ids>,
     /// Whether no capability may ever come back.
     pub(super) powerless: bool,
+    /// Whether stdout and stderr lead nowhere.
+    pub(super) mute: bool,
 }
 
 /// The steps, in their order; the child tells a failed one by its place here.
 const STEPS: [&str; 15] = [
     "setsid",
     "sigaction",
-    "dup2 of stdin",
+    "dup2 of /dev/null",
     "dup2 of a descriptor",
     "close_range",
     "chdir",
@@ -116,6 +118,12 @@ fn steps(plan: &Plan<'_>) -> Failed {
     }
     // SAFETY: integers only.
     must!(2, unsafe { libc::dup2(plan.null, 0) });
+    if plan.mute {
+        // SAFETY: integers only.
+        must!(2, unsafe { libc::dup2(plan.null, 1) });
+        // SAFETY: integers only.
+        must!(2, unsafe { libc::dup2(plan.null, 2) });
+    }
     let mut next = FIRST;
     for fd in plan.descriptors {
         // SAFETY: integers only. The copy is not close-on-exec.
