@@ -78,7 +78,7 @@ pub fn enter(plan: &Plan, terms: &Terms, reach: &[BorrowedFd<'_>]) -> Result<Con
     let filters = seccomp::Filters::compile(&plan.table, terms.violation);
     let filtered = missing.may(Layer::Seccomp, filters.and_then(|filters| filters.apply()))?.is_some();
     let status = mirror.status().map_err(blind)?;
-    let held = Confinement {
+    let mut held = Confinement {
         status,
         landlock: walls,
         seccomp_rows: if filtered { plan.rows() } else { (0, 0) },
@@ -87,7 +87,6 @@ pub fn enter(plan: &Plan, terms: &Terms, reach: &[BorrowedFd<'_>]) -> Result<Con
         ..before
     };
     // Every layer is looked at: one that was accepted must not hide another.
-    let mut held = held;
     for finding in plan.judge(&held, terms.root).into_iter().filter(|finding| finding.grade == Grade::Red) {
         let Finding { layer, what, .. } = finding;
         if !terms.accepts(layer) {
