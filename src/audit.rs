@@ -17,3 +17,5 @@ pub mod reader;
 pub mod secret;
 pub mod segment;
 pub mod vault;
+#[cfg(feature = "cli")]
+pub mod verify;
