@@ -4,6 +4,8 @@
 //! One thread follows; another, for the diagnostics of all roles, writes stderr or rolling files.
 
 mod follow;
+mod live;
+mod metrics;
 mod own;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,11 +22,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::confine::{self, Plan, Terms};
 use crate::diagnostics::{self, collect};
 use crate::model::posture::Confinement;
+use crate::model::time::Timestamp;
 use crate::model::probe::{Found, Place, Trial};
-use crate::sys;
+use crate::policy::Policy;
+use crate::sys::{self, memfd};
 use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{FromScribe, ToScribe};
 use follow::Followed;
+use live::Live;
 use own::{Own, Start};
 
 /// Writers are looked at this often.
@@ -92,6 +97,11 @@ fn sink(directory: Option<&str>) -> collect::Sink {
     })
 }
 
+/// The policy's memory is no larger than a file may be, several times over.
+const POLICY_MAX: usize = 64 << 20;
+/// The other end of an answer is closed.
+const GONE: PollFlags = PollFlags::POLLHUP.union(PollFlags::POLLERR);
+
 /// Whether to go on.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,9 +118,14 @@ struct Scribe {
     /// A segment was added since the directory was synced.
     directory_changed: bool,
     followed: BTreeMap<String, Followed>,
+    /// What is counted, and who is told.
+    live: Live,
+    /// Diagnostic lines that were lost so far.
+    lost_lines: u64,
     /// What the warden had no room for yet.
     unsent: VecDeque<FromScribe>,
     synced: Instant,
+    since: Timestamp,
 }
 
 impl Scribe {
@@ -121,8 +136,11 @@ impl Scribe {
             directory: directory.into(),
             directory_changed: true,
             followed: BTreeMap::new(),
+            live: Live::new(),
+            lost_lines: 0,
             unsent: VecDeque::new(),
             synced: Instant::now(),
+            since: Timestamp::now(),
         }
     }
 
@@ -137,6 +155,8 @@ impl Scribe {
                 return Ok(());
             }
             self.look();
+            self.live.push();
+            self.lost_lines = lost_lines();
             if self.synced.elapsed() >= SYNC {
                 self.sync()?;
                 self.say_alive(lost_lines());
@@ -145,13 +165,18 @@ impl Scribe {
     }
 
     /// Sleeps until the next look, or a message.
-    fn wait(&self) -> io::Result<()> {
-        let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+    fn wait(&mut self) -> io::Result<()> {
+        let answers = self.live.descriptors().map(|(fd, wanted)| PollFd::new(fd, wanted));
+        let mut fds: Vec<_> = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)].into_iter().chain(answers).collect();
         let timeout = PollTimeout::try_from(LOOK).map_err(io::Error::other)?;
         match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
+        let gone = |fd: &PollFd<'_>| fd.revents().is_some_and(|news| news.intersects(GONE));
+        let gone: Vec<bool> = fds.iter().skip(1).map(gone).collect();
+        self.live.let_go(&gone);
+        Ok(())
     }
 
     /// Takes all messages that are there.
@@ -189,12 +214,41 @@ impl Scribe {
             },
             ToScribe::Finished { segment } => self.finish(&segment)?,
             ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
+            ToScribe::Policy => self.know(descriptors),
+            ToScribe::Serve { feed, only, uid, told } => match exactly(descriptors) {
+                Ok([socket]) => self.live.serve(socket, feed, only, uid, self.now(), &told),
+                Err(error) => tracing::error!(%error, "there is no answering a caller"),
+            },
             ToScribe::Close => {
                 self.close()?;
                 return Ok(Next::End);
             }
         }
         Ok(Next::GoOn)
+    }
+
+    /// A policy came into force.
+    fn know(&mut self, descriptors: Vec<OwnedFd>) {
+        let policy = exactly(descriptors).and_then(|[memory]| {
+            let bytes = memfd::read_sealed(memory.as_fd(), POLICY_MAX)?;
+            Policy::from_bytes(&bytes).map_err(io::Error::other)
+        });
+        match policy {
+            Ok(policy) => self.live.know(&policy),
+            // Routes that it does not know are counted together; the record is as good as before.
+            Err(error) => tracing::error!(%error, "the scribe can't read the policy's names"),
+        }
+    }
+
+    /// How it stands, for who asks for the counters.
+    fn now(&self) -> metrics::Own {
+        metrics::Own {
+            unsynced: self.followed.values().map(Followed::unsynced).sum(),
+            segments: self.followed.len() as u64,
+            lost_lines: self.lost_lines,
+            since: self.since.micros(),
+            ..metrics::Own::default()
+        }
     }
 
     /// Reads what was written since the last look.

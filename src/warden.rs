@@ -13,6 +13,7 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`feed`] | what only the scribe can tell a caller |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
 //! | [`supervise`], [`violation`] | the scribe; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
@@ -27,6 +28,7 @@ mod control;
 pub mod demo;
 mod doctor;
 mod drain;
+mod feed;
 mod force;
 mod gates;
 mod grant;

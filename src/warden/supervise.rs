@@ -80,6 +80,11 @@ impl Scribe {
         self.running.is_some()
     }
 
+    /// How often one died.
+    pub(super) fn deaths(&self) -> u32 {
+        self.deaths
+    }
+
     /// Ends it.
     pub(super) fn kill(&self) {
         if let Some(running) = &self.running
@@ -138,6 +143,7 @@ impl Warden {
         let directory = Rc::new(self.segments.readable_directory()?);
         let start = self.scribe_start(made.reserved);
         self.tell_scribe(start, vec![directory, made.file]);
+        self.tell_scribe_policy();
         self.follow_all();
         Ok(())
     }
