@@ -15,6 +15,7 @@
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`witness`] | who else keeps the heads of the seals |
 //! | [`supervise`], [`violation`] | the scribe; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
@@ -51,6 +52,7 @@ mod space;
 mod start;
 mod supervise;
 mod violation;
+mod witness;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -79,10 +81,12 @@ use shed::Callers;
 use signals::Signals;
 use supervise::Scribe;
 use violation::Deaths;
+use witness::Witness;
 
 pub use options::{Environment, Options};
 pub use posture::plans;
 pub use start::Trouble;
+pub use witness::keep;
 
 /// After this long what could not be had (a segment, space, room in a channel) is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -128,6 +132,8 @@ enum Due {
     ProbeLimit(u32),
     /// Processes that were put down may be gone by now.
     Ending,
+    /// The witnesses are to be told.
+    Witness,
     /// Running exchanges had their time.
     DrainLimit,
     /// The scribe had its time to close.
@@ -155,6 +161,7 @@ pub(crate) struct Warden {
     record: Record,
     scribe: Scribe,
     deaths: Deaths,
+    witness: Witness,
     control: Control,
     probing: Probing,
     reload: Reload,
@@ -224,6 +231,7 @@ impl Warden {
             Source::Connection(number) if news.ended => self.connection_ended(number),
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
+            Source::Keeper(place) => self.hear_keeper(place),
             Source::Loader(run) => self.hear_loader(run),
             Source::Probe(probe) => self.hear_probe(probe),
             Source::ProbeProcess(probe) => self.reap_probe(probe),
@@ -251,6 +259,7 @@ impl Warden {
             Due::AdoptLimit(generation) => self.adopt_timed_out(generation),
             Due::ProbeLimit(probe) => self.probe_timed_out(probe),
             Due::Ending => self.reap_ending(),
+            Due::Witness => self.witness_due(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),
         }

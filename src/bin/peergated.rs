@@ -186,6 +186,10 @@ fn play(role: &str, arguments: &[OsString]) -> ExitCode {
             }
             _ => misplayed(),
         },
+        ("@keeper", [kind, words @ ..]) => match given(1) {
+            Some(channel) => warden::keep(kind, words, channel),
+            None => misplayed(),
+        },
         ("@warden", [file, runtime]) => match given(1) {
             Some(notify) => {
                 serve(Path::new(file), Some(PathBuf::from(runtime)), Some(notify), Terms::default())

@@ -6,6 +6,7 @@ mod everything;
 mod identity;
 mod mistakes;
 mod oracle;
+mod outward;
 mod samples;
 
 use std::sync::Arc;

@@ -136,6 +136,7 @@ impl Warden {
             failing: self.deaths.are_many(Instant::now()),
             listeners: listeners.collect(),
             gates: self.gates_status(),
+            witness: self.witness.status(),
             scribe: self.scribe.status(),
         }
     }

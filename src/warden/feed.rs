@@ -49,7 +49,7 @@ impl Warden {
             gates: count(self.roster.gates().count()),
             scribe_deaths: self.scribe.deaths(),
             disk: self.disk(),
-            witness: Vec::new(),
+            witness: self.witness.status(),
         }
     }
 

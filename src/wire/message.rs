@@ -234,6 +234,11 @@ pub enum FromScribe {
         /// Diagnostic lines that were lost so far.
         lost_lines: u64,
     },
+    /// A seal was made: what witnesses keep of it.
+    Head {
+        /// The line.
+        line: String,
+    },
     /// A segment could not be read or synced (`errno`): its writer needs another one.
     Failed {
         /// The segment's file name.
@@ -252,6 +257,28 @@ pub enum FromScribe {
     Closed,
     /// Answer to [`ToScribe::Try`], where the scribe lives.
     Tried(Found),
+}
+
+/// Warden to the process that keeps heads for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToKeeper {
+    /// Keep this line, and say so.
+    Keep {
+        /// A head of the seals.
+        line: String,
+    },
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromKeeper {
+    /// It is kept.
+    Kept,
+    /// It is not.
+    Failed {
+        /// Why, in words for people.
+        why: String,
+    },
 }
 
 /// The loader's one answer to the warden.
@@ -351,6 +378,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Each gate.
     pub gates: Vec<GateStatus>,
+    /// Who else keeps the heads of the seals.
+    pub witness: Vec<WitnessStatus>,
     /// Scribe's pid, its restarts, bytes not yet synced, diagnostic lines lost.
     pub scribe: ScribeStatus,
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::catalogue::{FAMILIES, Kind};
+use super::catalogue::{Family, FAMILIES, Kind};
 use super::*;
 use crate::model::caller::{Gid, Uid};
 use crate::policy::{self, SystemNames};
@@ -200,7 +200,7 @@ fn everything() -> String {
 fn text_is_openmetrics() {
     let text = everything();
     assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
-    let mut family: Option<&super::catalogue::Family> = None;
+    let mut family: Option<&Family> = None;
     let mut seen = BTreeSet::new();
     for line in text.lines().filter(|line| *line != "# EOF") {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -241,14 +241,17 @@ fn manual_lists_every_metric_and_no_other() {
     let rows = MANUAL.lines().filter_map(|line| line.strip_prefix("| `peergate_"));
     let described: Vec<String> = rows.map(|row| format!("| `peergate_{row}")).collect();
     let text = everything();
-    let row = |family: &super::catalogue::Family| {
+    let row = |family: &Family| {
         let ending = match family.kind {
             Kind::Counter => "_total",
             Kind::Info => "_info",
             Kind::Gauge | Kind::Histogram => "",
         };
         // Which labels it has is what its samples say.
-        let sample = text.lines().find(|line| line.starts_with(family.name) && !line.contains("le=\"")).unwrap();
+        let counted = if family.kind == Kind::Histogram { "_count" } else { ending };
+        let name = format!("{}{counted}", family.name);
+        let mut samples = text.lines().filter_map(|line| line.strip_prefix(&name));
+        let sample = samples.find(|rest| rest.starts_with(['{', ' '])).unwrap();
         let inside = sample.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
         let labels: Vec<String> =
             inside.split(',').filter_map(|label| Some(format!("`{}`", label.split_once('=')?.0))).collect();
