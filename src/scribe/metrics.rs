@@ -85,7 +85,6 @@ pub(super) struct Counters {
     policies: u64,
     policies_refused: u64,
     intrusions: u64,
-    strange: u64,
     records: u64,
     bytes: u64,
     syncs: Histogram,
@@ -105,11 +104,11 @@ impl Counters {
             accepted: Vec::new(),
             shed: Vec::new(),
             grants: Vec::new(),
-            lives: Vec::new(),
+            // An alert on the first of a kind needs to have seen none of it.
+            lives: labels::lives().map(|life| (life, 0)).collect(),
             policies: 0,
             policies_refused: 0,
             intrusions: 0,
-            strange: 0,
             records: 0,
             bytes: 0,
             syncs: Histogram::default(),
@@ -137,15 +136,13 @@ impl Counters {
             "gate" => self.life(said),
             "policy" if said.refused.is_some() => self.policies_refused += 1,
             "policy" => self.policies += 1,
-            "intrusion" => self.intrusions += 1,
             _ => {}
         }
     }
 
-    /// A line that is no record of ours.
-    pub(super) fn count_strange(&mut self, bytes: u64) {
-        self.strange += 1;
-        self.bytes += bytes;
+    /// The scribe itself found what no writer may have done.
+    pub(super) fn intruded(&mut self) {
+        self.intrusions += 1;
     }
 
     /// One fdatasync, or several that were waited for together.

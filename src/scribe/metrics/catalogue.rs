@@ -114,8 +114,6 @@ families! {
         |view, samples| samples.one(&[], u8::from(view.told.recordable));
     "records" Counter "" "Records that the scribe has read."
         |view, samples| samples.one(&[], view.counters.records);
-    "strange_lines" Counter "" "Lines that are no records of ours."
-        |view, samples| samples.one(&[], view.counters.strange);
     "record_bytes" Counter "bytes" "Bytes of lines that the scribe has read."
         |view, samples| samples.one(&[], view.counters.bytes);
     "segments_open" Gauge "" "Segments that are not closed."

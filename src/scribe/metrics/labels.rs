@@ -18,6 +18,12 @@ pub(super) const ROLES: [&str; 4] = ["gate", "scribe", "gate-probe", "scribe-pro
 /// What happens to them.
 pub(super) const EVENTS: [&str; 6] = ["started", "retired", "exited", "killed", "panicked", "violated"];
 
+/// What happens to gates and scribes; of the roles that only try something it does not matter.
+pub(super) fn lives() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let [gate, scribe, ..] = ROLES;
+    [gate, scribe].into_iter().flat_map(|role| EVENTS.iter().map(move |event| (role, *event)))
+}
+
 /// The word, if it is one of these.
 pub(super) fn one_of(words: &[&'static str], word: &str) -> &'static str {
     words.iter().find(|known| **known == word).unwrap_or(&OTHER_NAME)

@@ -113,7 +113,6 @@ fn what_the_warden_writes_is_counted() {
         ("grant", r#""id":"7k3qzd-41-1","uid":0,"backend":"up","policy":"9f2c1e77","refused":"not-allowed""#),
         ("gate", r#""role":"gate","uid":0,"pid":1,"event":"violated","syscall":"execve","live":[]"#),
         ("policy", r#""old":"9f2c1e77","file":"p","refused":"no""#),
-        ("intrusion", r#""segment":"s","at":1,"why":"w""#),
     ]);
     says(&text, r#"peergate_connections_total{listener="api"} 1"#);
     says(&text, r#"peergate_connections_shed_total{listener="api",refusal="out-of-descriptors"} 1"#);
@@ -121,7 +120,7 @@ fn what_the_warden_writes_is_counted() {
     says(&text, r#"peergate_grants_total{backend="up",refusal="not-allowed"} 1"#);
     says(&text, r#"peergate_role_events_total{role="gate",event="violated"} 1"#);
     says(&text, r#"peergate_policies_total{result="refused"} 1"#);
-    says(&text, "peergate_intrusions_total 1");
+    says(&text, r#"peergate_role_events_total{role="scribe",event="violated"} 0"#);
 }
 
 #[test]
@@ -255,7 +254,7 @@ fn manual_lists_every_metric_and_no_other() {
         let inside = sample.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
         let labels: Vec<String> =
             inside.split(',').filter_map(|label| Some(format!("`{}`", label.split_once('=')?.0))).collect();
-        format!("| `{}{ending}` | {} | {} | {} |", family.name, family.kind.name(), labels.join(", "), family.help)
+        format!("| `{}{ending}` | {} | {} | {} |", family.name, family.kind.name(), labels.join(", "), family.help).replace("|  |", "| |")
     };
     let known: Vec<String> = FAMILIES.iter().map(row).collect();
     assert_eq!(described.join("\n"), known.join("\n"));
