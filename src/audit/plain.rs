@@ -121,6 +121,11 @@ impl<'a> Fields<'a> {
 /// A string at the start of `text`: what stands between its quotes, and what follows.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let inside = text.strip_prefix('"')?;
+    // Most have no escape, and are found many bytes at a time.
+    let (plain, rest) = inside.split_at_checked(inside.find('"')?)?;
+    if !plain.contains('\\') {
+        return Some((plain, rest.get(1..)?));
+    }
     let mut bytes = inside.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {

@@ -12,7 +12,7 @@ use super::{Answer, Failure, Format};
 use crate::model::time::Timestamp;
 use crate::warden::Environment;
 use crate::wire::channel::Channel;
-use crate::wire::message::{ControlReply, ControlRequest, GateStatus, Status};
+use crate::wire::message::{ControlReply, ControlRequest, GateStatus, Status, WitnessStatus};
 
 /// A warden answers at once; a reload also waits for the loader and its name service.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -133,6 +133,9 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
     for gate in &status.gates {
         term.line(format!("gate      {}", gate_line(gate)))?;
     }
+    for witness in &status.witness {
+        term.line(format!("witness   {}", witness_line(witness)))?;
+    }
     let scribe = &status.scribe;
     term.line(format!(
         "scribe    pid {}, {} deaths, {} bytes not synced, {} diagnostic lines lost",
@@ -144,6 +147,16 @@ fn gate_line(gate: &GateStatus) -> String {
     let whose = gate.uid.map_or_else(|| "shared".to_owned(), |uid| format!("of uid {uid}"));
     let process = if gate.pid == 0 { "not running".to_owned() } else { format!("pid {}", gate.pid) };
     format!("{whose}: {process}, {} connections, {} deaths", gate.connections, gate.deaths)
+}
+
+fn witness_line(witness: &WitnessStatus) -> String {
+    let WitnessStatus { sink, taken, failed, why, .. } = witness;
+    let last = match witness.age_s {
+        Some(age) => format!("last head {age} s ago"),
+        None => "no head yet".to_owned(),
+    };
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    format!("{sink}: {last}, {taken} taken, {failed} failed{why}")
 }
 
 fn json(status: &Status) -> serde_json::Value {
@@ -165,6 +178,7 @@ fn json(status: &Status) -> serde_json::Value {
         "failing": status.failing,
         "listeners": status.listeners,
         "gates": status.gates,
+        "witness": status.witness,
         "scribe": status.scribe,
     })
 }

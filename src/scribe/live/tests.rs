@@ -149,3 +149,28 @@ fn listener_that_left_is_let_go() {
     decide(&mut live, "7k3qzd-1-1", "list", "allow", 0);
     assert!(heard(&mut stays).contains("id: 7k3qzd-1-1"));
 }
+
+#[test]
+fn zz_cost() {
+    let mut live = live();
+    let target = "/v1.41/containers/json?all=1&limit=50&filters=%7B%22status%22%3A%5B%22running%22%5D%7D";
+    let n = 2_000_000u64;
+    let lines: Vec<(String, String)> = (0..1000).map(|i| (
+        line("decision", &format!(r#""id":"7k3qzd-4{i}-1","uid":1001,"pid":48213,"method":"GET","target":"{target}","route":"list","decision":"allow","by":"who.ci","at":"policy.toml:42","policy":"9f2c1e77""#)),
+        line("outcome", &format!(r#""id":"7k3qzd-4{i}-1","status":200,"result":"completed","in":0,"out":5120,"us":7456"#)),
+    )).collect();
+    let begun = Instant::now();
+    for i in 0..n { let (a,b) = &lines[(i % 1000) as usize];
+        live.note(&Record::parse(a.as_bytes()).unwrap(), false);
+        live.note(&Record::parse(b.as_bytes()).unwrap(), false);
+    }
+    let all = begun.elapsed();
+    let begun = Instant::now();
+    let mut x = 0;
+    for i in 0..n { let (a,b) = &lines[(i % 1000) as usize];
+        x += Record::parse(a.as_bytes()).unwrap().line().len();
+        x += Record::parse(b.as_bytes()).unwrap().line().len();
+    }
+    let parse = begun.elapsed();
+    println!("note+parse {} ns, parse {} ns a request {x}", all.as_nanos() as u64 / n, parse.as_nanos() as u64 / n);
+}
