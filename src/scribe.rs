@@ -23,8 +23,8 @@ use crate::audit::plain::Record;
 use crate::confine::{self, Plan, Terms};
 use crate::diagnostics::{self, collect};
 use crate::model::posture::Confinement;
-use crate::model::time::Timestamp;
 use crate::model::probe::{Found, Place, Trial};
+use crate::model::time::Timestamp;
 use crate::policy::Policy;
 use crate::sys::{self, memfd};
 use crate::wire::channel::{Channel, exactly};
@@ -168,7 +168,8 @@ impl Scribe {
     /// Sleeps until the next look, or a message.
     fn wait(&mut self) -> io::Result<()> {
         let answers = self.live.descriptors().map(|(fd, wanted)| PollFd::new(fd, wanted));
-        let mut fds: Vec<_> = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)].into_iter().chain(answers).collect();
+        let mut fds: Vec<_> =
+            [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)].into_iter().chain(answers).collect();
         let timeout = PollTimeout::try_from(LOOK).map_err(io::Error::other)?;
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}

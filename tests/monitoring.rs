@@ -83,7 +83,9 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     loop {
         match ask() {
             Ok(found) => return found,
-            Err(last) => assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}; the last was:\n{last}"),
+            Err(last) => {
+                assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}; the last was:\n{last}")
+            }
         }
         let _ = pace.recv_timeout(Duration::from_millis(100));
     }
@@ -103,7 +105,8 @@ fn metrics(daemon: &Daemon) -> String {
 fn wait_for_samples(daemon: &Daemon, wanted: &[&str]) -> String {
     until("samples", || {
         let text = metrics(daemon);
-        let missing: Vec<_> = wanted.iter().filter(|sample| !text.lines().any(|line| line == **sample)).collect();
+        let missing: Vec<_> =
+            wanted.iter().filter(|sample| !text.lines().any(|line| line == **sample)).collect();
         if missing.is_empty() { Ok(text) } else { Err(format!("{missing:?} are missing in\n{text}")) }
     })
 }
@@ -141,11 +144,15 @@ fn counters_are_those_of_all_roles_together() {
     );
     assert!(text.contains(&format!("peergate_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"))));
     assert!(text.contains("peergate_request_duration_seconds_count{route=\"allowed\"} 6\n"), "{text}");
-    assert!(text.contains("\npeergate_disk_free_bytes ") && text.contains("\npeergate_sync_duration_seconds_count "));
+    assert!(
+        text.contains("\npeergate_disk_free_bytes ")
+            && text.contains("\npeergate_sync_duration_seconds_count ")
+    );
     assert!(text.ends_with("# EOF\n"));
     let all = daemon.stop();
     let grants = all.iter().filter(|record| record["t"] == "grant" && record["backend"] == "metrics").count();
-    let scrapes = all.iter().filter(|record| record["t"] == "decision" && record["route"] == "metrics").count();
+    let scrapes =
+        all.iter().filter(|record| record["t"] == "decision" && record["route"] == "metrics").count();
     assert_eq!(grants, scrapes, "each scrape was judged and granted as anything else");
 }
 
@@ -180,7 +187,10 @@ impl Listener {
         let mut listener = Listener(BufReader::new(stream));
         let head = listener.block();
         assert!(head[0].starts_with("HTTP/1.") && head[0].contains(" 200 "), "{head:?}");
-        assert!(head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")), "{head:?}");
+        assert!(
+            head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")),
+            "{head:?}"
+        );
         assert_eq!(listener.block(), [": decisions as they are written"]);
         listener
     }
@@ -202,7 +212,11 @@ impl Listener {
     fn event(&mut self) -> (String, String, serde_json::Value) {
         let lines = self.block();
         let field = |name: &str| {
-            lines.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} {lines:?}")).to_owned()
+            lines
+                .iter()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap_or_else(|| panic!("{name} {lines:?}"))
+                .to_owned()
         };
         (field("event: "), field("id: "), serde_json::from_str(&field("data: ")).unwrap())
     }
@@ -224,7 +238,10 @@ fn listener_hears_decisions_of_every_gate_as_they_are_written() {
         let (event, id, record) = listener.event();
         assert_eq!((event.as_str(), record["id"].as_str()), ("decision", Some(id.as_str())));
         if record["target"].as_str().unwrap() != "/_peergate/denials" {
-            heard.insert(record["target"].as_str().unwrap().to_owned(), record["decision"].as_str().unwrap().to_owned());
+            heard.insert(
+                record["target"].as_str().unwrap().to_owned(),
+                record["decision"].as_str().unwrap().to_owned(),
+            );
         }
     }
     heard.remove("/_peergate/decisions");
@@ -246,7 +263,10 @@ fn reload_ends_streams_and_listeners_ask_again() {
     let mut again = Listener::new(&daemon, "/_peergate/decisions");
     client::ask(&daemon.socket(), "GET", "/allowed/after");
     while again.event().2["target"] != "/allowed/after" {}
-    wait_for_samples(&daemon, &["peergate_policy_generation 2", r#"peergate_policies_total{result="taken"} 2"#]);
+    wait_for_samples(
+        &daemon,
+        &["peergate_policy_generation 2", r#"peergate_policies_total{result="taken"} 2"#],
+    );
     drop(again);
     daemon.stop();
 }
@@ -335,11 +355,19 @@ fn prometheus_scrapes_through_haproxy() {
     assert_eq!(found["data"]["result"][0]["metric"]["decision"], "allow");
     let targets = get(web, "/api/v1/targets").unwrap();
     let target = &targets["data"]["activeTargets"][0];
-    assert_eq!((target["health"].as_str(), target["lastError"].as_str()), (Some("up"), Some("")), "{targets}");
+    assert_eq!(
+        (target["health"].as_str(), target["lastError"].as_str()),
+        (Some("up"), Some("")),
+        "{targets}"
+    );
     // What only OpenMetrics tells: a counter's type under its name without `_total`, and a unit.
     let told = get(web, "/api/v1/targets/metadata?metric=peergate_request_duration_seconds").unwrap();
     let told = &told["data"][0];
-    assert_eq!((told["type"].as_str(), told["unit"].as_str()), (Some("histogram"), Some("seconds")), "{told}");
+    assert_eq!(
+        (told["type"].as_str(), told["unit"].as_str()),
+        (Some("histogram"), Some("seconds")),
+        "{told}"
+    );
     let rules = get(web, "/api/v1/rules").unwrap();
     let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
     let bad: Vec<_> = rules.iter().filter(|rule| rule["health"] == "err").collect();
@@ -357,15 +385,15 @@ fn prometheus_scrapes_through_haproxy() {
 
 /// As the older text format spells it, which is what `promtool check metrics` reads.
 fn older_text(text: &str) -> String {
-    let counters: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
+    let counters: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
     let line = |line: &str| -> Option<String> {
         let mut words = line.splitn(4, ' ');
         match (words.next()?, words.next()?, words.next(), words.next()) {
             ("#", "EOF" | "UNIT", ..) => None,
-            ("#", word, Some(name), Some(rest)) if counters.contains(name) => Some(format!("# {word} {name}_total {rest}")),
+            ("#", word, Some(name), Some(rest)) if counters.contains(name) => {
+                Some(format!("# {word} {name}_total {rest}"))
+            }
             ("#", word, Some(name), Some(rest)) if text.contains(&format!("# TYPE {name} info\n")) => {
                 Some(format!("# {word} {name}_info {}", rest.replace("info", "gauge")))
             }
@@ -381,7 +409,10 @@ fn promtool_finds_nothing_to_complain_about() {
     need_programs!("promtool");
     let (daemon, _upstream) = started();
     client::ask(&daemon.socket(), "GET", "/allowed/1");
-    let text = wait_for_samples(&daemon, &[r#"peergate_outcomes_total{route="allowed",result="completed",status="2xx"} 1"#]);
+    let text = wait_for_samples(
+        &daemon,
+        &[r#"peergate_outcomes_total{route="allowed",result="completed",status="2xx"} 1"#],
+    );
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = promtool.spawn().unwrap();
@@ -422,7 +453,9 @@ fn rules_and_dashboard_name_only_what_is_exported() {
     let text = metrics(&daemon);
     let mut exported = BTreeSet::new();
     for line in text.lines() {
-        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) else { continue };
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
         let endings: &[&str] = match kind {
             "counter" => &["_total"],
             "histogram" => &["_bucket", "_count", "_sum"],
@@ -432,7 +465,9 @@ fn rules_and_dashboard_name_only_what_is_exported() {
         exported.extend(endings.iter().map(|ending| format!("{name}{ending}")));
     }
     assert!(exported.len() > 40);
-    for file in ["prometheus/peergate.rules.yml", "prometheus/peergate.rules.test.yml", "grafana/peergate.json"] {
+    for file in
+        ["prometheus/peergate.rules.yml", "prometheus/peergate.rules.test.yml", "grafana/peergate.json"]
+    {
         let names = named(&deployed(file));
         assert!(names.len() > 10, "{file}");
         let unknown: Vec<_> = names.difference(&exported).collect();

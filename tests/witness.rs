@@ -61,7 +61,9 @@ fn file_and_command_keep_heads_to_the_last() {
     // It reads the end of its input when the daemon is gone.
     let last = *heads::seals(&audit).keys().last().unwrap();
     let of_command = place.path().join("of-command");
-    heads::until("the last head", || heads::of(&of_command).last().filter(|head| (head.epoch, head.i) == last).map(drop));
+    heads::until("the last head", || {
+        heads::of(&of_command).last().filter(|head| (head.epoch, head.i) == last).map(drop)
+    });
     heads::prove(&heads::of(&of_command), &audit);
 }
 
@@ -118,7 +120,9 @@ fn kept_by_rsyslog(place: Place, witness: &str) {
     let audit = place.path().join("audit");
     let file = place.path().join("syslog");
     let last = *heads::seals(&audit).keys().last().unwrap();
-    heads::until("the last head", || heads::of(&file).last().filter(|head| (head.epoch, head.i) == last).map(drop));
+    heads::until("the last head", || {
+        heads::of(&file).last().filter(|head| (head.epoch, head.i) == last).map(drop)
+    });
     heads::prove(&heads::of(&file), &audit);
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.lines().all(|line| line.starts_with("<85>1 ") && line.contains(" peergated ")), "{text}");

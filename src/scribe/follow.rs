@@ -32,7 +32,16 @@ pub(super) struct Followed {
 
 impl Followed {
     pub(super) fn new(file: File) -> Followed {
-        Followed { file, length: 0, synced: 0, lines: 0, torn: false, hash: Sha256::new(), failed: false, begun: Vec::new() }
+        Followed {
+            file,
+            length: 0,
+            synced: 0,
+            lines: 0,
+            torn: false,
+            hash: Sha256::new(),
+            failed: false,
+            begun: Vec::new(),
+        }
     }
 
     /// Reads what is new. A segment only grows: ESTALE where it has shrunk, which no writer of ours does.

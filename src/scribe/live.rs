@@ -83,9 +83,7 @@ impl Live {
         } else {
             match feed {
                 Feed::Metrics => Rest::Whole(self.metrics(own, told, now), 0),
-                Feed::Decisions => {
-                    Rest::Events { only, queue: LISTENING.bytes().collect(), dropped: 0 }
-                }
+                Feed::Decisions => Rest::Events { only, queue: LISTENING.bytes().collect(), dropped: 0 },
             }
         };
         let mut answer = Answer { socket, uid, rest, moved: now };

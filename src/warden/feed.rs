@@ -13,11 +13,16 @@ use nix::sys::statfs::fstatfs;
 use super::Warden;
 use crate::model::refusal::Refusal;
 use crate::policy::{Feed, Only};
-use crate::wire::message::{Told, ToScribe};
+use crate::wire::message::{ToScribe, Told};
 
 impl Warden {
     /// A connection whose other end the scribe answers at once.
-    pub(super) fn have_scribe_serve(&mut self, feed: Feed, only: Only, connection: u64) -> Result<OwnedFd, Refusal> {
+    pub(super) fn have_scribe_serve(
+        &mut self,
+        feed: Feed,
+        only: Only,
+        connection: u64,
+    ) -> Result<OwnedFd, Refusal> {
         let Some(uid) = self.connections.get(connection).map(|connection| connection.caller.peer.uid) else {
             return Err(Refusal::NotAllowed);
         };
@@ -38,7 +43,8 @@ impl Warden {
         if feed == Feed::Decisions {
             return Told::default();
         }
-        let open = self.door.entrances().map(|(id, entrance)| (entrance.name.clone(), self.connections.on(id)));
+        let open =
+            self.door.entrances().map(|(id, entrance)| (entrance.name.clone(), self.connections.on(id)));
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Told {
             up_s: Instant::now().saturating_duration_since(self.since).as_secs(),

@@ -63,7 +63,11 @@ enum How {
     Journal,
     Syslog(Syslog),
     /// Asks its process; the head that it is at, if any.
-    Keeper { channel: Channel, child: Child, at: Option<String> },
+    Keeper {
+        channel: Channel,
+        child: Child,
+        at: Option<String>,
+    },
     /// Its process ended.
     Gone,
 }
@@ -151,7 +155,8 @@ impl Warden {
     ///
     /// A process for one can't be had.
     pub(super) fn begin_witness(&mut self) -> io::Result<()> {
-        let policy::Witness { journal, syslog, file, command, every_s } = self.force.policy.audit.witness.clone();
+        let policy::Witness { journal, syslog, file, command, every_s } =
+            self.force.policy.audit.witness.clone();
         if self.force.policy.audit.witness.is_empty() {
             return Ok(());
         }
@@ -207,7 +212,8 @@ impl Warden {
 
     /// A keeper said something, or is gone.
     pub(super) fn hear_keeper(&mut self, place: u32) {
-        let Some(sink) = usize::try_from(place).ok().and_then(|place| self.witness.sinks.get_mut(place)) else {
+        let Some(sink) = usize::try_from(place).ok().and_then(|place| self.witness.sinks.get_mut(place))
+        else {
             return;
         };
         loop {

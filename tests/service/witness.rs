@@ -29,7 +29,8 @@ allow = ["root"]
 /// By the id that the manual names.
 const BY_ID: &str = "journalctl --quiet --no-pager --output=cat MESSAGE_ID=37041db90f37e7e133f1fd37180da69e";
 /// What came by /dev/log, which journald reads too, has no such id.
-const BY_SYSLOG: &str = "journalctl --quiet --no-pager --output=cat _TRANSPORT=syslog SYSLOG_IDENTIFIER=peergated";
+const BY_SYSLOG: &str =
+    "journalctl --quiet --no-pager --output=cat _TRANSPORT=syslog SYSLOG_IDENTIFIER=peergated";
 
 #[test]
 fn journal_keeps_heads_to_the_last() {
@@ -45,9 +46,12 @@ fn journal_keeps_heads_to_the_last() {
                 /shared/peergated --policy /shared/policy.toml");
     assert_eq!(machine.call("root", "/_peergate/health").0, 200);
     for query in [BY_ID, BY_SYSLOG] {
-        heads::until("two heads in the journal", || (heads::find(&machine.sh(query)).len() > 1).then_some(()));
+        heads::until("two heads in the journal", || {
+            (heads::find(&machine.sh(query)).len() > 1).then_some(())
+        });
     }
-    let told = machine.sh("journalctl --quiet --no-pager --output=export MESSAGE_ID=37041db90f37e7e133f1fd37180da69e");
+    let told = machine
+        .sh("journalctl --quiet --no-pager --output=export MESSAGE_ID=37041db90f37e7e133f1fd37180da69e");
     for field in ["SYSLOG_IDENTIFIER=peergated", "PRIORITY=5", "_UID=0", "_SYSTEMD_UNIT=peergated.service"] {
         assert!(told.lines().any(|line| line == field), "{field} is not in\n{told}");
     }

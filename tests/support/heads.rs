@@ -40,7 +40,9 @@ pub fn seals(audit: &Path) -> BTreeMap<(u64, u64), Digest> {
         if !path.to_string_lossy().contains("-scribe-") {
             continue;
         }
-        for line in std::fs::read_to_string(path).unwrap().lines().filter(|line| line.contains("\"t\":\"seal\"")) {
+        for line in
+            std::fs::read_to_string(path).unwrap().lines().filter(|line| line.contains("\"t\":\"seal\""))
+        {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
             let place = (record["epoch"].as_u64().unwrap(), record["i"].as_u64().unwrap());
             seals.insert(place, Digest::of(line.as_bytes()));

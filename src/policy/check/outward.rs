@@ -56,7 +56,8 @@ impl<N: Names> Checker<'_, '_, N> {
     pub(super) fn check_feeds(&mut self, file: &File, routes: &[(usize, Route)], backends: &[Backend]) {
         for (place, route) in routes {
             let kind = backends.get(usize::from(route.to.0)).map(|backend| &backend.kind);
-            let (Some(BackendKind::Scribe { feed, .. }), Some(written)) = (kind, file.routes.get(*place)) else {
+            let (Some(BackendKind::Scribe { feed, .. }), Some(written)) = (kind, file.routes.get(*place))
+            else {
                 continue;
             };
             if let Some(at) = &written.matches
@@ -96,7 +97,11 @@ impl<N: Names> Checker<'_, '_, N> {
             syslog: written.syslog.as_ref().and_then(|at| self.syslog(at)),
             file: written.file.as_ref().and_then(|at| self.path(at)),
             command: command.map(|at| at.value.clone()).unwrap_or_default(),
-            every_s: written.every.as_ref().and_then(|ms| u32::try_from(ms.value / 1_000).ok()).unwrap_or(EVERY),
+            every_s: written
+                .every
+                .as_ref()
+                .and_then(|ms| u32::try_from(ms.value / 1_000).ok())
+                .unwrap_or(EVERY),
         }
     }
 

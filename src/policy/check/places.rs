@@ -74,7 +74,9 @@ impl<N: Names> Checker<'_, '_, N> {
             self.problems.add_help(written.name.span, "a backend is one of `proxy` and `builtin`", help);
             return None;
         }
-        if let (Some(at), false) = (&written.only, matches!(written.builtin, Some(At { value: Builtin::Feed(_), .. }))) {
+        if let (Some(at), false) =
+            (&written.only, matches!(written.builtin, Some(At { value: Builtin::Feed(_), .. })))
+        {
             self.problems.add(at.span, "`only` goes with `builtin = \"decisions\"`");
         }
         if let Some(builtin) = &written.builtin {

@@ -38,8 +38,16 @@ fn feed_that_would_not_work_is_a_mistake() {
         ("match = \"GET /_peergate/metrics\"", "match = \"* /m\"", "what the scribe answers is only read"),
         ("match = \"GET /_peergate/metrics\"", "upgrade = \"tcp\"\nmatch = \"GET /m\"", "has no upgrade"),
         ("stream = true\n", "", "this route would cut them off after `total_time`"),
-        ("builtin = \"metrics\"", "builtin = \"metric\"", "write `\"api\"` or `\"metrics\"` or `\"decisions\"`"),
-        ("builtin = \"metrics\"", "builtin = \"metrics\"\nonly = {}", "`only` goes with `builtin = \"decisions\"`"),
+        (
+            "builtin = \"metrics\"",
+            "builtin = \"metric\"",
+            "write `\"api\"` or `\"metrics\"` or `\"decisions\"`",
+        ),
+        (
+            "builtin = \"metrics\"",
+            "builtin = \"metrics\"\nonly = {}",
+            "`only` goes with `builtin = \"decisions\"`",
+        ),
         ("builtin = \"metrics\"", "builtin = \"metrics\"\nowner = \"alice\"", "`owner` goes with `proxy`"),
         ("route = [\"metrics\"]", "route = [\"metric\"]", "did you mean `metrics`?"),
         ("user = [\"alice\"]", "user = [\"alcie\"]", "there is no user `alcie`"),

@@ -48,7 +48,10 @@ fn listener_hears_decisions_with_their_ids() {
     assert_eq!(heard(&mut listener), ": decisions as they are written\n\n");
     decide(&mut live, "7k3qzd-41-1", "list", "allow", 0);
     let said = heard(&mut listener);
-    assert!(said.starts_with("event: decision\nid: 7k3qzd-41-1\ndata: {\"v\":1,\"t\":\"decision\""), "{said}");
+    assert!(
+        said.starts_with("event: decision\nid: 7k3qzd-41-1\ndata: {\"v\":1,\"t\":\"decision\""),
+        "{said}"
+    );
     assert!(said.ends_with("}\n\n"), "{said}");
     note(&mut live, &line("outcome", r#""id":"7k3qzd-41-1","result":"completed","in":0,"out":0,"us":1"#));
     assert_eq!(heard(&mut listener), "");
@@ -57,7 +60,8 @@ fn listener_hears_decisions_with_their_ids() {
 #[test]
 fn listener_hears_only_what_its_backend_has() {
     let mut live = live();
-    let denied = Only { allowed: Some(false), routes: vec!["stop".to_owned()], users: vec![Uid::new(8).unwrap()] };
+    let denied =
+        Only { allowed: Some(false), routes: vec!["stop".to_owned()], users: vec![Uid::new(8).unwrap()] };
     let mut listener = listen(&mut live, denied, 7);
     heard(&mut listener);
     decide(&mut live, "7k3qzd-1-1", "stop", "allow", 8);
@@ -89,7 +93,8 @@ fn slow_listener_loses_events_and_is_told_how_many_and_holds_up_nobody() {
     decide(&mut live, "7k3qzd-2-1", "list", "allow", 0);
     of_slow.push_str(&heard(&mut slow));
     let (before, after) = of_slow.split_once("event: lost\n").unwrap();
-    let lost: u64 = after.strip_prefix("data: {\"lost\":").unwrap().split('}').next().unwrap().parse().unwrap();
+    let lost: u64 =
+        after.strip_prefix("data: {\"lost\":").unwrap().split('}').next().unwrap().parse().unwrap();
     assert_eq!(lost, live.lost);
     assert_eq!(before.matches("event: decision").count() as u64 + lost, total as u64);
     assert!(after.contains("id: 7k3qzd-2-1\n"));
@@ -160,17 +165,23 @@ fn zz_cost() {
         line("outcome", &format!(r#""id":"7k3qzd-4{i}-1","status":200,"result":"completed","in":0,"out":5120,"us":7456"#)),
     )).collect();
     let begun = Instant::now();
-    for i in 0..n { let (a,b) = &lines[(i % 1000) as usize];
+    for i in 0..n {
+        let (a, b) = &lines[(i % 1000) as usize];
         live.note(&Record::parse(a.as_bytes()).unwrap(), false);
         live.note(&Record::parse(b.as_bytes()).unwrap(), false);
     }
     let all = begun.elapsed();
     let begun = Instant::now();
     let mut x = 0;
-    for i in 0..n { let (a,b) = &lines[(i % 1000) as usize];
+    for i in 0..n {
+        let (a, b) = &lines[(i % 1000) as usize];
         x += Record::parse(a.as_bytes()).unwrap().line().len();
         x += Record::parse(b.as_bytes()).unwrap().line().len();
     }
     let parse = begun.elapsed();
-    println!("note+parse {} ns, parse {} ns a request {x}", all.as_nanos() as u64 / n, parse.as_nanos() as u64 / n);
+    println!(
+        "note+parse {} ns, parse {} ns a request {x}",
+        all.as_nanos() as u64 / n,
+        parse.as_nanos() as u64 / n
+    );
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::catalogue::{Family, FAMILIES, Kind};
+use super::catalogue::{FAMILIES, Family, Kind};
 use super::*;
 use crate::model::caller::{Gid, Uid};
 use crate::policy::{self, SystemNames};
@@ -48,7 +48,8 @@ fn count(counters: &mut Counters, lines: &[(&str, &str)]) {
     for (kind, rest) in lines {
         let line = line(kind, rest);
         let record = Record::parse(line.as_bytes()).unwrap();
-        let of_warden = matches!(*kind, "conn" | "grant" | "gate" | "policy") || rest.contains("connection-limit");
+        let of_warden =
+            matches!(*kind, "conn" | "grant" | "gate" | "policy") || rest.contains("connection-limit");
         counters.count(&Said::of(&record), of_warden);
     }
 }
@@ -88,7 +89,9 @@ fn exchange_without_outcome_is_open() {
 #[test]
 fn denials_are_counted_with_those_that_have_no_record_of_their_own() {
     let denied = |route: &str| {
-        format!(r#""id":"7k3qzd-41-1","uid":0,"pid":9,"method":"GET","target":"/",{route}"decision":"deny","refusal":"not-allowed","policy":"9f2c1e77","status":403,"us":12"#)
+        format!(
+            r#""id":"7k3qzd-41-1","uid":0,"pid":9,"method":"GET","target":"/",{route}"decision":"deny","refusal":"not-allowed","policy":"9f2c1e77","status":403,"us":12"#
+        )
     };
     let repeat = r#""uid":0,"on":"api","route":"stop","refusal":"not-allowed","count":40,"first":"2026-11-23T03:46:29.123456Z","last":"2026-11-23T03:46:29.123456Z""#;
     let shed = r#""uid":0,"on":"api","refusal":"connection-limit","count":3,"first":"2026-11-23T03:46:29.123456Z","last":"2026-11-23T03:46:29.123456Z""#;
@@ -131,7 +134,9 @@ fn labels_are_bounded_whatever_a_gate_writes() {
         let invented = format!(
             r#""id":"7k3qzd-41-1","uid":{number},"pid":9,"method":"GET","target":"/","route":"r{number}","decision":"deny","refusal":"because-{number}","policy":"9f2c1e77","status":{number},"us":12"#
         );
-        let outcome = format!(r#""id":"7k3qzd-9-{number}","status":{number},"result":"x{number}","in":1,"out":1,"us":1"#);
+        let outcome = format!(
+            r#""id":"7k3qzd-9-{number}","status":{number},"result":"x{number}","in":1,"out":1,"us":1"#
+        );
         count(&mut counters, &[("decision", &invented), ("outcome", &outcome)]);
     }
     let text = counters.text(&Own::default(), &Told::default());
@@ -155,7 +160,10 @@ fn names_of_a_policy_beyond_the_most_are_counted_together() {
     let mut labels = Labels::new(2);
     ["a", "b", "c", "a"].iter().for_each(|name| labels.learn(name));
     let name = |name| labels.name(labels.place(name));
-    assert_eq!([name(Some("a")), name(Some("b")), name(Some("c")), name(None)], ["a", "b", "(other)", "(none)"]);
+    assert_eq!(
+        [name(Some("a")), name(Some("b")), name(Some("c")), name(None)],
+        ["a", "b", "(other)", "(none)"]
+    );
 }
 
 #[test]
@@ -231,7 +239,8 @@ fn text_is_openmetrics() {
         assert!(endings.iter().any(|ending| name == format!("{}{ending}", family.name)), "{line}");
     }
     assert_eq!(seen.len(), FAMILIES.len());
-    let empty: Vec<_> = FAMILIES.iter().filter(|family| !text.contains(&format!("\n{}", family.name))).collect();
+    let empty: Vec<_> =
+        FAMILIES.iter().filter(|family| !text.contains(&format!("\n{}", family.name))).collect();
     assert!(empty.is_empty(), "{:?}", empty.iter().map(|family| family.name).collect::<Vec<_>>());
 }
 
@@ -254,7 +263,14 @@ fn manual_lists_every_metric_and_no_other() {
         let inside = sample.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
         let labels: Vec<String> =
             inside.split(',').filter_map(|label| Some(format!("`{}`", label.split_once('=')?.0))).collect();
-        format!("| `{}{ending}` | {} | {} | {} |", family.name, family.kind.name(), labels.join(", "), family.help).replace("|  |", "| |")
+        format!(
+            "| `{}{ending}` | {} | {} | {} |",
+            family.name,
+            family.kind.name(),
+            labels.join(", "),
+            family.help
+        )
+        .replace("|  |", "| |")
     };
     let known: Vec<String> = FAMILIES.iter().map(row).collect();
     assert_eq!(described.join("\n"), known.join("\n"));

@@ -38,7 +38,8 @@ pub(super) fn journal(line: &str) -> io::Result<()> {
 ///
 /// As [`journal`].
 pub(super) fn syslog_unix(path: &str, line: &str) -> io::Result<()> {
-    let message = format!("<{PRIORITY}>{} peergated[{}]: {line}", bsd_time(Timestamp::now()), std::process::id());
+    let message =
+        format!("<{PRIORITY}>{} peergated[{}]: {line}", bsd_time(Timestamp::now()), std::process::id());
     to_unix(Path::new(path), message.as_bytes())
 }
 
@@ -51,7 +52,8 @@ pub(super) fn syslog_udp(address: SocketAddr, line: &str) -> io::Result<()> {
     let host = nix::unistd::gethostname().unwrap_or_default();
     let host: String = host.to_string_lossy().chars().filter(char::is_ascii_graphic).take(255).collect();
     let host = if host.is_empty() { "-" } else { &host };
-    let message = format!("<{PRIORITY}>1 {} {host} peergated {} head - {line}", Timestamp::now(), std::process::id());
+    let message =
+        format!("<{PRIORITY}>1 {} {host} peergated {} head - {line}", Timestamp::now(), std::process::id());
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = datagrams(family)?;
     match address {
@@ -107,7 +109,10 @@ mod tests {
         syslog_udp(server.local_addr().unwrap(), HEAD).unwrap();
         let said = heard(|buffer| server.recv(buffer));
         let words: Vec<&str> = said.splitn(8, ' ').collect();
-        assert_eq!((words[0], words[3], words[5], words[6], words[7]), ("<85>1", "peergated", "head", "-", HEAD));
+        assert_eq!(
+            (words[0], words[3], words[5], words[6], words[7]),
+            ("<85>1", "peergated", "head", "-", HEAD)
+        );
         assert_eq!(words[1].len(), 27);
     }
 
@@ -118,7 +123,9 @@ mod tests {
         let server = UnixDatagram::bind(&path).unwrap();
         syslog_unix(path.to_str().unwrap(), HEAD).unwrap();
         let said = heard(|buffer| server.recv(buffer));
-        assert!(said.starts_with("<85>") && said.ends_with(&format!("peergated[{}]: {HEAD}", std::process::id())));
+        assert!(
+            said.starts_with("<85>") && said.ends_with(&format!("peergated[{}]: {HEAD}", std::process::id()))
+        );
         assert_eq!(bsd_time(Timestamp::from_micros(1_762_314_389_000_000)), "Nov  5 03:46:29");
     }
 

@@ -131,11 +131,15 @@ impl<'a> Fed<'a> {
             && let Some(left) = self.started.and_then(|started| pause.checked_sub(started.elapsed()))
         {
             let how = ended.unwrap_or_else(|| "closed its input".to_owned());
-            let why = format!("the command ended ({how}); it is started again after {} s", left.as_secs() + 1);
+            let why =
+                format!("the command ended ({how}); it is started again after {} s", left.as_secs() + 1);
             return Err(io::Error::other(why));
         }
         self.started = Some(Instant::now());
-        #[allow(clippy::disallowed_methods, reason = "not a role, and not of the warden's: the operator's own program")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "not a role, and not of the warden's: the operator's own program"
+        )]
         let started = Command::new(self.program)
             .args(self.arguments)
             .stdin(Stdio::piped())
@@ -200,7 +204,8 @@ mod tests {
     fn command_is_fed_lines_and_started_again() {
         let directory = tempfile::tempdir().unwrap();
         let (file, pids) = (directory.path().join("heads"), directory.path().join("pids"));
-        let script = format!("echo $$ >> {}; read -r line; echo \"$line\" >> {}", pids.display(), file.display());
+        let script =
+            format!("echo $$ >> {}; read -r line; echo \"$line\" >> {}", pids.display(), file.display());
         let keeper = Kept::new(COMMAND, &["/bin/sh", "-c", &script]);
         assert_eq!(keeper.keep("one"), FromKeeper::Kept);
         // It ends after its first line; whoever comes next waits for its pause, and gets a second one.
@@ -209,7 +214,8 @@ mod tests {
             told.push(keeper.keep("more"));
         }
         assert!(std::fs::read_to_string(&file).unwrap().starts_with("one\n"));
-        let again = |said: &FromKeeper| matches!(said, FromKeeper::Failed { why } if why.contains("started again"));
+        let again =
+            |said: &FromKeeper| matches!(said, FromKeeper::Failed { why } if why.contains("started again"));
         assert!(told.iter().any(again), "{told:?}");
     }
 
