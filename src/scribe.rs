@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::audit::plain::Record;
 use crate::confine::{self, Plan, Terms};
 use crate::diagnostics::{self, collect};
 use crate::model::posture::Confinement;
@@ -256,14 +255,7 @@ impl Scribe {
     /// Reads what was written since the last look.
     fn look(&mut self) {
         for (name, segment) in &mut self.followed {
-            let by_warden = name.contains("-warden-");
-            let live = &mut self.live;
-            let mut heed = |line: &[u8]| {
-                if let Some(record) = Record::parse(line) {
-                    live.note(&record, by_warden);
-                }
-            };
-            let result = segment.look(&mut heed).and_then(|()| segment.sync_beyond(AHEAD));
+            let result = segment.look().and_then(|()| segment.sync_beyond(AHEAD));
             tell_failure(&mut self.unsent, name, segment, result);
         }
     }
@@ -288,7 +280,7 @@ impl Scribe {
             tracing::error!(segment = name, "the warden finished a segment that nobody follows");
             return Ok(());
         };
-        let result = segment.look(&mut |_| {}).and_then(|()| segment.sync_beyond(0));
+        let result = segment.look().and_then(|()| segment.sync_beyond(0));
         tell_failure(&mut self.unsent, name, &mut segment, result);
         if !segment.has_failed() {
             self.own.close(name, &segment)?;

@@ -26,26 +26,15 @@ pub(super) struct Followed {
     /// Of all bytes so far: what a seal will say of the segment.
     hash: Sha256,
     failed: bool,
-    /// The line that is not whole yet.
-    begun: Vec<u8>,
 }
 
 impl Followed {
     pub(super) fn new(file: File) -> Followed {
-        Followed {
-            file,
-            length: 0,
-            synced: 0,
-            lines: 0,
-            torn: false,
-            hash: Sha256::new(),
-            failed: false,
-            begun: Vec::new(),
-        }
+        Followed { file, length: 0, synced: 0, lines: 0, torn: false, hash: Sha256::new(), failed: false }
     }
 
     /// Reads what is new. A segment only grows: ESTALE where it has shrunk, which no writer of ours does.
-    pub(super) fn look(&mut self, heed: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
+    pub(super) fn look(&mut self) -> Result<(), Errno> {
         if self.failed {
             return Ok(());
         }
@@ -60,7 +49,7 @@ impl Followed {
         while self.length < length {
             match self.file.read_at(&mut buffer, self.length) {
                 Ok(0) => return Err(Errno::ESTALE),
-                Ok(read) => self.take(buffer.get(..read).unwrap_or_default(), heed),
+                Ok(read) => self.take(buffer.get(..read).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(errno(error)),
             }
@@ -68,14 +57,7 @@ impl Followed {
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8], heed: &mut dyn FnMut(&[u8])) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.begun.extend_from_slice(piece);
-            if self.begun.ends_with(b"\n") {
-                heed(&self.begun);
-                self.begun.clear();
-            }
-        }
+    fn take(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
         self.length += bytes.len() as u64;
         self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
