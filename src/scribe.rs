@@ -3,6 +3,7 @@
 //!
 //! One thread follows; another, for the diagnostics of all roles, writes stderr or rolling files.
 
+mod feed;
 mod follow;
 mod live;
 mod metrics;
@@ -23,9 +24,7 @@ use crate::confine::{self, Plan, Terms};
 use crate::diagnostics::{self, collect};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Trial};
-use crate::model::time::Timestamp;
-use crate::policy::Policy;
-use crate::sys::{self, memfd};
+use crate::sys;
 use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{FromScribe, ToScribe};
 use follow::Followed;
@@ -97,11 +96,6 @@ fn sink(directory: Option<&str>) -> collect::Sink {
     })
 }
 
-/// The policy's memory is no larger than a file may be, several times over.
-const POLICY_MAX: usize = 64 << 20;
-/// The other end of an answer is closed.
-const GONE: PollFlags = PollFlags::POLLHUP.union(PollFlags::POLLERR);
-
 /// Whether to go on.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +119,6 @@ struct Scribe {
     /// What the warden had no room for yet.
     unsent: VecDeque<FromScribe>,
     synced: Instant,
-    since: Timestamp,
 }
 
 impl Scribe {
@@ -140,7 +133,6 @@ impl Scribe {
             lost_lines: 0,
             unsent: VecDeque::new(),
             synced: Instant::now(),
-            since: Timestamp::now(),
         }
     }
 
@@ -166,18 +158,7 @@ impl Scribe {
 
     /// Sleeps until the next look, or a message.
     fn wait(&mut self) -> io::Result<()> {
-        let answers = self.live.descriptors().map(|(fd, wanted)| PollFd::new(fd, wanted));
-        let mut fds: Vec<_> =
-            [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)].into_iter().chain(answers).collect();
-        let timeout = PollTimeout::try_from(LOOK).map_err(io::Error::other)?;
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let gone = |fd: &PollFd<'_>| fd.revents().is_some_and(|news| news.intersects(GONE));
-        let gone: Vec<bool> = fds.iter().skip(1).map(gone).collect();
-        self.live.let_go(&gone);
-        Ok(())
+        Ok(self.live.wait(&[self.channel.as_fd()], LOOK)?)
     }
 
     /// Takes all messages that are there.
@@ -216,40 +197,13 @@ impl Scribe {
             ToScribe::Finished { segment } => self.finish(&segment)?,
             ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
             ToScribe::Policy => self.know(descriptors),
-            ToScribe::Serve { feed, only, uid, told } => match exactly(descriptors) {
-                Ok([socket]) => self.live.serve(socket, feed, only, uid, self.now(), &told),
-                Err(error) => tracing::error!(%error, "there is no answering a caller"),
-            },
+            ToScribe::Serve(serve) => self.answer(*serve, descriptors),
             ToScribe::Close => {
                 self.close()?;
                 return Ok(Next::End);
             }
         }
         Ok(Next::GoOn)
-    }
-
-    /// A policy came into force.
-    fn know(&mut self, descriptors: Vec<OwnedFd>) {
-        let policy = exactly(descriptors).and_then(|[memory]| {
-            let bytes = memfd::read_sealed(memory.as_fd(), POLICY_MAX)?;
-            Policy::from_bytes(&bytes).map_err(io::Error::other)
-        });
-        match policy {
-            Ok(policy) => self.live.know(&policy),
-            // Routes that it does not know are counted together; the record is as good as before.
-            Err(error) => tracing::error!(%error, "the scribe can't read the policy's names"),
-        }
-    }
-
-    /// How it stands, for who asks for the counters.
-    fn now(&self) -> metrics::Own {
-        metrics::Own {
-            unsynced: self.followed.values().map(Followed::unsynced).sum(),
-            segments: self.followed.len() as u64,
-            lost_lines: self.lost_lines,
-            since: self.since.micros(),
-            ..metrics::Own::default()
-        }
     }
 
     /// Reads what was written since the last look.

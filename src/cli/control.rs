@@ -12,7 +12,8 @@ use super::{Answer, Failure, Format};
 use crate::model::time::Timestamp;
 use crate::warden::Environment;
 use crate::wire::channel::Channel;
-use crate::wire::message::{ControlReply, ControlRequest, GateStatus, Status, WitnessStatus};
+use crate::wire::message::{ControlReply, ControlRequest, GateStatus, Status};
+use crate::wire::told::WitnessStatus;
 
 /// A warden answers at once; a reload also waits for the loader and its name service.
 const PATIENCE: Duration = Duration::from_secs(60);

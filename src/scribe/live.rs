@@ -10,13 +10,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::PollFlags;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
 use super::metrics::{CONTENT_TYPE, Counters, Own, Said};
 use crate::audit::plain::Record;
+use crate::model::time::Timestamp;
 use crate::policy::{Feed, Only, Policy};
-use crate::wire::message::Told;
+use crate::wire::told::{Serve, Told};
 
 /// Answers at a time.
 const MOST: usize = 32;
@@ -31,12 +32,16 @@ const QUIET: Duration = Duration::from_secs(15);
 /// The counters are written out at most this often: asking for them is no way to keep the scribe busy.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The other end of an answer is closed.
+const GONE: PollFlags = PollFlags::POLLHUP.union(PollFlags::POLLERR);
+
 /// All counters, and everybody who is being answered.
 pub(super) struct Live {
     pub(super) counters: Counters,
     answers: Vec<Answer>,
     lost: u64,
     fresh: Option<(Instant, Rc<[u8]>)>,
+    since: Timestamp,
 }
 
 /// One connection that is being answered.
@@ -64,7 +69,7 @@ enum Rest {
 impl Live {
     /// Nobody is there yet.
     pub(super) fn new() -> Live {
-        Live { counters: Counters::new(), answers: Vec::new(), lost: 0, fresh: None }
+        Live { counters: Counters::new(), answers: Vec::new(), lost: 0, fresh: None, since: Timestamp::now() }
     }
 
     /// Counts by the names of this policy. Who listens was allowed by another one, and what a feed has may have
@@ -75,14 +80,15 @@ impl Live {
     }
 
     /// Begins an answer.
-    pub(super) fn serve(&mut self, socket: OwnedFd, feed: Feed, only: Only, uid: u32, own: Own, told: &Told) {
+    pub(super) fn serve(&mut self, socket: OwnedFd, serve: Serve, own: Own) {
+        let Serve { feed, only, uid, told } = serve;
         let now = Instant::now();
         let of_one = self.answers.iter().filter(|answer| answer.uid == uid).count();
         let rest = if self.answers.len() >= MOST || of_one >= MOST_OF_ONE {
             Rest::Whole(Rc::from(TOO_MANY.as_bytes()), 0)
         } else {
             match feed {
-                Feed::Metrics => Rest::Whole(self.metrics(own, told, now), 0),
+                Feed::Metrics => Rest::Whole(self.metrics(own, &told, now), 0),
                 Feed::Decisions => Rest::Events { only, queue: LISTENING.bytes().collect(), dropped: 0 },
             }
         };
@@ -99,7 +105,9 @@ impl Live {
             return Rc::clone(text);
         }
         let serving = u64::try_from(self.answers.len()).unwrap_or(u64::MAX);
-        let text = self.counters.text(&Own { serving, lost_events: self.lost, ..own }, told);
+        let text = self
+            .counters
+            .text(&Own { serving, lost_events: self.lost, since: self.since.micros(), ..own }, told);
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n",
@@ -135,18 +143,28 @@ impl Live {
         });
     }
 
-    /// Lets go of those whose other end is closed, told in the order of [`Live::descriptors`].
-    pub(super) fn let_go(&mut self, gone: &[bool]) {
-        let mut gone = gone.iter();
-        self.answers.retain(|_| !gone.next().copied().unwrap_or(false));
-    }
-
-    /// What to wait for, besides each answer's end.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        self.answers.iter().map(|answer| {
+    /// Waits for one of these, for room in what an answer waits for, and for an answer's other end; no longer than
+    /// that. Whoever is gone is let go.
+    ///
+    /// # Errors
+    ///
+    /// What `poll(2)` answered.
+    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>], longest: Duration) -> Result<(), Errno> {
+        let input = others.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN));
+        let answers = self.answers.iter().map(|answer| {
             let room = if answer.waits() { PollFlags::POLLOUT } else { PollFlags::empty() };
-            (answer.socket.as_fd(), room)
-        })
+            PollFd::new(answer.socket.as_fd(), room)
+        });
+        let mut fds: Vec<PollFd<'_>> = input.chain(answers).collect();
+        match poll(&mut fds, PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let gone = |fd: &PollFd<'_>| fd.revents().is_some_and(|news| news.intersects(GONE));
+        let gone: Vec<bool> = fds.iter().skip(others.len()).map(gone).collect();
+        let mut gone = gone.into_iter();
+        self.answers.retain(|_| !gone.next().unwrap_or(false));
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::audit::plain::Record;
 use crate::policy::Policy;
-use crate::wire::message::Told;
+use crate::wire::told::Told;
 use histogram::{Histogram, Recent};
 use labels::{Codes, Labels};
 

@@ -13,7 +13,8 @@ use nix::sys::statfs::fstatfs;
 use super::Warden;
 use crate::model::refusal::Refusal;
 use crate::policy::{Feed, Only};
-use crate::wire::message::{ToScribe, Told};
+use crate::wire::message::ToScribe;
+use crate::wire::told::{Serve, Told};
 
 impl Warden {
     /// A connection whose other end the scribe answers at once.
@@ -33,8 +34,8 @@ impl Warden {
             tracing::warn!(%error, "there is no connection to the scribe for a caller");
             Refusal::BackendUnavailable
         })?;
-        let told = Box::new(self.told(feed));
-        self.tell_scribe(ToScribe::Serve { feed, only, uid, told }, vec![Rc::new(theirs)]);
+        let serve = Box::new(Serve { feed, only, uid, told: self.told(feed) });
+        self.tell_scribe(ToScribe::Serve(serve), vec![Rc::new(theirs)]);
         Ok(ours)
     }
 

@@ -303,7 +303,6 @@ impl Warden {
                 }
                 self.scribe_is(true);
             }
-            FromScribe::Head { line } => self.heed_head(line),
             FromScribe::Failed { segment, errno } => {
                 tracing::error!(segment, errno, "the scribe can't read or sync a segment");
                 self.replace_segment(&segment);

@@ -24,7 +24,7 @@ use super::{Due, Warden};
 use crate::policy::{self, Syslog};
 use crate::sys::process::{Child, Spawn};
 use crate::wire::channel::Channel;
-use crate::wire::message::{FromKeeper, ToKeeper, WitnessStatus};
+use crate::wire::told::{FromKeeper, ToKeeper, WitnessStatus};
 
 /// Runs a keeper: `kind` is `file` or `command`, `words` its path, or its program and arguments; `channel` leads to the
 /// warden.

@@ -8,8 +8,8 @@ use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
-use crate::policy::{Feed, Only};
 use crate::wire::report::Report;
+use crate::wire::told::{Serve, WitnessStatus};
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,58 +167,11 @@ pub enum ToScribe {
     Policy,
     /// Answer somebody. Descriptor: where to write the answer, non-blocking and shut for reading: not a byte of
     /// a caller comes this way.
-    Serve {
-        /// What is wanted.
-        feed: Feed,
-        /// Which decisions; all where it is empty.
-        only: Only,
-        /// Whose request it is.
-        uid: u32,
-        /// What the warden knows and the record does not say.
-        told: Box<Told>,
-    },
+    Serve(Box<Serve>),
     /// Close everything, then say [`FromScribe::Closed`] and end.
     Close,
     /// Try this; only to a scribe that was started for it. Descriptor: what might be a client's connection.
     Try(Trial),
-}
-
-/// What the warden tells the scribe of now, for `metrics`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// Seconds since the daemon was ready.
-    pub up_s: u64,
-    /// The policy in force: its generation, its short hash, since when (microseconds since the epoch).
-    pub policy: (u64, String, u64),
-    /// Whether requests can be recorded.
-    pub recordable: bool,
-    /// What is missing from the full posture.
-    pub missing: Vec<String>,
-    /// Each listener and its open connections.
-    pub open: Vec<(String, u64)>,
-    /// Gates that run.
-    pub gates: u32,
-    /// Deaths of the scribe since the start.
-    pub scribe_deaths: u32,
-    /// Bytes of the audit directory's file system that the daemon may still use, and its size.
-    pub disk: Option<(u64, u64)>,
-    /// The sinks of the seals' heads.
-    pub witness: Vec<WitnessStatus>,
-}
-
-/// One sink of the seals' heads, in [`Status`] and [`Told`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WitnessStatus {
-    /// `journal`, `syslog`, `file` or `command`.
-    pub sink: String,
-    /// Seconds since it took a head; `None`: it never has.
-    pub age_s: Option<u64>,
-    /// Heads that it took, and tries that failed.
-    pub taken: u64,
-    /// Tries that failed.
-    pub failed: u64,
-    /// Why the latest try failed; empty where it did not.
-    pub why: String,
 }
 
 /// Scribe to warden.
@@ -233,11 +186,6 @@ pub enum FromScribe {
         unsynced: u64,
         /// Diagnostic lines that were lost so far.
         lost_lines: u64,
-    },
-    /// A seal was made: what witnesses keep of it.
-    Head {
-        /// The line.
-        line: String,
     },
     /// A segment could not be read or synced (`errno`): its writer needs another one.
     Failed {
@@ -257,28 +205,6 @@ pub enum FromScribe {
     Closed,
     /// Answer to [`ToScribe::Try`], where the scribe lives.
     Tried(Found),
-}
-
-/// Warden to the process that keeps heads for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ToKeeper {
-    /// Keep this line, and say so.
-    Keep {
-        /// A head of the seals.
-        line: String,
-    },
-}
-
-/// Its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FromKeeper {
-    /// It is kept.
-    Kept,
-    /// It is not.
-    Failed {
-        /// Why, in words for people.
-        why: String,
-    },
 }
 
 /// The loader's one answer to the warden.

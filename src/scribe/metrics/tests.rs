@@ -192,7 +192,7 @@ fn everything() -> String {
     );
     counters.synced(Duration::from_micros(900));
     let own = Own { seal_age: Some(Duration::from_millis(300)), seal: Some((2, 9)), ..Own::default() };
-    let witness = crate::wire::message::WitnessStatus { sink: "journal".to_owned(), ..Default::default() };
+    let witness = crate::wire::told::WitnessStatus { sink: "journal".to_owned(), ..Default::default() };
     let told = Told {
         missing: vec!["no-root".to_owned()],
         open: vec![("api".to_owned(), 1)],

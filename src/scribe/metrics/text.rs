@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::catalogue::{FAMILIES, Kind};
 use super::histogram::Histogram;
 use super::{Counters, Own};
-use crate::wire::message::Told;
+use crate::wire::told::Told;
 
 /// Of an answer that holds this text.
 pub(in crate::scribe) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -18,7 +18,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::wire::channel::Channel;
-use crate::wire::message::{FromKeeper, ToKeeper};
+use crate::wire::told::{FromKeeper, ToKeeper};
 
 /// The first word of a keeper's arguments, for a file.
 pub(super) const FILE: &str = "file";
