@@ -8,8 +8,10 @@
 pub mod chain;
 pub mod encode;
 pub mod entry;
+pub mod inspect;
 pub mod log;
 pub mod plain;
 pub mod reader;
 pub mod secret;
 pub mod segment;
+pub mod vault;

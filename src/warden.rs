@@ -16,7 +16,7 @@
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
 //! | [`witness`] | who else keeps the heads of the seals |
-//! | [`supervise`], [`violation`] | the scribe; what roles died of |
+//! | [`supervise`], [`hear`], [`violation`] | the scribe; what it says; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`probe`] | roles started to prove that they are confined |
@@ -33,6 +33,7 @@ mod feed;
 mod force;
 mod gates;
 mod grant;
+mod hear;
 pub mod identify;
 mod line;
 pub mod loader;
@@ -59,6 +60,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::audit::vault::Genesis;
 use crate::confine::Kept;
 use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
@@ -160,6 +162,7 @@ pub(crate) struct Warden {
     segments: Segments,
     record: Record,
     scribe: Scribe,
+    vault: Vault,
     deaths: Deaths,
     witness: Witness,
     control: Control,
@@ -181,6 +184,15 @@ pub(crate) struct Warden {
     /// Where a lane without a segment writes: nothing is reserved there, so it refuses everything.
     nowhere: Rc<OwnedFd>,
     since: Instant,
+}
+
+/// What the scribe seals with.
+struct Vault {
+    store: Rc<OwnedFd>,
+    epochs: Rc<OwnedFd>,
+    genesis: Genesis,
+    /// This start made it.
+    is_new: bool,
 }
 
 /// The pipe through which every role's diagnostics reach the scribe's process. The warden keeps both ends, so

@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write};
 
+use super::inspect::Judged;
 use crate::model::escape::Escaped;
 
 /// One value, as it stands on the line.
@@ -50,6 +51,11 @@ impl<'a> Record<'a> {
         (begins && fields.rest == Some("}") && record.text("v") == "1").then_some(record)
     }
 
+    /// A line that [`inspect`](super::inspect) has judged; it is not read again.
+    pub fn judged(judged: &Judged<'a>) -> Option<Record<'a>> {
+        std::str::from_utf8(judged.line).ok().map(|line| Record { line })
+    }
+
     /// The line itself, without LF.
     pub fn line(&self) -> &'a str {
         self.line
@@ -82,6 +88,18 @@ pub struct Fields<'a> {
     /// What is not read yet; `None` after something wrong.
     rest: Option<&'a str>,
     first: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of what stands behind some of a record's: `,"id":…}`.
+    pub(super) fn behind(rest: &'a str) -> Fields<'a> {
+        Fields { rest: Some(rest), first: false }
+    }
+
+    /// Once it has ended: whether that is where the record ends.
+    pub(super) fn ended_well(&self) -> bool {
+        self.rest == Some("}")
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {

@@ -7,7 +7,7 @@ use super::{Scribe, metrics};
 use crate::policy::Policy;
 use crate::sys::memfd;
 use crate::wire::channel::exactly;
-use crate::wire::told::Serve;
+use crate::wire::told::{Lag, Serve};
 
 /// No policy's memory is larger.
 const POLICY_MAX: usize = 64 << 20;
@@ -34,9 +34,22 @@ impl Scribe {
         }
     }
 
+    /// How far behind it is.
+    pub(super) fn lag(&self) -> Lag {
+        Lag { unsealed: self.unsealed(), sync_p99_us: self.live.counters.sync_p99() }
+    }
+
+    /// Bytes of others that no seal covers.
+    fn unsealed(&self) -> u64 {
+        self.followed.values().map(|segment| segment.length().saturating_sub(segment.sealed())).sum()
+    }
+
     fn now(&self) -> metrics::Own {
         metrics::Own {
             unsynced: self.followed.values().map(super::Followed::unsynced).sum(),
+            unsealed: self.unsealed(),
+            seal_age: self.sealed.map(|_| self.sealed_at.elapsed()),
+            seal: self.sealed.map(|sealed| (sealed.epoch, sealed.i)),
             segments: self.followed.len() as u64,
             lost_lines: self.lost_lines,
             ..metrics::Own::default()

@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
 use super::metrics::{CONTENT_TYPE, Counters, Own, Said};
+use crate::audit::inspect::{Judged, Role};
 use crate::audit::plain::Record;
 use crate::model::time::Timestamp;
 use crate::policy::{Feed, Only, Policy};
@@ -119,17 +120,21 @@ impl Live {
     }
 
     /// Counts a record, and tells those who listen.
-    pub(super) fn note(&mut self, record: &Record<'_>, by_warden: bool) {
-        let said = Said::of(record);
-        self.counters.count(&said, by_warden);
+    pub(super) fn note(&mut self, judged: &Judged<'_>, writer: Role) {
+        let Some(record) = Record::judged(judged) else { return };
+        self.heed(&Said::of(&record), writer == Role::Warden);
+    }
+
+    fn heed(&mut self, said: &Said<'_>, by_warden: bool) {
+        self.counters.count(said, by_warden);
         if self.answers.is_empty() || !matches!(said.kind, "decision" | "repeat") || by_warden {
             return;
         }
         for answer in &mut self.answers {
             if let Rest::Events { only, queue, dropped } = &mut answer.rest
-                && wanted(only, &said)
+                && wanted(only, said)
             {
-                self.lost += offer(queue, dropped, &said);
+                self.lost += offer(queue, dropped, said);
             }
         }
     }

@@ -21,9 +21,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::poll::{Interest, Source};
 use super::{Due, Warden};
+use crate::audit::chain::{Digest, Head, LogId, Public};
+use crate::model::time::Timestamp;
 use crate::policy::{self, Syslog};
 use crate::sys::process::{Child, Spawn};
 use crate::wire::channel::Channel;
+use crate::wire::message::LastSeal;
 use crate::wire::told::{FromKeeper, ToKeeper, WitnessStatus};
 
 /// Runs a keeper: `kind` is `file` or `command`, `words` its path, or its program and arguments; `channel` leads to the
@@ -40,13 +43,9 @@ const LAST: Duration = Duration::from_secs(2);
 pub(super) struct Witness {
     every: Duration,
     sinks: Vec<Sink>,
-    head: Option<Head>,
-    /// The epoch of the head that was told last.
-    epoch: Option<u64>,
-}
-
-struct Head {
-    line: String,
+    /// The latest.
+    head: Option<String>,
+    /// Its epoch.
     epoch: Option<u64>,
 }
 
@@ -139,10 +138,9 @@ impl Witness {
 
     fn tell(&mut self) {
         let Some(head) = &self.head else { return };
-        self.epoch = head.epoch;
         for sink in &mut self.sinks {
-            if sink.has != head.line {
-                sink.tell(&head.line);
+            if sink.has != *head {
+                sink.tell(head);
             }
         }
     }
@@ -196,10 +194,16 @@ impl Warden {
     }
 
     /// The scribe made a seal. The first head of a start and of an epoch goes out at once, others by the timer.
-    pub(super) fn heed_head(&mut self, line: String) {
-        let epoch = epoch_of(&line);
-        self.witness.head = Some(Head { line, epoch });
-        if self.witness.epoch.is_none() || self.witness.epoch != epoch {
+    pub(super) fn heed_seal(&mut self, sealed: &LastSeal) {
+        if self.witness.sinks.is_empty() {
+            return;
+        }
+        let LastSeal { epoch, i, at, hash, next } = *sealed;
+        let (hash, next) = (Digest(hash), Public(next));
+        let ts = Timestamp::from_micros(at).to_string();
+        let log = Some(LogId::of(&self.vault.genesis.key));
+        self.witness.head = Some(Head { epoch, i, ts, hash, next, log }.to_string());
+        if self.witness.epoch.replace(epoch) != Some(epoch) {
             self.witness.tell();
         }
     }
@@ -270,9 +274,4 @@ impl Warden {
         places.into_iter().for_each(|place| self.hear_keeper(place));
         true
     }
-}
-
-/// `epoch=3` of a head.
-fn epoch_of(line: &str) -> Option<u64> {
-    line.split(' ').find_map(|word| word.strip_prefix("epoch="))?.parse().ok()
 }

@@ -55,6 +55,15 @@ pub struct WitnessStatus {
     pub why: String,
 }
 
+/// How far the disk and the seals are behind the writers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Bytes of records that no seal covers.
+    pub unsealed: u64,
+    /// The 99th percentile of the latest 1,024 syncs, in microseconds.
+    pub sync_p99_us: u64,
+}
+
 /// Warden to the process that keeps heads for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToKeeper {

@@ -30,7 +30,7 @@ fn decide(live: &mut Live, id: &str, route: &str, decision: &str, uid: u32) {
 }
 
 fn note(live: &mut Live, line: &str) {
-    live.note(&Record::parse(line.as_bytes()).unwrap(), false);
+    live.heed(&Said::of(&Record::parse(line.as_bytes()).unwrap()), false);
     live.push();
 }
 
