@@ -11,6 +11,7 @@
 //! | [`own`] | its own segment, one an epoch, and the seals in it |
 //! | [`keys`] | the store of the next epoch's key |
 //! | [`recover`], [`window`] | what is there from before |
+//! | [`feed`], [`live`], [`metrics`] | what callers are told: counters, decisions as they are written |
 //!
 //! Every line of every writer passes [`Scribe::look_at`], judged by [`audit::inspect`](crate::audit::inspect): who
 //! wants to count or to show what goes by does it there, from the [`Judged`] line. Files come by
@@ -20,8 +21,11 @@
 //!
 //! One thread follows, one syncs; another, for the diagnostics of all roles, writes stderr or rolling files.
 
+mod feed;
 mod follow;
 mod keys;
+mod live;
+mod metrics;
 mod own;
 mod recover;
 mod requests;
@@ -39,9 +43,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use crate::audit::chain::{Digest, Sealed};
 use crate::audit::inspect::Judged;
 use crate::confine::{self, Plan, Terms};
@@ -53,6 +54,7 @@ use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{Damage, Followed as Source, FromScribe, LastSeal, ToScribe};
 use follow::Followed;
 use keys::Keys;
+use live::Live;
 use own::{Own, Start};
 use recover::{Past, Recovery};
 use requests::{Lane, Requests};
@@ -189,6 +191,8 @@ struct Scribe {
     /// Segments that the disk failed under, and up to where they are sealed.
     abandoned: BTreeMap<String, u64>,
     requests: Requests,
+    /// What is counted, and who is told.
+    live: Live,
     /// Gates that are gone, until the last of their segments is read to its end.
     gone: BTreeSet<u32>,
     /// What earlier scribes said of segments that the warden still has to name.
@@ -232,6 +236,7 @@ impl Scribe {
             followed: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             requests: Requests::default(),
+            live: Live::new(),
             gone: BTreeSet::new(),
             known: BTreeMap::new(),
             past: Past::default(),
@@ -269,11 +274,14 @@ impl Scribe {
             }
             self.look()?;
             self.turn()?;
+            self.live.push();
             if self.said.elapsed() >= SIGN {
                 self.lost_lines = lost_lines();
                 self.say_alive();
             }
             if self.is_closed() {
+                // Its last seal is what witnesses have to know.
+                self.say_alive();
                 self.unsent.push_back(FromScribe::Closed);
                 return self.flush();
             }
@@ -281,14 +289,8 @@ impl Scribe {
     }
 
     /// Sleeps until the next look, a message, or what the disk has done.
-    fn wait(&self) -> io::Result<()> {
-        let mut fds =
-            [self.channel.as_fd(), self.syncer.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        let timeout = PollTimeout::try_from(LOOK).map_err(io::Error::other)?;
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+    fn wait(&mut self) -> io::Result<()> {
+        Ok(self.live.wait(&[self.channel.as_fd(), self.syncer.as_fd()], LOOK)?)
     }
 
     /// Takes all messages that are there.
@@ -340,6 +342,8 @@ impl Scribe {
                 Err(error) => tracing::error!(%error, segment, "there is no going on in a segment"),
             },
             ToScribe::Seal => self.wish = true,
+            ToScribe::Policy => self.know(descriptors),
+            ToScribe::Serve(serve) => self.answer(*serve, descriptors),
             ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
             ToScribe::Close => self.close(),
         }
@@ -370,8 +374,9 @@ impl Scribe {
     fn look_at(&mut self, name: &Rc<str>) -> io::Result<()> {
         let Some(segment) = self.followed.get_mut(name) else { return Ok(()) };
         let lane = segment.lane().cloned();
-        let requests = &mut self.requests;
-        let looked = segment.look(&mut |_source: &Source, judged: &Judged<'_>| {
+        let (requests, live) = (&mut self.requests, &mut self.live);
+        let looked = segment.look(&mut |source: &Source, judged: &Judged<'_>| {
+            live.note(judged, source.role);
             if let (Some(lane), Some(progress)) = (&lane, judged.request) {
                 requests.heed(lane, progress);
             }
@@ -440,7 +445,8 @@ impl Scribe {
         });
         let behind_ms = u32::try_from(behind.as_millis()).unwrap_or(u32::MAX);
         let lost_lines = self.lost_lines;
-        self.unsent.push_back(FromScribe::Alive { unsynced, lost_lines, behind_ms, sealed });
+        let lag = self.lag();
+        self.unsent.push_back(FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed });
     }
 
     /// Sends what the warden has room for.

@@ -13,7 +13,9 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`feed`] | what only the scribe can tell a caller |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`witness`] | who else keeps the heads of the seals |
 //! | [`supervise`], [`hear`], [`violation`] | the scribe; what it says; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
@@ -27,6 +29,7 @@ mod control;
 pub mod demo;
 mod doctor;
 mod drain;
+mod feed;
 mod force;
 mod gates;
 mod grant;
@@ -50,6 +53,7 @@ mod space;
 mod start;
 mod supervise;
 mod violation;
+mod witness;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -79,10 +83,12 @@ use shed::Callers;
 use signals::Signals;
 use supervise::Scribe;
 use violation::Deaths;
+use witness::Witness;
 
 pub use options::{Environment, Options};
 pub use posture::plans;
 pub use start::Trouble;
+pub use witness::keep;
 
 /// After this long what could not be had (a segment, space, room in a channel) is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -128,6 +134,8 @@ enum Due {
     ProbeLimit(u32),
     /// Processes that were put down may be gone by now.
     Ending,
+    /// The witnesses are to be told.
+    Witness,
     /// Running exchanges had their time.
     DrainLimit,
     /// The scribe had its time to close.
@@ -156,6 +164,7 @@ pub(crate) struct Warden {
     scribe: Scribe,
     vault: Vault,
     deaths: Deaths,
+    witness: Witness,
     control: Control,
     probing: Probing,
     reload: Reload,
@@ -234,6 +243,7 @@ impl Warden {
             Source::Connection(number) if news.ended => self.connection_ended(number),
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
+            Source::Keeper(place) => self.hear_keeper(place),
             Source::Loader(run) => self.hear_loader(run),
             Source::Probe(probe) => self.hear_probe(probe),
             Source::ProbeProcess(probe) => self.reap_probe(probe),
@@ -261,6 +271,7 @@ impl Warden {
             Due::AdoptLimit(generation) => self.adopt_timed_out(generation),
             Due::ProbeLimit(probe) => self.probe_timed_out(probe),
             Due::Ending => self.reap_ending(),
+            Due::Witness => self.witness_due(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),
         }

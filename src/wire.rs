@@ -4,3 +4,4 @@
 pub mod channel;
 pub mod message;
 pub mod report;
+pub mod told;

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use super::inspect::Judged;
 use crate::model::escape::Escaped;
 
 /// One value, as it stands on the line.
@@ -55,6 +56,11 @@ impl<'a> Record<'a> {
     #[cfg(feature = "cli")]
     pub(in crate::audit) fn known(line: &'a str) -> Record<'a> {
         Record { line }
+    }
+
+    /// A line that [`inspect`](super::inspect) has judged; it is not read again.
+    pub fn judged(judged: &Judged<'a>) -> Option<Record<'a>> {
+        std::str::from_utf8(judged.line).ok().map(|line| Record { line })
     }
 
     /// The line itself, without LF.
@@ -140,6 +146,11 @@ impl<'a> Fields<'a> {
 /// A string at the start of `text`: what stands between its quotes, and what follows.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let inside = text.strip_prefix('"')?;
+    // Most have no escape, and are found many bytes at a time.
+    let (plain, rest) = inside.split_at_checked(inside.find('"')?)?;
+    if !plain.contains('\\') {
+        return Some((plain, rest.get(1..)?));
+    }
     let mut bytes = inside.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {

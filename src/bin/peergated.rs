@@ -189,6 +189,10 @@ fn play(role: &str, arguments: &[OsString]) -> ExitCode {
             }
             _ => misplayed(),
         },
+        ("@keeper", [kind, words @ ..]) => match given(1) {
+            Some(channel) => warden::keep(kind, words, channel),
+            None => misplayed(),
+        },
         ("@warden", [file, runtime]) => match given(1) {
             Some(notify) => serve(Options {
                 policy: PathBuf::from(file),

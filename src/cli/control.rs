@@ -12,7 +12,8 @@ use super::{Answer, Failure, Format};
 use crate::model::time::Timestamp;
 use crate::warden::Environment;
 use crate::wire::channel::Channel;
-use crate::wire::message::{ControlReply, ControlRequest, GateStatus, Status};
+use crate::wire::message::{ControlReply, ControlRequest, GateStatus, ScribeStatus, Status};
+use crate::wire::told::{Lag, WitnessStatus};
 
 /// A warden answers at once; a reload also waits for the loader and its name service.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -136,17 +137,44 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
     for gate in &status.gates {
         term.line(format!("gate      {}", gate_line(gate)))?;
     }
+    for witness in &status.witness {
+        term.line(format!("witness   {}", witness_line(witness)))?;
+    }
     let scribe = &status.scribe;
     term.line(format!(
         "scribe    pid {}, {} deaths, {} bytes not synced, {} diagnostic lines lost",
         scribe.pid, scribe.deaths, scribe.unsynced, scribe.lost_lines
-    ))
+    ))?;
+    term.line(format!("          {}", lag_line(scribe)))
 }
 
 fn gate_line(gate: &GateStatus) -> String {
     let whose = gate.uid.map_or_else(|| "shared".to_owned(), |uid| format!("of uid {uid}"));
     let process = if gate.pid == 0 { "not running".to_owned() } else { format!("pid {}", gate.pid) };
     format!("{whose}: {process}, {} connections, {} deaths", gate.connections, gate.deaths)
+}
+
+fn lag_line(scribe: &ScribeStatus) -> String {
+    let sealed = match &scribe.sealed {
+        Some(seal) => {
+            let age = Timestamp::now().micros().saturating_sub(seal.at) / 1_000_000;
+            format!("sealed {age} s ago (epoch {}, seal {})", seal.epoch, seal.i)
+        }
+        None => "no seal yet".to_owned(),
+    };
+    let Lag { unsealed, sync_p99_us } = scribe.lag;
+    let (whole, tenth) = (sync_p99_us / 1_000, sync_p99_us / 100 % 10);
+    format!("{sealed}, {unsealed} bytes not sealed, a sync takes {whole}.{tenth} ms (p99)")
+}
+
+fn witness_line(witness: &WitnessStatus) -> String {
+    let WitnessStatus { sink, taken, failed, why, .. } = witness;
+    let last = match witness.age_s {
+        Some(age) => format!("last head {age} s ago"),
+        None => "no head yet".to_owned(),
+    };
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    format!("{sink}: {last}, {taken} taken, {failed} failed{why}")
 }
 
 fn json(status: &Status) -> serde_json::Value {
@@ -168,6 +196,7 @@ fn json(status: &Status) -> serde_json::Value {
         "failing": status.failing,
         "listeners": status.listeners,
         "gates": status.gates,
+        "witness": status.witness,
         "scribe": status.scribe,
     })
 }

@@ -103,6 +103,8 @@ impl Traveller<'_> {
             BackendKind::Proxy { identity_headers, .. } => {
                 Box::pin(self.forward(head, body, permit, *identity_headers)).await
             }
+            // A backend like any other, which is told nothing.
+            BackendKind::Scribe { .. } => Box::pin(self.forward(head, body, permit, false)).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! As written → as meant: names become ids, references become places in lists, and what can't be meant is
 //! shown in place. Checking goes on after a mistake; the table is used only where there was none.
 
+mod outward;
 mod people;
 mod places;
 mod rules;
@@ -118,6 +119,7 @@ pub(crate) fn check<N: Names>(
     let routes = checker.routes(file);
     let forbids = checker.forbids(file);
     checker.unreachable(file, &routes);
+    checker.check_feeds(file, &routes, &backends);
     let cases = checker.cases(file, &whos);
     let table = Table {
         hash,
@@ -289,6 +291,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             keep_days: audit.keep_days.as_ref().and_then(|days| u32::try_from(days.value).ok()).unwrap_or(90),
             keep_bytes: audit.keep_bytes.as_ref().map_or(20 << 30, |bytes| bytes.value),
             segment_bytes: audit.segment.as_ref().map_or(64 << 20, |bytes| bytes.value),
+            witness: self.witness(audit.witness.as_ref()),
         }
     }
 

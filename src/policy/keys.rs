@@ -53,10 +53,18 @@ keys! {
         "keep" = "",
         "segment" = "`\"64MiB\"`",
         "record" = "",
+        "witness" = "",
     }
     "audit.keep" {
         "days" = "90",
         "bytes" = "`\"20GiB\"`",
+    }
+    "audit.witness" {
+        "journal" = "false",
+        "syslog" = "none",
+        "file" = "none",
+        "command" = "none",
+        "every" = "`\"1m\"`",
     }
     "audit.record" {
         "identity" = "`\"needed\"`",
@@ -76,9 +84,15 @@ keys! {
     "backend.NAME" {
         "proxy" = "one of the two",
         "builtin" = "one of the two",
+        "only" = "",
         "owner" = "anyone",
         "version_prefix" = "none",
         "identity_headers" = "false",
+    }
+    "backend.only" {
+        "decision" = "any",
+        "route" = "any",
+        "user" = "any",
     }
     "who.NAME" {
         "uid" = "any",

@@ -64,6 +64,9 @@ impl Scribe {
 
     fn done(&mut self, Done { task, result, took }: Done) -> io::Result<()> {
         tracing::trace!(?task, ?took, "the disk is done");
+        if let Task::Segment(..) | Task::Own(_) = task {
+            self.live.counters.synced(took);
+        }
         match (task, result) {
             (Task::Segment(name, upto), Ok(())) => {
                 if let Some(segment) = self.followed.get_mut(name.as_str()) {
@@ -227,6 +230,7 @@ impl Scribe {
     /// On record, and told.
     pub(super) fn intrusion(&mut self, name: &str, at: u64, why: Seen) -> io::Result<()> {
         tracing::error!(segment = name, at, why = why.code(), "somebody has touched a segment");
+        self.live.counters.intruded();
         self.own.note(&Entry::Intrusion(Intrusion { segment: name, at, why }))?;
         self.own.write()?;
         self.wish = true;

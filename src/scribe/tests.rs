@@ -5,6 +5,8 @@ use crate::audit::vault;
 use crate::model::ids::BootId;
 use crate::sys::append_only;
 use crate::sys::trusted::Directory;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -68,6 +68,11 @@ impl Warden {
                 self.try_unix(grant, path, owner, PAUSE, None);
             }
             BackendKind::Proxy { address: Address::Tcp(address), .. } => self.try_tcp(grant, *address),
+            BackendKind::Scribe { feed, only } => {
+                let (feed, only) = (*feed, only.clone());
+                let answer = self.have_scribe_serve(feed, only, grant.connection);
+                self.answer_open(&grant, answer);
+            }
             BackendKind::Builtin => self.answer_open(&grant, Err(Refusal::NotAllowed)),
         }
     }

@@ -137,6 +137,7 @@ impl Warden {
             failing: self.deaths.are_many(Instant::now()),
             listeners: listeners.collect(),
             gates: self.gates_status(),
+            witness: self.witness.status(),
             scribe: self.scribe.status(),
             genesis: self.vault.genesis.key.to_string(),
             genesis_is_new: self.vault.is_new,

@@ -144,6 +144,7 @@ impl Warden {
     /// Ends what is left of the other roles; the sockets' names go with the listeners.
     pub(super) fn farewell(mut self) -> ExitCode {
         self.close_listeners();
+        self.last_words();
         let gates: Vec<u32> = self.roster.gates().map(|(number, _)| number).collect();
         gates.into_iter().for_each(|gate| self.kill_gate(gate));
         if self.phase == (Phase::Over { whole: true }) {

@@ -98,8 +98,9 @@ impl Warden {
             Some(connection) if connection.opening >= OPENING => Err(Refusal::RateLimited),
             Some(connection) => {
                 let now = self.force.backend_by_name(name).filter(|id| {
-                    let proxy = |kind: &BackendKind| matches!(kind, BackendKind::Proxy { .. });
-                    self.force.backend(*id).is_some_and(|backend| proxy(&backend.kind))
+                    // The gates' own API is behind no connection.
+                    let reached = |kind: &BackendKind| !matches!(kind, BackendKind::Builtin);
+                    self.force.backend(*id).is_some_and(|backend| reached(&backend.kind))
                         && self.force.may_reach(listener, &connection.caller, *id)
                 });
                 now.ok_or(denial)

@@ -58,7 +58,8 @@ impl Warden {
                 self.scribe.epoch = Some((epoch, key));
                 self.rekeyed(epoch);
             }
-            FromScribe::Alive { unsynced, lost_lines, behind_ms, sealed } => {
+            FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed } => {
+                self.scribe.lag = lag;
                 self.scribe_lives(unsynced, lost_lines, behind_ms, sealed);
             }
             FromScribe::Failed { segment, errno } => {
@@ -83,6 +84,9 @@ impl Warden {
         self.scribe.unsynced = unsynced;
         self.scribe.lost_lines = lost_lines;
         self.scribe.sealed = sealed.or(self.scribe.sealed);
+        if let Some(sealed) = sealed {
+            self.heed_seal(&sealed);
+        }
         self.scribe.signed(now);
         // One that works on a disk that does not answer lives, and the record can't be trusted to go on.
         let behind = Duration::from_millis(behind_ms.into());

@@ -149,6 +149,7 @@ impl Warden {
             self.tell_lane(*lane, ToGate::Policy { generation }, vec![memory]);
         }
         self.judge_connects_again();
+        self.tell_scribe_policy();
         let reply = ControlReply::Reloaded { old, new: self.force.short.clone() };
         self.reload.adopting = Some(Adopting { generation, lanes: lanes.into_iter().collect(), reply });
         self.timers.after(ADOPT, Due::AdoptLimit(generation));
@@ -225,10 +226,10 @@ fn only_a_restart(old: &Policy, new: &Policy) -> Option<&'static str> {
     };
     let audit = |policy: &Policy| {
         let audit = &policy.audit;
-        (audit.directory.clone(), audit.readers, audit.segment_bytes)
+        (audit.directory.clone(), audit.readers, audit.segment_bytes, audit.witness.clone())
     };
     if audit(old) != audit(new) {
-        return Some("the audit directory, its readers and the size of segments");
+        return Some("the audit directory, its readers, the size of segments and the witnesses");
     }
     if places(old) != places(new) {
         return Some("which listeners there are, and their paths, owners and modes,");

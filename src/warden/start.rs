@@ -79,6 +79,8 @@ pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
     let doors = bind(&mut ground, &loaded.policy)?;
     let segments = reserve_log(&ground, &loaded.policy, audit)?;
     let mut warden = assemble(options, ground, loaded, doors, segments)?;
+    // While there are rights to give: a command may need any.
+    warden.begin_witness().when("start the witnesses' keepers")?;
     // Before the first record, which says what is left, and before the first role, which inherits what is gone.
     warden.drop_rights()?;
     warden.begin_record()?;
@@ -325,6 +327,7 @@ fn assemble(
         scribe: Scribe::absent(),
         vault: log.vault,
         deaths: Deaths::none(),
+        witness: Default::default(),
         control: doors.control,
         probing: Default::default(),
         reload: Default::default(),

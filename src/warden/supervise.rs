@@ -21,6 +21,7 @@ use crate::model::posture::Confinement;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, Damage, FromScribe, LastSeal, ScribeStatus, ToScribe};
+use crate::wire::told::Lag;
 
 /// Without a sign of life for this long the record can't be trusted to go on.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
@@ -44,6 +45,7 @@ pub(super) struct Scribe {
     pub(super) stuck: bool,
     pub(super) unsynced: u64,
     pub(super) lost_lines: u64,
+    pub(super) lag: Lag,
     /// The present epoch with its public key, and the latest seal.
     pub(super) epoch: Option<(u64, [u8; 32])>,
     pub(super) sealed: Option<LastSeal>,
@@ -78,6 +80,7 @@ impl Scribe {
             stuck: false,
             unsynced: 0,
             lost_lines: 0,
+            lag: Lag::default(),
             epoch: None,
             sealed: None,
             damage: None,
@@ -94,6 +97,11 @@ impl Scribe {
     /// Whether there is a process.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// How often one died.
+    pub(super) fn deaths(&self) -> u32 {
+        self.deaths
     }
 
     /// Ends it.
@@ -149,6 +157,7 @@ impl Scribe {
             unsynced: self.unsynced,
             lost_lines: self.lost_lines,
             stuck: self.stuck,
+            lag: self.lag,
             epoch: self.epoch.map(|(epoch, _key)| epoch),
             sealed: self.sealed,
         }
@@ -194,6 +203,7 @@ impl Warden {
         let start = self.scribe_start(made.name, made.reserved, Some(damage));
         let (store, epochs) = (Rc::clone(&self.vault.store), Rc::clone(&self.vault.epochs));
         self.tell_scribe(start, vec![directory, made.file, store, epochs]);
+        self.tell_scribe_policy();
         self.follow_all();
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
 use crate::wire::report::Report;
+use crate::wire::told::{Lag, Serve, WitnessStatus};
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +183,12 @@ pub enum ToScribe {
         /// Its file name.
         segment: String,
     },
+    /// A policy came into force: the names that are counted by. Descriptor: it, as a sealed memfd. Whoever listens
+    /// to decisions is let go, and asks again.
+    Policy,
+    /// Answer somebody. Descriptor: where to write the answer, non-blocking and shut for reading: not a byte of
+    /// a caller comes this way.
+    Serve(Box<Serve>),
     /// A gate is gone, and all its segments are finished: what it left without an outcome gets one.
     GateGone {
         /// Its number.
@@ -268,6 +275,8 @@ pub enum FromScribe {
         /// For how long there has been something that no seal covers: where that is more than a few seconds
         /// requests are refused, and it is not ended for that: the disk is slow, or stuck.
         behind_ms: u32,
+        /// How far behind it is.
+        lag: Lag,
         /// The latest seal.
         sealed: Option<LastSeal>,
     },
@@ -421,6 +430,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Each gate.
     pub gates: Vec<GateStatus>,
+    /// Who else keeps the heads of the seals.
+    pub witness: Vec<WitnessStatus>,
     /// Scribe's pid, its restarts, bytes not yet synced, diagnostic lines lost.
     pub scribe: ScribeStatus,
     /// The latest genesis: the public key that who verifies has to pin, 64 hex digits.
@@ -470,6 +481,8 @@ pub struct ScribeStatus {
     pub lost_lines: u64,
     /// The disk does not let it seal.
     pub stuck: bool,
+    /// How far it is behind the writers.
+    pub lag: Lag,
     /// The present epoch.
     pub epoch: Option<u64>,
     /// The latest seal.

@@ -10,6 +10,7 @@
 pub mod client;
 pub mod daemon;
 pub mod docker;
+pub mod heads;
 pub mod http;
 pub mod people;
 pub mod records;

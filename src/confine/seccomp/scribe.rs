@@ -7,7 +7,7 @@ use super::{Row, is, is_word, row};
 /// The calls of [`COMMON`](super::COMMON) come to these.
 pub(in crate::confine) const SCRIBE: &[Row] = &[
     row!(SYS_recvmsg, Work, "the warden's messages with their descriptors"),
-    row!(SYS_sendto, WHERE[[is_word(4, 0)]], Work, "messages to the warden"),
+    row!(SYS_sendto, WHERE[[is_word(4, 0)]], Work, "messages to the warden; what callers may hear"),
     row!(SYS_fdatasync, Work, "makes records durable"),
     row!(SYS_fsync, Work, "makes a segment's name durable"),
     row!(
@@ -24,8 +24,9 @@ pub(in crate::confine) const SCRIBE: &[Row] = &[
     row!(SYS_fcntl, WHERE [
         [is(1, libc::F_DUPFD_CLOEXEC)],
         [is(1, libc::F_GETFD)],
-        [is(1, libc::F_GETFL)]
-    ], Work, "a second descriptor of its segment; whether the pipe of diagnostics blocks"),
+        [is(1, libc::F_GETFL)],
+        [is(1, libc::F_GET_SEALS)]
+    ], Work, "a second descriptor of its segment; whether the pipe of diagnostics blocks, and a policy's memory is sealed"),
 ];
 
 /// And these where it writes rolling files of diagnostics. Which files is Landlock's to say.

@@ -89,6 +89,7 @@ readers = "adm"
 keep = { days = 7, bytes = "1GiB" }
 segment = "1MiB"
 record = { identity = "full" }
+witness = { journal = true, syslog = "unix:/dev/log", file = "/mnt/heads", command = ["/bin/cat"], every = "5m" }
 [diagnostics]
 directory = "/var/log/d"
 format = "json"
@@ -106,6 +107,9 @@ version_prefix = "/v{api:version}"
 identity_headers = true
 [backend.b]
 builtin = "api"
+[backend.d]
+builtin = "decisions"
+only = { decision = "deny", route = ["r"], user = ["alice"] }
 [who.w]
 uid = [1000]
 user = ["alice"]
