@@ -1,6 +1,7 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
 
 mod hash;
+mod schema;
 mod show;
 mod tail;
 
@@ -20,6 +21,8 @@ pub(super) enum Command {
     Show(show::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
+    /// Prints what a record is, as a JSON Schema (draft 2020-12)
+    Schema(schema::Arguments),
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
@@ -27,6 +30,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
+        Command::Schema(arguments) => schema::run(&arguments, term),
     }
 }
 
