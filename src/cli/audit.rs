@@ -1,5 +1,6 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
 
+mod export;
 mod hash;
 mod schema;
 mod show;
@@ -21,6 +22,9 @@ pub(super) enum Command {
     Show(show::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
+    /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
+    /// on record could not be told
+    Export(export::Arguments),
     /// Prints what a record is, as a JSON Schema (draft 2020-12)
     Schema(schema::Arguments),
 }
@@ -30,6 +34,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
+        Command::Export(arguments) => export::run(&arguments, term),
         Command::Schema(arguments) => schema::run(&arguments, term),
     }
 }

@@ -1,6 +1,6 @@
 //! Entries as an attacker and the system may make them: every kind, every field at its extremes.
 
-use peergate::audit::encode;
+use peergate::audit::encode::{self, INTEGER_MAX};
 use peergate::audit::entry::{
     Close, Conn, Decided, Decision, Entry, GateEvent, Grant, Life, Open, OutcomeOf, PolicyEvent, Repeat,
 };
@@ -19,6 +19,7 @@ use proptest::sample::select;
 #[derive(Debug, Clone)]
 pub struct Made {
     kind: usize,
+    id: (u64, u32),
     bytes: [Vec<u8>; 2],
     texts: [String; 3],
     maybe: [bool; 6],
@@ -32,6 +33,14 @@ pub struct Made {
 
 /// How many kinds [`Made`] can be.
 pub const KINDS: usize = 9;
+
+// Some of them.
+pub const CONN: usize = 1;
+pub const GRANT: usize = 2;
+pub const DECISION: usize = 3;
+pub const OUTCOME: usize = 4;
+pub const REPEAT: usize = 5;
+pub const POLICY: usize = 7;
 
 /// Bytes as an attacker picks them: any, only control bytes, long runs, broken UTF-8, text of any script.
 pub fn hostile() -> impl Strategy<Value = Vec<u8>> {
@@ -96,6 +105,7 @@ pub fn made(kind: usize) -> impl Strategy<Value = Made> {
     ([hostile(), hostile()], texts, any::<[bool; 6]>(), ids, numbers, words, option::of(Just(()))).prop_map(
         move |(bytes, texts, maybe, ids, (number, small), (refusal, outcome, life), _)| Made {
             kind,
+            id: (number.clamp(1, INTEGER_MAX), small.max(1)),
             bytes,
             texts,
             maybe,
@@ -109,11 +119,36 @@ pub fn made(kind: usize) -> impl Strategy<Value = Made> {
     )
 }
 
-fn connection(number: u64) -> ConnectionId {
-    ConnectionId { boot: BootId::from_random(7), number: number.max(1) }
+/// The start of the daemon that all of them are of.
+pub fn boot() -> BootId {
+    BootId::from_random(7)
 }
 
 impl Made {
+    /// Another entry with the same values.
+    pub fn of_kind(&self, kind: usize) -> Made {
+        Made { kind, ..self.clone() }
+    }
+
+    /// The same of this connection's first request.
+    pub fn on_connection(&self, number: u64) -> Made {
+        Made { id: (number, 1), ..self.clone() }
+    }
+
+    /// The same of a connection that was served: allowed and granted, or denied and answered at once.
+    pub fn judged(&self, allowed: bool) -> Made {
+        let mut made = self.clone();
+        (made.maybe[1], made.maybe[2], made.maybe[3]) = (allowed, false, !allowed);
+        made
+    }
+
+    /// The same, shed or refused.
+    pub fn shed(&self) -> Made {
+        let mut made = self.clone();
+        made.maybe[2] = true;
+        made
+    }
+
     /// The line, LF included, as the `n`th of its segment.
     pub fn line(&self, n: u64, ts: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
@@ -124,7 +159,8 @@ impl Made {
     fn write(&self, to: impl FnOnce(&Entry<'_>)) {
         let [one, two, three] = self.texts.each_ref().map(String::as_str);
         let some = |i: usize, text| self.maybe[i].then_some(text);
-        let id = RequestId { connection: connection(self.number), number: self.small.max(1) };
+        let (number, request) = self.id;
+        let id = RequestId { connection: ConnectionId { boot: boot(), number }, number: request };
         let uid = self.maybe[0].then_some(self.small);
         let missing = self.texts.to_vec();
         let (posture, caller) = (self.posture(), self.caller());
@@ -220,7 +256,7 @@ impl Made {
                 gid: Gid::new(self.small).into(),
                 groups: known(1).then_some(gids).into(),
             },
-            user: known(2).then(|| self.texts[1].clone()),
+            user: known(1).then(|| self.texts[1].clone()),
             namespace: known(3).then_some(Namespace::Other).into(),
             start_time: known(3).then_some(self.number).into(),
             exe: known(4)

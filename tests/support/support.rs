@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod docker;
 pub mod http;
 pub mod people;
+pub mod readers;
 pub mod records;
 pub mod upstream;
 
