@@ -145,10 +145,24 @@ impl Log {
     ///
     /// The log is broken, or the record does not fit into what is reserved (ENOSPC; the log stays whole).
     pub fn note<T>(&self, value: T, entry: &Entry<'_>) -> Result<Noted<T>, Unwritable> {
+        self.note_line(value, |n, ts, out| encode::line(entry, n, ts, out))
+    }
+
+    /// As [`Log::note`], for a line that no entry makes (a seal): `write` gets its number and its time, and appends
+    /// the one line. It is not to be called again for a line that did not fit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::note`].
+    pub fn note_line<T>(
+        &self,
+        value: T,
+        write: impl FnOnce(u64, Timestamp, &mut Vec<u8>),
+    ) -> Result<Noted<T>, Unwritable> {
         let (round, flusher, attendant, full) = {
             let mut state = self.0.borrow_mut();
             let first = state.pending.is_empty();
-            let round = state.append(entry).map(|()| Rc::clone(&state.round));
+            let round = state.append(write).map(|()| Rc::clone(&state.round));
             let flusher = if first && round.is_ok() { state.flusher.take() } else { None };
             (round, flusher, state.attendant_if_wanted(), state.pending.len() > PENDING_MAX)
         };
@@ -336,12 +350,12 @@ impl Drop for State {
 }
 
 impl State {
-    fn append(&mut self, entry: &Entry<'_>) -> Result<(), Unwritable> {
+    fn append(&mut self, write: impl FnOnce(u64, Timestamp, &mut Vec<u8>)) -> Result<(), Unwritable> {
         if let Some(why) = self.broken {
             return Err(why);
         }
         let before = self.pending.len();
-        encode::line(entry, self.n, Timestamp::now(), &mut self.pending);
+        write(self.n, Timestamp::now(), &mut self.pending);
         // Many open promises must not keep a writer from ever writing: they take a quarter at most.
         let held = self.held.min(self.reserved / 4);
         if self.used().saturating_add(held) > self.reserved {

@@ -21,6 +21,18 @@ pub enum Role {
     Other,
 }
 
+/// What follows a segment's name where it is compressed.
+pub const PACKED: &str = ".zst";
+
+/// A file's segment, and whether the file is its compressed form; `None` where it is no segment's.
+pub fn of_file(name: &str) -> Option<(&str, bool)> {
+    let (segment, packed) = match name.strip_suffix(PACKED) {
+        Some(segment) => (segment, true),
+        None => (name, false),
+    };
+    SegmentName::parse(segment).map(|_| (segment, packed))
+}
+
 /// What the name of a segment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentName<'a> {
@@ -92,6 +104,15 @@ mod tests {
         assert_eq!(parsed.role(), Role::Gate(Some(1001)));
         assert!(parsed.made_by(b"2026-11-23T03:46:29.123456Z"));
         assert!(!parsed.made_by(b"2026-11-23T03:46:29.123455Z"));
+    }
+
+    #[test]
+    fn file_is_of_a_segment_compressed_or_not() {
+        let name = "20261123T034629.123456Z-7k3qzd-warden-2.ndjson";
+        assert_eq!(of_file(name), Some((name, false)));
+        assert_eq!(of_file(&format!("{name}.zst")), Some((name, true)));
+        assert_eq!(of_file(&format!("{name}.zst.zst")), None);
+        assert_eq!(of_file("hash.key"), None);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Entries as an attacker and the system may make them: every kind, every field at its extremes.
 
+use peergate::audit::chain::store::{Origin, Slot};
+use peergate::audit::chain::{Digest, Handover, Secret};
 use peergate::audit::encode::{self, INTEGER_MAX};
 use peergate::audit::entry::{
-    Close, Conn, Decided, Decision, Entry, GateEvent, Grant, Life, Open, OutcomeOf, PolicyEvent, Repeat,
+    Close, Conn, Decided, Decision, Ended, Entry, GateEvent, Grant, Interrupted, Intrusion, Life, Open,
+    OutcomeOf, PENDING_MOST, Pending, PolicyEvent, Prune, Pruned, Range, Recover, Repeat, Seen,
 };
 use peergate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
 use peergate::model::ids::{BootId, ConnectionId, RequestId};
@@ -32,9 +35,11 @@ pub struct Made {
 }
 
 /// How many kinds [`Made`] can be.
-pub const KINDS: usize = 9;
+pub const KINDS: usize = 16;
 
 // Some of them.
+const EPOCH: usize = 9;
+const SEAL: usize = 10;
 pub const CONN: usize = 1;
 pub const GRANT: usize = 2;
 pub const DECISION: usize = 3;
@@ -152,8 +157,28 @@ impl Made {
     /// The line, LF included, as the `n`th of its segment.
     pub fn line(&self, n: u64, ts: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
-        self.write(|entry| encode::line(entry, n, ts, &mut out));
+        match self.kind {
+            EPOCH | SEAL => self.sign(n, ts, &mut out),
+            _ => self.write(|entry| encode::line(entry, n, ts, &mut out)),
+        }
         out
+    }
+
+    /// The lines that only a signer makes.
+    fn sign(&self, n: u64, ts: Timestamp, out: &mut Vec<u8>) {
+        let secret = |byte: u8| Secret::from_bytes(&mut [byte; 32]);
+        let (hash, some) = (Digest::of(&self.bytes[0]), |i: usize| self.maybe[i]);
+        let origin = match (some(0), some(1)) {
+            (true, _) => Origin::Genesis,
+            (_, known) => Origin::Again(known.then_some(hash)),
+        };
+        let slot = Slot { epoch: self.number / 2, secret: secret(1), origin };
+        let handover = Handover::new(slot, secret(2));
+        let mut signer = handover.begin(secret(3), some(2).then_some(hash), n, ts, out);
+        if self.kind == SEAL {
+            out.clear();
+            signer.seal(self.number, hash, secret(4), n, ts, out);
+        }
     }
 
     fn write(&self, to: impl FnOnce(&Entry<'_>)) {
@@ -168,6 +193,8 @@ impl Made {
         let refused = self.maybe[2].then_some(self.refusal);
         let status = self.maybe[3].then_some(u16::try_from(self.small & 0xffff).unwrap());
         let ts = Timestamp::from_micros(self.number);
+        let hash = Digest::of(&self.bytes[0]);
+        let pending = vec![id; self.ids.len().min(PENDING_MOST)];
         to(&match self.kind {
             0 => Entry::Open(Open {
                 boot: id.connection.boot,
@@ -227,8 +254,41 @@ impl Made {
                 file: three,
                 refused: some(5, one),
             }),
-            _ => Entry::Close(Close { segment: one, bytes: self.number, torn: self.maybe[0] }),
+            8 => Entry::Close(Close { segment: one, bytes: self.number, torn: self.maybe[0] }),
+            11 => Entry::Range(Range {
+                segment: one,
+                from: self.number / 2,
+                to: self.number,
+                lines: self.small.into(),
+                hash,
+            }),
+            12 if self.maybe[0] => Entry::Recover(Recover::Settled(self.number)),
+            12 => Entry::Recover(Recover::Segment {
+                segment: one,
+                from: self.number / 2,
+                to: self.number,
+                torn: self.maybe[1],
+                why: self.pick(&Interrupted::ALL),
+            }),
+            13 => Entry::Pending(Pending { segment: one, ids: &pending }),
+            14 => Entry::Prune(Prune {
+                segment: one,
+                bytes: self.number,
+                hash: self.maybe[0].then_some(hash),
+                why: self.pick(&Pruned::ALL),
+                ended: self.maybe[1].then_some(Ended {
+                    epoch: self.number,
+                    seals: self.small.into(),
+                    last: self.maybe[2].then_some(hash),
+                }),
+            }),
+            _ => Entry::Intrusion(Intrusion { segment: one, at: self.number, why: self.pick(&Seen::ALL) }),
         });
+    }
+
+    /// One of the words that there are.
+    fn pick<T: Copy>(&self, all: &[T]) -> T {
+        all[self.small as usize % all.len()]
     }
 
     fn posture(&self) -> Confinement {
