@@ -12,6 +12,7 @@ mod support;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::rc::Rc;
@@ -22,6 +23,7 @@ use peergate::model::time::Timestamp;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
+use support::daemon::Running;
 use support::readers;
 
 const START: u64 = 1_795_405_589_000_000;
@@ -69,7 +71,7 @@ impl Stage {
         }
         for number in 0..OTHERS {
             warden.write(&any(entries::CONN).on_connection(ACCESSES + 1 + number).shed());
-            gate.write(&any(entries::REPEAT));
+            gate.write(&any(entries::REPEAT).with_number(START + number));
             // No access, so in no export.
             warden.write(&any(entries::POLICY));
         }
@@ -256,6 +258,82 @@ fn cef_splits_into_what_the_record_says() {
     }
     let Some(python) = readers::python() else { skip!("tests/readers.txt is not installed") };
     assert_eq!(readers::told(&python, "cef.py", &[&file]).trim(), lines(&file).len().to_string());
+}
+
+/// A rsyslogd that writes what it understood of each message as JSON.
+const RSYSLOG: &str = r#"global(workDirectory="@DIR@" maxMessageSize="64k")
+module(load="imtcp")
+module(load="mmpstrucdata")
+input(type="imtcp" port="0" listenPortFileName="@DIR@/port" supportOctetCountedFraming="on")
+template(name="told" type="list") {
+  constant(value="{\"host\":\"") property(name="hostname" format="json")
+  constant(value="\",\"app\":\"") property(name="app-name" format="json")
+  constant(value="\",\"kind\":\"") property(name="msgid" format="json")
+  constant(value="\",\"time\":\"") property(name="timereported" dateFormat="rfc3339")
+  constant(value="\",\"fields\":") property(name="$!rfc5424-sd")
+  constant(value=",\"text\":\"") property(name="msg" format="json")
+  constant(value="\"}\n")
+}
+action(type="mmpstrucdata")
+action(type="omfile" file="@DIR@/told" template="told")
+"#;
+
+/// What rsyslogd understands of an export.
+fn by_rsyslog(stage: &Stage, arguments: &[&str]) -> Vec<Value> {
+    let file = stage.exported(arguments);
+    let directory = stage.path().join("rsyslog");
+    std::fs::create_dir_all(&directory).unwrap();
+    let conf = directory.join("conf");
+    std::fs::write(&conf, RSYSLOG.replace("@DIR@", directory.to_str().unwrap())).unwrap();
+    let mut command = Command::new("/usr/sbin/rsyslogd");
+    command.arg("-n").arg("-f").arg(&conf).arg("-i").arg(directory.join("pid"));
+    let running = Running(command.spawn().unwrap());
+    let port = || std::fs::read_to_string(directory.join("port")).ok().filter(|port| !port.is_empty());
+    readers::wait_in(&directory, "rsyslogd listens", || port().is_some());
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{}", port().unwrap().trim())).unwrap();
+    stream.write_all(&std::fs::read(file).unwrap()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let told = || std::fs::read_to_string(directory.join("told")).unwrap_or_default();
+    let count = (ACCESSES + 2 * OTHERS) as usize;
+    readers::wait_in(&directory, "every message", || told().matches('\n').count() >= count);
+    drop(running);
+    let told: Vec<Value> = told()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}")))
+        .collect();
+    std::fs::remove_dir_all(directory).unwrap();
+    assert_eq!(told.len(), count);
+    told
+}
+
+#[test]
+fn rsyslog_understands_every_message_in_each_framing() {
+    if !Path::new("/usr/sbin/rsyslogd").exists() {
+        skip!("rsyslogd is not installed");
+    }
+    let stage = Stage::new();
+    for arguments in [&["rfc5424"][..], &["rfc5424", "--framing", "octets", "--bom"]] {
+        for message in by_rsyslog(&stage, arguments) {
+            assert_eq!((&message["host"], &message["app"]), (&"web1".into(), &"peergated".into()));
+            let fields = &message["fields"]["peergate@32473"];
+            assert_eq!(message["kind"], fields["kind"]);
+            let text = message["text"].as_str().unwrap();
+            assert_eq!(text.starts_with('\u{feff}'), arguments.contains(&"--bom"), "{text}");
+            let Some(id) = fields["id"].as_str().filter(|_| message["kind"] == "access") else { continue };
+            assert_eq!(message["time"], stage.says(id, "decision", "ts").unwrap());
+            for (name, kind, field) in [
+                ("target", "decision", "target"),
+                ("method", "decision", "method"),
+                ("exe", "conn", "exe"),
+                ("on", "conn", "on"),
+                ("user", "conn", "user"),
+                ("uid", "conn", "uid"),
+            ] {
+                let said = stage.says(id, kind, field).map(|text| spelt(&text));
+                assert_eq!(fields[name].as_str().map(str::to_owned), said, "{name}");
+            }
+        }
+    }
 }
 
 #[test]

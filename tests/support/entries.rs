@@ -140,6 +140,11 @@ impl Made {
         Made { id: (number, 1), ..self.clone() }
     }
 
+    /// The same with this in place of every large number, and as every instant.
+    pub fn with_number(&self, number: u64) -> Made {
+        Made { number, ..self.clone() }
+    }
+
     /// The same of a connection that was served: allowed and granted, or denied and answered at once.
     pub fn judged(&self, allowed: bool) -> Made {
         let mut made = self.clone();
