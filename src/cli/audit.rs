@@ -1,6 +1,8 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
 
+mod export;
 mod hash;
+mod schema;
 mod show;
 mod tail;
 mod verify;
@@ -24,6 +26,11 @@ pub(super) enum Command {
     Verify(verify::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
+    /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
+    /// on record could not be told
+    Export(export::Arguments),
+    /// Prints what a record is, as a JSON Schema (draft 2020-12)
+    Schema(schema::Arguments),
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
@@ -32,6 +39,8 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Verify(arguments) => verify::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
+        Command::Export(arguments) => export::run(&arguments, term),
+        Command::Schema(arguments) => schema::run(&arguments, term),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod docker;
 pub mod heads;
 pub mod http;
 pub mod people;
+pub mod readers;
 pub mod records;
 pub mod upstream;
 
