@@ -195,8 +195,12 @@ impl Scribe {
     pub(super) fn resume(&mut self, name: &Rc<str>, known: Known, over: bool) -> Result<(), Trouble> {
         let Some(segment) = self.followed.get_mut(name) else { return Ok(()) };
         let lane = segment.lane().cloned();
-        let requests = &mut self.requests;
-        let mut heed = |_: &Source, judged: &Judged<'_>| {
+        let (requests, live, boot) = (&mut self.requests, &mut self.live, self.start.boot);
+        let mut heed = |source: &Source, judged: &Judged<'_>| {
+            // Counters are of this start; what an earlier scribe of it has seen is in them too.
+            if source.boot == boot {
+                live.note(judged, source.role);
+            }
             if let (Some(lane), Some(progress)) = (&lane, judged.request) {
                 requests.heed(lane, progress);
             }
