@@ -14,6 +14,7 @@ pub mod heads;
 pub mod http;
 pub mod people;
 pub mod records;
+pub mod seals;
 pub mod upstream;
 
 use std::process::{Command, Output};
