@@ -3,6 +3,8 @@
 mod export;
 mod hash;
 mod schema;
+mod init;
+mod rekey;
 mod show;
 mod tail;
 mod verify;
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::term::Term;
-use super::{Answer, Failure, Format};
+use super::{Answer, Failure, Format, control};
 use crate::audit::reader::Reader;
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +26,11 @@ pub(super) enum Command {
     /// Checks a record against the pinned public key: what is sealed, up to when, and everything that is wrong
     #[command(after_help = verify::EXIT_CODES)]
     Verify(verify::Arguments),
+    /// Makes the key that seals the record, before the daemon's first start, and prints what to pin of it; where
+    /// there is one, prints that again
+    Init(init::Arguments),
+    /// Has a running daemon begin another epoch, with another key
+    Rekey(control::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
     /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
@@ -38,6 +45,8 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Verify(arguments) => verify::run(&arguments, term),
+        Command::Init(arguments) => init::run(&arguments, term),
+        Command::Rekey(arguments) => rekey::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
         Command::Export(arguments) => export::run(&arguments, term),
         Command::Schema(arguments) => schema::run(&arguments, term),

@@ -15,6 +15,7 @@ pub mod http;
 pub mod people;
 pub mod readers;
 pub mod records;
+pub mod seals;
 pub mod upstream;
 
 use std::process::{Command, Output};
