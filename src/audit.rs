@@ -10,5 +10,6 @@ pub mod entry;
 pub mod log;
 pub mod plain;
 pub mod reader;
+pub mod retention;
 pub mod secret;
 pub mod segment;
