@@ -11,6 +11,7 @@
 //! [`Log::replace`] gives it a fresh segment. Nobody continues behind a torn line.
 
 mod round;
+mod sync;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -28,6 +29,9 @@ use super::encode;
 use super::entry::Entry;
 use crate::model::time::Timestamp;
 use round::{Fate, Round};
+use sync::{Position, Syncs};
+
+pub use sync::Durable;
 
 /// Pending bytes beyond which a note flushes by itself, so that memory stays bounded whatever is ready.
 const PENDING_MAX: usize = 256 << 10;
@@ -64,12 +68,15 @@ pub struct Noted<T> {
 
 /// A value whose record is in the file. Only a [`Log`] makes one.
 #[derive(Debug)]
-pub struct Receipt<T>(T);
+pub struct Receipt<T> {
+    value: T,
+    position: Position,
+}
 
 impl<T> Receipt<T> {
     /// The value; from here on nothing says that it was recorded.
     pub fn into_inner(self) -> T {
-        self.0
+        self.value
     }
 }
 
@@ -77,7 +84,7 @@ impl<T> Deref for Receipt<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.value
     }
 }
 
@@ -118,6 +125,7 @@ struct State {
     asked: bool,
     flusher: Option<Waker>,
     attendant: Option<Waker>,
+    syncs: Syncs,
 }
 
 impl Log {
@@ -136,6 +144,7 @@ impl Log {
             asked: false,
             flusher: None,
             attendant: None,
+            syncs: Syncs::default(),
         })))
     }
 
@@ -214,7 +223,7 @@ impl Log {
             self.flush()?;
         }
         match noted.round.fate() {
-            Fate::Written => Ok(Receipt(noted.value)),
+            Fate::Written(position) => Ok(Receipt { value: noted.value, position }),
             Fate::Lost(why) => Err(why),
             // It was noted in another log than this one.
             Fate::Pending => Err(Errno::EINVAL.into()),
@@ -251,14 +260,18 @@ impl Log {
     pub fn replace(&self, segment: OwnedFd, reserved: u64) {
         // The round's fate tells those who wait for it.
         self.flush().ok();
-        let mut state = self.0.borrow_mut();
-        state.segment = segment;
-        state.reserved = reserved;
-        state.granted = reserved;
-        state.written = 0;
-        state.n = 0;
-        state.broken = None;
-        state.asked = false;
+        let askers = {
+            let mut state = self.0.borrow_mut();
+            state.segment = segment;
+            state.reserved = reserved;
+            state.granted = reserved;
+            state.written = 0;
+            state.n = 0;
+            state.broken = None;
+            state.asked = false;
+            state.syncs.next_segment()
+        };
+        askers.into_iter().for_each(Waker::wake);
     }
 
     /// Disk space is reserved for the first `upto` bytes of the segment. An answer that gives nothing more is
@@ -366,13 +379,17 @@ impl State {
                 Some(why) => Err((Rc::clone(&self.round), why)),
             };
         }
-        let result = append_whole(&self.segment, &self.pending);
+        // It may have broken behind our back, by a sync that failed.
+        let result = match self.broken {
+            None => append_whole(&self.segment, &self.pending),
+            Some(why) => Err(Errno::from_raw(why.errno)),
+        };
         let round = self.next_round();
         match result {
             Ok(()) => {
                 self.written = self.used();
                 self.pending.clear();
-                round.settle(Fate::Written);
+                round.settle(Fate::Written(self.syncs.position(self.written)));
                 Ok(Some(round))
             }
             Err(errno) => {
@@ -452,8 +469,8 @@ impl<T> Future for Written<T> {
                 Poll::Pending
             }
             Fate::Lost(why) => Poll::Ready(Err(why)),
-            Fate::Written => match this.value.take() {
-                Some(value) => Poll::Ready(Ok(Receipt(value))),
+            Fate::Written(position) => match this.value.take() {
+                Some(value) => Poll::Ready(Ok(Receipt { value, position })),
                 // Polled again after it was ready.
                 None => Poll::Ready(Err(Errno::EINVAL.into())),
             },

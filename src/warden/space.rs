@@ -55,11 +55,7 @@ impl Warden {
         if name == self.record.segment() {
             return self.renew_failed_own_segment();
         }
-        let writes = |id: &LaneId| {
-            let segments = self.roster.lane(*id).map(|lane| lane.segments.as_slice());
-            segments.is_some_and(|segments| segments.last().is_some_and(|last| last == name))
-        };
-        if let Some(id) = self.roster.lanes().into_iter().find(writes) {
+        if let Some(id) = self.lane_that_writes(name) {
             self.give_lane_segment(id);
         }
     }
@@ -69,10 +65,10 @@ impl Warden {
         match self.segments.create(Writer::Lane { uid: whose, lane: id.lane }) {
             Ok(made) => {
                 self.tell_lane(id, ToGate::Segment { reserved: made.reserved }, vec![Rc::clone(&made.file)]);
-                self.follow(&made.name);
                 if let Some(lane) = self.roster.lane_mut(id) {
-                    lane.segments.push(made.name);
+                    lane.segments.push(made.name.clone());
                 }
+                self.follow(&made.name);
                 self.lane_wants(id, Wanting::Nothing);
             }
             Err(error) => {
