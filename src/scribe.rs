@@ -214,13 +214,18 @@ impl Scribe {
         Ok(())
     }
 
-    /// Reads what was written since the last look.
-    fn look(&mut self) {
+    /// Marks the segments that could not be synced for those who can't wait.
+    fn hear_failures(&mut self) {
         for (name, errno) in self.durables.failed() {
             if let Some(segment) = self.followed.get_mut(&name) {
                 tell_failure(&mut self.unsent, &self.durables, &name, segment, Err(errno));
             }
         }
+    }
+
+    /// Reads what was written since the last look.
+    fn look(&mut self) {
+        self.hear_failures();
         for (name, segment) in &mut self.followed {
             let result = segment.look().and_then(|()| segment.sync_beyond(AHEAD));
             tell_failure(&mut self.unsent, &self.durables, name, segment, result);
@@ -243,6 +248,7 @@ impl Scribe {
 
     /// The last look at a segment whose writer is done with it: synced, then closed in the record.
     fn finish(&mut self, name: &str) -> io::Result<()> {
+        self.hear_failures();
         let Some(mut segment) = self.followed.remove(name) else {
             tracing::error!(segment = name, "the warden finished a segment that nobody follows");
             return Ok(());

@@ -10,6 +10,7 @@
 //! A failed or short write breaks the log: what was pending fails, and so does every note, until
 //! [`Log::replace`] gives it a fresh segment. Nobody continues behind a torn line.
 
+mod owed;
 mod round;
 mod sync;
 
@@ -28,6 +29,7 @@ use nix::errno::Errno;
 use super::encode;
 use super::entry::Entry;
 use crate::model::time::Timestamp;
+use owed::Owed;
 use round::{Fate, Round};
 use sync::{Position, Syncs};
 
@@ -126,6 +128,7 @@ struct State {
     flusher: Option<Waker>,
     attendant: Option<Waker>,
     syncs: Syncs,
+    owed: Owed,
 }
 
 impl Log {
@@ -145,6 +148,7 @@ impl Log {
             flusher: None,
             attendant: None,
             syncs: Syncs::default(),
+            owed: Owed::default(),
         })))
     }
 
@@ -154,12 +158,22 @@ impl Log {
     ///
     /// The log is broken, or the record does not fit into what is reserved (ENOSPC; the log stays whole).
     pub fn note<T>(&self, value: T, entry: &Entry<'_>) -> Result<Noted<T>, Unwritable> {
-        let (round, flusher, attendant, full) = {
+        let mut round = None;
+        self.note_and(entry, |state| round = Some(Rc::clone(&state.round)))?;
+        Ok(Noted { value, round: round.unwrap_or_default() })
+    }
+
+    /// Notes `entry`; what it goes out with is `with_round`'s to remember.
+    fn note_and(&self, entry: &Entry<'_>, with_round: impl FnOnce(&mut State)) -> Result<(), Unwritable> {
+        let (noted, flusher, attendant, full) = {
             let mut state = self.0.borrow_mut();
             let first = state.pending.is_empty();
-            let round = state.append(entry).map(|()| Rc::clone(&state.round));
-            let flusher = if first && round.is_ok() { state.flusher.take() } else { None };
-            (round, flusher, state.attendant_if_wanted(), state.pending.len() > PENDING_MAX)
+            let noted = state.append(entry);
+            if noted.is_ok() {
+                with_round(&mut state);
+            }
+            let flusher = if first && noted.is_ok() { state.flusher.take() } else { None };
+            (noted, flusher, state.attendant_if_wanted(), state.pending.len() > PENDING_MAX)
         };
         // Wakers are foreign code and may come back here: no borrow is held.
         flusher.into_iter().chain(attendant).for_each(Waker::wake);
@@ -167,7 +181,7 @@ impl Log {
             // The round's fate tells those who wait for it.
             self.flush().ok();
         }
-        Ok(Noted { value, round: round? })
+        noted
     }
 
     /// As [`Log::note`], for a record that tells of the value itself: `describe` gets the value and puts one
@@ -382,18 +396,20 @@ impl State {
         // It may have broken behind our back, by a sync that failed.
         let result = match self.broken {
             None => append_whole(&self.segment, &self.pending),
-            Some(why) => Err(Errno::from_raw(why.errno)),
+            Some(why) => Err((0, Errno::from_raw(why.errno))),
         };
         let round = self.next_round();
         match result {
             Ok(()) => {
                 self.written = self.used();
+                self.owed.written(usize::MAX);
                 self.pending.clear();
                 round.settle(Fate::Written(self.syncs.position(self.written)));
                 Ok(Some(round))
             }
-            Err(errno) => {
+            Err((written, errno)) => {
                 let why = errno.into();
+                self.owed.written(written);
                 self.pending.clear();
                 self.broken = Some(why);
                 self.asked = false;
@@ -428,14 +444,14 @@ impl State {
 }
 
 /// One `write(2)` of all of it. An interrupted call has written nothing and is repeated; a short one can't be
-/// mended, since its rest might land behind another reason to fail.
-fn append_whole(segment: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+/// mended, since its rest might land behind another reason to fail. Beside an error: how many bytes are there.
+fn append_whole(segment: &OwnedFd, bytes: &[u8]) -> Result<(), (usize, Errno)> {
     loop {
         match nix::unistd::write(segment, bytes) {
             Ok(written) if written == bytes.len() => return Ok(()),
-            Ok(_) => return Err(Errno::EIO),
+            Ok(written) => return Err((written, Errno::EIO)),
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err((0, errno)),
         }
     }
 }

@@ -313,12 +313,16 @@ impl Lane {
                 all.iter().for_each(|connection| connection.judge_again());
                 self.tell(FromGate::Adopted { generation });
             }
-            (ToGate::Reserved { upto }, None) => self.record.log.reserve(upto),
+            (ToGate::Reserved { upto }, None) => {
+                self.record.log.reserve(upto);
+                self.record.log.pay();
+            }
             (ToGate::Segment { reserved }, Some(segment)) => {
                 self.record.log.replace(segment, reserved);
                 // What was pending went into the one before, which has now all that it will ever have.
                 self.tell(FromGate::Switched);
                 self.record.open(&self.policy().hash);
+                self.record.log.pay();
             }
             (ToGate::Durable, Some(socket)) => {
                 let log = self.record.log.clone();

@@ -190,11 +190,12 @@ impl Work {
         match synced {
             Ok(()) => say(segment, Said::Durable(segment.synced)),
             Err(errno) => {
-                // Never tried again: a second sync may succeed over pages that the first one dropped.
+                // Never tried again: a second sync may succeed over pages that the first one dropped. The scribe knows
+                // before the lane, or it might take the segment for a good one that is finished. Where nobody listens
+                // any more it ends anyway.
+                self.failed.send((name.to_owned(), errno)).ok();
                 say(segment, Said::Lost);
                 self.segments.remove(name);
-                // Where nobody listens any more the scribe ends anyway.
-                self.failed.send((name.to_owned(), errno)).ok();
             }
         }
     }

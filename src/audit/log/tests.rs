@@ -289,3 +289,29 @@ fn held_space_is_there_for_the_record_that_was_promised() {
     log.flush().unwrap();
     assert_eq!(numbers(&path).len(), fitted + 1);
 }
+
+fn outcome_of(number: u32) -> OutcomeOf {
+    match outcome(number) {
+        Entry::Outcome(outcome) => outcome,
+        _ => unreachable!(),
+    }
+}
+
+#[test]
+fn outcome_that_a_segment_did_not_take_goes_to_the_next() {
+    let segments = Segments::new();
+    let log = Log::new(full(), 1 << 20);
+    log.note_outcome(outcome_of(1)).unwrap();
+    assert!(log.flush().is_err());
+    assert!(log.note_outcome(outcome_of(2)).is_err(), "the log is broken");
+    assert!(log.owes());
+    let (path, segment) = segments.segment("b");
+    log.replace(segment, 1 << 20);
+    log.pay();
+    log.flush().unwrap();
+    assert!(!log.owes());
+    assert_eq!(numbers(&path), [0, 1]);
+    log.pay();
+    log.flush().unwrap();
+    assert_eq!(numbers(&path).len(), 2, "each once");
+}
