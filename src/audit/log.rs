@@ -13,6 +13,7 @@
 mod owed;
 mod round;
 mod sync;
+mod written;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,7 +21,6 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -32,6 +32,7 @@ use crate::model::time::Timestamp;
 use owed::Owed;
 use round::{Fate, Round};
 use sync::{Position, Syncs};
+use written::Written;
 
 pub use sync::Durable;
 
@@ -158,17 +159,35 @@ impl Log {
     ///
     /// The log is broken, or the record does not fit into what is reserved (ENOSPC; the log stays whole).
     pub fn note<T>(&self, value: T, entry: &Entry<'_>) -> Result<Noted<T>, Unwritable> {
+        self.note_line(value, |n, ts, out| encode::line(entry, n, ts, out))
+    }
+
+    /// As [`Log::note`], for a line that no entry makes (a seal): `write` gets its number and its time, and appends
+    /// the one line. It is not to be called again for a line that did not fit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::note`].
+    pub fn note_line<T>(
+        &self,
+        value: T,
+        write: impl FnOnce(u64, Timestamp, &mut Vec<u8>),
+    ) -> Result<Noted<T>, Unwritable> {
         let mut round = None;
-        self.note_and(entry, |state| round = Some(Rc::clone(&state.round)))?;
+        self.note_and(write, |state| round = Some(Rc::clone(&state.round)))?;
         Ok(Noted { value, round: round.unwrap_or_default() })
     }
 
-    /// Notes `entry`; what it goes out with is `with_round`'s to remember.
-    fn note_and(&self, entry: &Entry<'_>, with_round: impl FnOnce(&mut State)) -> Result<(), Unwritable> {
+    /// Notes a line; what it goes out with is `with_round`'s to remember.
+    fn note_and(
+        &self,
+        write: impl FnOnce(u64, Timestamp, &mut Vec<u8>),
+        with_round: impl FnOnce(&mut State),
+    ) -> Result<(), Unwritable> {
         let (noted, flusher, attendant, full) = {
             let mut state = self.0.borrow_mut();
             let first = state.pending.is_empty();
-            let noted = state.append(entry);
+            let noted = state.append(write);
             if noted.is_ok() {
                 with_round(&mut state);
             }
@@ -253,7 +272,7 @@ impl Log {
         &self,
         noted: Noted<T>,
     ) -> impl Future<Output = Result<Receipt<T>, Unwritable>> + use<T> {
-        Written { value: Some(noted.value), round: noted.round, slot: None }
+        Written::new(noted.value, noted.round)
     }
 
     /// The task that flushes: spawn it once on the thread's executor. It never ends.
@@ -363,12 +382,12 @@ impl Drop for State {
 }
 
 impl State {
-    fn append(&mut self, entry: &Entry<'_>) -> Result<(), Unwritable> {
+    fn append(&mut self, write: impl FnOnce(u64, Timestamp, &mut Vec<u8>)) -> Result<(), Unwritable> {
         if let Some(why) = self.broken {
             return Err(why);
         }
         let before = self.pending.len();
-        encode::line(entry, self.n, Timestamp::now(), &mut self.pending);
+        write(self.n, Timestamp::now(), &mut self.pending);
         // Many open promises must not keep a writer from ever writing: they take a quarter at most.
         let held = self.held.min(self.reserved / 4);
         if self.used().saturating_add(held) > self.reserved {
@@ -461,44 +480,6 @@ fn keep(place: &mut Option<Waker>, context: &Context<'_>) {
     match place {
         Some(waker) => waker.clone_from(context.waker()),
         None => *place = Some(context.waker().clone()),
-    }
-}
-
-/// The future of [`Log::written`].
-struct Written<T> {
-    value: Option<T>,
-    round: Rc<Round>,
-    slot: Option<usize>,
-}
-
-// The value is never pinned: it only passes through.
-impl<T> Unpin for Written<T> {}
-
-impl<T> Future for Written<T> {
-    type Output = Result<Receipt<T>, Unwritable>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        match this.round.fate() {
-            Fate::Pending => {
-                this.slot = Some(this.round.wait(this.slot, context.waker()));
-                Poll::Pending
-            }
-            Fate::Lost(why) => Poll::Ready(Err(why)),
-            Fate::Written(position) => match this.value.take() {
-                Some(value) => Poll::Ready(Ok(Receipt { value, position })),
-                // Polled again after it was ready.
-                None => Poll::Ready(Err(Errno::EINVAL.into())),
-            },
-        }
-    }
-}
-
-impl<T> Drop for Written<T> {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            self.round.leave(slot);
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use super::entry::Pruned;
 use crate::model::keeping::Keep;
 use crate::model::time::Timestamp;
 
@@ -25,31 +26,6 @@ pub struct Stored {
     pub seals: bool,
     /// It is closed, and the seal over its `close` is on disk.
     pub settled: bool,
-}
-
-/// Why a segment goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// Its last record is older than `days`.
-    Age,
-    /// Closed segments take more than `bytes`.
-    Bytes,
-    /// There are more than `count` closed segments.
-    Count,
-    /// Less than `free` is free on the file system.
-    Space,
-}
-
-impl Why {
-    /// As the record spells it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Why::Age => "age",
-            Why::Bytes => "bytes",
-            Why::Count => "count",
-            Why::Space => "space",
-        }
-    }
 }
 
 /// Why a segment that should go stays.
@@ -82,7 +58,7 @@ pub struct Going {
     /// What it takes.
     pub bytes: u64,
     /// Why it goes.
-    pub why: Why,
+    pub why: Pruned,
 }
 
 /// What is to go, oldest first, and what should go and may not.
@@ -148,19 +124,19 @@ struct Left {
 }
 
 impl Left {
-    fn exceeds(&self, segment: &Stored, terms: &Terms<'_>) -> Option<Why> {
+    fn exceeds(&self, segment: &Stored, terms: &Terms<'_>) -> Option<Pruned> {
         let Keep { days, bytes, count, free } = *terms.keep;
         let age = terms.now.micros().saturating_sub(segment.ended.micros());
         if age > u64::from(days) * DAY {
-            return Some(Why::Age);
+            return Some(Pruned::Age);
         }
         if self.bytes > bytes {
-            return Some(Why::Bytes);
+            return Some(Pruned::Bytes);
         }
         if count.is_some_and(|count| self.count > u64::from(count)) {
-            return Some(Why::Count);
+            return Some(Pruned::Count);
         }
-        (self.free < free.min(terms.whole / 10)).then_some(Why::Space)
+        (self.free < free.min(terms.whole / 10)).then_some(Pruned::Space)
     }
 
     fn without(&mut self, segment: &Stored) {

@@ -2,6 +2,7 @@
 //! must not stand without its outcome because the disk failed in between.
 
 use super::{Log, Unwritable};
+use crate::audit::encode;
 use crate::audit::entry::{Entry, OutcomeOf};
 
 /// Outcomes on their way. There are no more of them than exchanges: none begins while nothing can be written.
@@ -29,9 +30,10 @@ impl Log {
     /// As [`Log::note`]; [`Log::pay`] writes it once it can be.
     pub fn note_outcome(&self, outcome: OutcomeOf) -> Result<(), Unwritable> {
         // A full round flushes by itself, and then knows of this one only if it was told before.
-        let noted = self.note_and(&Entry::Outcome(outcome), |state| {
-            state.owed.noted.push((state.pending.len(), outcome));
-        });
+        let noted = self.note_and(
+            |n, ts, out| encode::line(&Entry::Outcome(outcome), n, ts, out),
+            |state| state.owed.noted.push((state.pending.len(), outcome)),
+        );
         noted.inspect_err(|_| self.0.borrow_mut().owed.lost.push(outcome))
     }
 

@@ -15,7 +15,7 @@ fn segment(writer: &str, made: u64, ended: u64, bytes: u64) -> Stored {
     }
 }
 
-fn going(stored: &[Stored], keep: &Keep, now: u64, free: u64) -> Vec<(String, Why)> {
+fn going(stored: &[Stored], keep: &Keep, now: u64, free: u64) -> Vec<(String, Pruned)> {
     let now = Timestamp::from_micros(now * HOUR);
     let terms = Terms { keep, now, free, whole: 1 << 40, shipped: None };
     plan(stored, &terms).going.into_iter().map(|going| (going.name, going.why)).collect()
@@ -25,7 +25,7 @@ fn all() -> Keep {
     Keep { days: 36_500, bytes: u64::MAX, count: None, free: 0 }
 }
 
-fn names(of: &[(&str, Why)]) -> Vec<(String, Why)> {
+fn names(of: &[(&str, Pruned)]) -> Vec<(String, Pruned)> {
     of.iter().map(|(name, why)| ((*name).to_owned(), *why)).collect()
 }
 
@@ -40,23 +40,26 @@ fn older_than_days_goes() {
     let stored = [segment("a", 1, 2, 1), segment("b", 1, 40, 1)];
     let keep = Keep { days: 1, ..all() };
     assert_eq!(going(&stored, &keep, 2 + 24, 0), [], "a day old is not older than a day");
-    assert_eq!(going(&stored, &keep, 2 + 25, 0), names(&[("00001-a", Why::Age)]));
+    assert_eq!(going(&stored, &keep, 2 + 25, 0), names(&[("00001-a", Pruned::Age)]));
 }
 
 #[test]
 fn oldest_go_until_bytes_and_count_fit() {
     let stored: Vec<Stored> = (1..=5).map(|hour| segment("a", hour, hour, 10)).collect();
     let keep = Keep { bytes: 35, ..all() };
-    assert_eq!(going(&stored, &keep, 9, 0), names(&[("00001-a", Why::Bytes), ("00002-a", Why::Bytes)]));
+    assert_eq!(going(&stored, &keep, 9, 0), names(&[("00001-a", Pruned::Bytes), ("00002-a", Pruned::Bytes)]));
     let keep = Keep { count: Some(4), ..all() };
-    assert_eq!(going(&stored, &keep, 9, 0), names(&[("00001-a", Why::Count)]));
+    assert_eq!(going(&stored, &keep, 9, 0), names(&[("00001-a", Pruned::Count)]));
 }
 
 #[test]
 fn scarce_space_takes_the_oldest_and_never_asks_for_more_than_a_tenth() {
     let stored: Vec<Stored> = (1..=3).map(|hour| segment("a", hour, hour, 10)).collect();
     let keep = Keep { free: 115, ..all() };
-    assert_eq!(going(&stored, &keep, 9, 100), names(&[("00001-a", Why::Space), ("00002-a", Why::Space)]));
+    assert_eq!(
+        going(&stored, &keep, 9, 100),
+        names(&[("00001-a", Pruned::Space), ("00002-a", Pruned::Space)])
+    );
     let now = Timestamp::from_micros(9 * HOUR);
     let terms = Terms { keep: &keep, now, free: 100, whole: 900, shipped: None };
     assert_eq!(plan(&stored, &terms), Plan::default());
@@ -85,8 +88,8 @@ fn scribe_goes_only_after_all_that_it_seals() {
         segment("scribe", 11, 31, 1),
     ];
     let keep = Keep { days: 1, ..all() };
-    assert_eq!(going(&stored, &keep, 40, 0), names(&[("00001-gate", Why::Age)]));
-    let ages = [("00001-gate", Why::Age), ("00002-gate", Why::Age), ("00000-scribe", Why::Age)];
+    assert_eq!(going(&stored, &keep, 40, 0), names(&[("00001-gate", Pruned::Age)]));
+    let ages = [("00001-gate", Pruned::Age), ("00002-gate", Pruned::Age), ("00000-scribe", Pruned::Age)];
     assert_eq!(going(&stored, &keep, 55, 0), names(&ages));
 }
 
@@ -123,7 +126,7 @@ proptest! {
         }
         // Without the last one that goes for its bytes, they would not fit.
         let left: u64 = stored.iter().filter(|one| one.settled && !goes(&one.name)).map(|one| one.bytes).sum();
-        if let Some(last) = plan.going.last().filter(|last| last.why == Why::Bytes) {
+        if let Some(last) = plan.going.last().filter(|last| last.why == Pruned::Bytes) {
             prop_assert!(left + last.bytes > bytes);
         }
     }
