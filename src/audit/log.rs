@@ -25,6 +25,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 
 use super::encode;
 use super::entry::Entry;
@@ -414,7 +415,7 @@ impl State {
         }
         // It may have broken behind our back, by a sync that failed.
         let result = match self.broken {
-            None => append_whole(&self.segment, &self.pending),
+            None => append_whole(&self.segment, &self.pending, self.written),
             Some(why) => Err((0, Errno::from_raw(why.errno))),
         };
         let round = self.next_round();
@@ -464,10 +465,19 @@ impl State {
 
 /// One `write(2)` of all of it. An interrupted call has written nothing and is repeated; a short one can't be
 /// mended, since its rest might land behind another reason to fail. Beside an error: how many bytes are there.
-fn append_whole(segment: &OwnedFd, bytes: &[u8]) -> Result<(), (usize, Errno)> {
+///
+/// They belong `at` the end of all that was written before. Where the file was cut meanwhile they land elsewhere, and
+/// what stood there is gone: ESTALE. What can't tell its position is no file, and can't be cut.
+fn append_whole(segment: &OwnedFd, bytes: &[u8], at: u64) -> Result<(), (usize, Errno)> {
     loop {
         match nix::unistd::write(segment, bytes) {
-            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(written) if written == bytes.len() => {
+                let end = at.saturating_add(written as u64);
+                return match lseek(segment, 0, Whence::SeekCur).map(u64::try_from) {
+                    Ok(Ok(position)) if position != 0 && position != end => Err((0, Errno::ESTALE)),
+                    _ => Ok(()),
+                };
+            }
             Ok(written) => return Err((written, Errno::EIO)),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err((0, errno)),

@@ -60,6 +60,13 @@ impl Warden {
         }
     }
 
+    /// A lane goes on in another segment, whatever its present one is like.
+    pub(super) fn replace_lane_segment(&mut self, id: LaneId) {
+        if self.roster.lane(id).is_some_and(|lane| lane.wanting != Wanting::Segment) {
+            self.give_lane_segment(id);
+        }
+    }
+
     fn give_lane_segment(&mut self, id: LaneId) {
         let Some(whose) = self.roster.gate(id.gate).map(|gate| gate.whose) else { return };
         match self.segments.create(Writer::Lane { uid: whose, lane: id.lane }) {
@@ -110,9 +117,9 @@ impl Warden {
     /// Tells a lane whether its requests can be recorded, where that is news to it. Scarce space alone is not
     /// told: what is reserved still serves, and beyond it the lane refuses by itself.
     pub(super) fn tell_recordable(&mut self, id: LaneId) {
-        let alive = self.scribe.is_alive();
+        let (alive, homeless) = (self.scribe.is_alive(), self.homeless);
         let Some(lane) = self.roster.lane_mut(id) else { return };
-        let yes = alive && lane.wanting != Wanting::Segment;
+        let yes = alive && !homeless && lane.wanting != Wanting::Segment;
         if std::mem::replace(&mut lane.recordable, yes) != yes {
             self.tell_lane(id, ToGate::Recordable { yes }, Vec::new());
         }

@@ -81,6 +81,11 @@ impl Scribe {
         self.running.is_some()
     }
 
+    /// Whether this is its own segment.
+    pub(super) fn writes(&self, name: &str) -> bool {
+        self.running.as_ref().is_some_and(|running| running.segment == name)
+    }
+
     /// Ends it.
     pub(super) fn kill(&self) {
         if let Some(running) = &self.running
@@ -345,6 +350,10 @@ impl Warden {
         if !alive {
             tracing::error!("no scribe gives a sign of life: no request is served until one does");
         }
+        self.tell_all_recordable();
+    }
+
+    pub(super) fn tell_all_recordable(&mut self) {
         self.roster.lanes().into_iter().for_each(|lane| self.tell_recordable(lane));
     }
 
@@ -442,6 +451,7 @@ impl Warden {
             }
         }
         self.timers.after(RETRY, Due::ScribeWatch);
+        self.timers.after(RETRY, Due::NamesWatch);
         Ok(())
     }
 

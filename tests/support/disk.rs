@@ -22,10 +22,16 @@ impl Disk {
         Disk { at: at.to_owned(), image: None }
     }
 
-    /// An ext4 of this size in a file beside `at`.
+    /// An ext4 of this size in a file beside `at`, which is made.
     pub fn ext4(at: &Path, size: &str) -> Disk {
         fs::create_dir(at).unwrap();
-        let image = at.with_extension("img");
+        Disk::ext4_at(at, size)
+    }
+
+    /// The same, where `at` is there already.
+    pub fn ext4_at(at: &Path, size: &str) -> Disk {
+        let image = (1..).map(|number| at.with_extension(format!("img{number}"))).find(|path| !path.exists());
+        let image = image.unwrap();
         run(Command::new("truncate").args(["-s", size]).arg(&image));
         run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-E", "lazy_itable_init=0"]).arg(&image));
         let disk = Disk { at: at.to_owned(), image: Some(image) };
@@ -37,12 +43,20 @@ impl Disk {
     fn mount(&self) {
         let image = self.image.as_ref().unwrap();
         // Nothing is written back before somebody asks, so that what is there after a cut was asked for.
-        run(Command::new("mount").args(["-o", "loop,commit=300"]).arg(image).arg(&self.at));
+        run(Command::new("mount").args(["-o", "loop,commit=300,errors=remount-ro"]).arg(image).arg(&self.at));
     }
 
-    /// Mounts it anew with other options.
-    pub fn remount(&self, options: &str) {
-        run(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.at));
+    /// An error is found on it, and it turns read-only at once, whoever has files open there.
+    pub fn break_down(&self) {
+        let source = run(Command::new("findmnt").args(["-n", "-o", "SOURCE"]).arg(&self.at));
+        let device = String::from_utf8(source.stdout).unwrap();
+        let name = device.trim().trim_start_matches("/dev/");
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "a test").unwrap();
+    }
+
+    /// Takes it away under whoever uses it.
+    pub fn unmount(&self) {
+        run(Command::new("umount").arg("-l").arg(&self.at));
     }
 
     /// The power is cut and comes back: whatever was not synced is gone, as the kernel's own shutdown of an ext4 has

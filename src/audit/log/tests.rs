@@ -315,3 +315,16 @@ fn outcome_that_a_segment_did_not_take_goes_to_the_next() {
     log.flush().unwrap();
     assert_eq!(numbers(&path).len(), 2, "each once");
 }
+
+#[test]
+fn segment_that_was_cut_is_broken_at_the_next_write() {
+    let segments = Segments::new();
+    let (path, segment) = segments.segment("a");
+    let log = Log::new(segment, 1 << 20);
+    let first = log.note(1, &outcome(1)).unwrap();
+    log.receipt(first).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    let second = log.note(2, &outcome(2)).unwrap();
+    assert_eq!(log.receipt(second).unwrap_err().errno, Errno::ESTALE as i32);
+    assert!(log.broken().is_some());
+}
