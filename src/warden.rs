@@ -13,6 +13,7 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
 //! | [`watch`] | whether what is written is still found under its name |
 //! | [`supervise`], [`violation`] | the scribe; what roles died of |
@@ -32,6 +33,7 @@ mod force;
 mod gates;
 mod grant;
 pub mod identify;
+mod journal;
 mod line;
 pub mod loader;
 mod notify;
@@ -68,6 +70,7 @@ use control::Control;
 use drain::Phase;
 use force::InForce;
 use identify::OwnNamespaces;
+use journal::Journal;
 use notify::Notify;
 use poll::{LaneId, News, Poll, Source, Timers};
 use probe::Probing;
@@ -152,6 +155,7 @@ pub(crate) struct Warden {
     callers: Callers,
     connections: Connections,
     roster: Roster,
+    journal: Journal,
     /// The audit directory is gone.
     homeless: bool,
     connects: Connects,

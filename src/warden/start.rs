@@ -292,6 +292,7 @@ fn assemble(
         connections: Default::default(),
         roster: Default::default(),
         homeless: false,
+        journal: Default::default(),
         connects: Default::default(),
         segments: log.segments,
         record: log.record,

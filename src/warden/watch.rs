@@ -9,6 +9,7 @@ impl Warden {
     /// Looks at the names, and has the writers go on where they can be found.
     pub(super) fn watch_names(&mut self) {
         self.timers.after(RETRY, Due::NamesWatch);
+        self.tell_of_journal();
         match self.segments.names() {
             Names::But(lost) => lost.iter().for_each(|name| self.replace_lost(name)),
             Names::Moved => self.move_in(),

@@ -106,6 +106,28 @@ pub enum FromGate {
         /// The policy that the lane decided by.
         generation: Generation,
     },
+    /// The same where nothing can be recorded and the route lets the journal stand in.
+    OpenByJournal {
+        /// As in [`FromGate::Open`].
+        ticket: u32,
+        /// As in [`FromGate::Open`].
+        connection: u64,
+        /// As in [`FromGate::Open`].
+        request: u32,
+        /// As in [`FromGate::Open`].
+        backend: BackendId,
+        /// As in [`FromGate::Open`].
+        generation: Generation,
+        /// The decision, as the record would have it.
+        line: String,
+    },
+    /// How a request that the journal knows of ended.
+    SettledByJournal {
+        /// The connection's number.
+        connection: u64,
+        /// The outcome, as the record would have it.
+        line: String,
+    },
     /// The segment will soon need space beyond what is reserved.
     Reserve {
         /// Bytes written so far.
