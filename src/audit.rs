@@ -8,9 +8,11 @@
 pub mod chain;
 pub mod encode;
 pub mod entry;
+pub mod inspect;
 pub mod log;
 pub mod plain;
 pub mod reader;
 pub mod retention;
 pub mod secret;
 pub mod segment;
+pub mod vault;

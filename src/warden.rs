@@ -15,8 +15,9 @@
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`keep`] | what of the record is kept: compressed, removed, renewed |
 //! | [`watch`] | whether what is written is still found under its name |
-//! | [`supervise`], [`violation`] | the scribe; what roles died of |
+//! | [`supervise`], [`follow`], [`hear`], [`violation`] | the scribe; what it follows and says; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`probe`] | roles started to prove that they are confined |
@@ -29,11 +30,14 @@ mod control;
 pub mod demo;
 mod doctor;
 mod drain;
+mod follow;
 mod force;
 mod gates;
 mod grant;
+mod hear;
 pub mod identify;
 mod journal;
+mod keep;
 mod line;
 pub mod loader;
 mod notify;
@@ -59,6 +63,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::audit::vault::Genesis;
 use crate::confine::Kept;
 use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
@@ -71,6 +76,7 @@ use drain::Phase;
 use force::InForce;
 use identify::OwnNamespaces;
 use journal::Journal;
+use keep::Keeping;
 use notify::Notify;
 use poll::{LaneId, News, Poll, Source, Timers};
 use probe::Probing;
@@ -113,6 +119,10 @@ enum Due {
     Violations,
     /// Whether the scribe still gives signs of life.
     ScribeWatch,
+    /// What of the record is kept.
+    Keep,
+    /// The same, a moment after something was closed.
+    KeepSoon,
     /// Whether segments are still found under their names.
     NamesWatch,
     /// The scribe may start again.
@@ -156,12 +166,14 @@ pub(crate) struct Warden {
     connections: Connections,
     roster: Roster,
     journal: Journal,
+    keeping: Keeping,
     /// The audit directory is gone.
     homeless: bool,
     connects: Connects,
     segments: Segments,
     record: Record,
     scribe: Scribe,
+    vault: Vault,
     deaths: Deaths,
     control: Control,
     probing: Probing,
@@ -182,6 +194,15 @@ pub(crate) struct Warden {
     /// Where a lane without a segment writes: nothing is reserved there, so it refuses everything.
     nowhere: Rc<OwnedFd>,
     since: Instant,
+}
+
+/// What the scribe seals with.
+struct Vault {
+    store: Rc<OwnedFd>,
+    epochs: Rc<OwnedFd>,
+    genesis: Genesis,
+    /// This start made it.
+    is_new: bool,
 }
 
 /// The pipe through which every role's diagnostics reach the scribe's process. The warden keeps both ends, so
@@ -250,6 +271,8 @@ impl Warden {
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
+            Due::Keep => self.keep_often(),
+            Due::KeepSoon => self.keep(),
             Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
             Due::PushScribe => self.push_scribe(),
