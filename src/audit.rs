@@ -11,8 +11,12 @@ pub mod entry;
 pub mod inspect;
 pub mod log;
 pub mod plain;
+#[cfg(feature = "cli")]
+pub mod query;
 pub mod reader;
 pub mod retention;
 pub mod secret;
 pub mod segment;
 pub mod vault;
+#[cfg(feature = "cli")]
+pub mod verify;

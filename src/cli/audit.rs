@@ -1,8 +1,9 @@
-//! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
+//! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
 
 mod hash;
 mod show;
 mod tail;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,9 @@ pub(super) enum Command {
     Tail(tail::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
+    /// Checks a record against the pinned public key: what is sealed, up to when, and everything that is wrong
+    #[command(after_help = verify::EXIT_CODES)]
+    Verify(verify::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
 }
@@ -26,6 +30,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
+        Command::Verify(arguments) => verify::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }
 }
