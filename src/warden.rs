@@ -14,9 +14,12 @@
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`feed`] | what only the scribe can tell a caller |
+//! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`keep`] | what of the record is kept: compressed, removed, renewed |
+//! | [`watch`] | whether what is written is still found under its name |
 //! | [`witness`] | who else keeps the heads of the seals |
-//! | [`supervise`], [`hear`], [`violation`] | the scribe; what it says; what roles died of |
+//! | [`supervise`], [`follow`], [`hear`], [`violation`] | the scribe; what it follows and says; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`probe`] | roles started to prove that they are confined |
@@ -30,11 +33,14 @@ pub mod demo;
 mod doctor;
 mod drain;
 mod feed;
+mod follow;
 mod force;
 mod gates;
 mod grant;
 mod hear;
 pub mod identify;
+mod journal;
+mod keep;
 mod line;
 pub mod loader;
 mod notify;
@@ -53,6 +59,7 @@ mod space;
 mod start;
 mod supervise;
 mod violation;
+mod watch;
 mod witness;
 
 use std::os::fd::OwnedFd;
@@ -72,6 +79,8 @@ use control::Control;
 use drain::Phase;
 use force::InForce;
 use identify::OwnNamespaces;
+use journal::Journal;
+use keep::Keeping;
 use notify::Notify;
 use poll::{LaneId, News, Poll, Source, Timers};
 use probe::Probing;
@@ -116,6 +125,12 @@ enum Due {
     Violations,
     /// Whether the scribe still gives signs of life.
     ScribeWatch,
+    /// What of the record is kept.
+    Keep,
+    /// The same, a moment after something was closed.
+    KeepSoon,
+    /// Whether segments are still found under their names.
+    NamesWatch,
     /// The scribe may start again.
     ScribeStart,
     /// The scribe's queue.
@@ -158,6 +173,10 @@ pub(crate) struct Warden {
     callers: Callers,
     connections: Connections,
     roster: Roster,
+    journal: Journal,
+    keeping: Keeping,
+    /// The audit directory is gone.
+    homeless: bool,
     connects: Connects,
     segments: Segments,
     record: Record,
@@ -262,6 +281,9 @@ impl Warden {
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
+            Due::Keep => self.keep_often(),
+            Due::KeepSoon => self.keep(),
+            Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
             Due::PushScribe => self.push_scribe(),
             Due::Repeats => self.write_repeats(),

@@ -2,6 +2,7 @@
 //! gate says is judged before it is believed.
 
 pub mod channel;
+pub mod durable;
 pub mod message;
 pub mod report;
 pub mod told;

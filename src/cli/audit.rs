@@ -2,9 +2,9 @@
 
 mod export;
 mod hash;
-mod schema;
 mod init;
 mod rekey;
+mod schema;
 mod show;
 mod tail;
 mod verify;

@@ -50,14 +50,20 @@ keys! {
     "audit" {
         "directory" = "`/var/log/peergate`",
         "readers" = "`\"adm\"`",
+        "durability" = "`\"write\"`",
         "keep" = "",
+        "shipped" = "nobody ships",
         "segment" = "`\"64MiB\"`",
+        "segment_time" = "`\"1d\"`",
+        "compress" = "true",
         "record" = "",
         "witness" = "",
     }
     "audit.keep" {
         "days" = "90",
         "bytes" = "`\"20GiB\"`",
+        "count" = "any number",
+        "free" = "`\"256MiB\"`",
     }
     "audit.witness" {
         "journal" = "false",
@@ -109,6 +115,7 @@ keys! {
         "to" = NEEDED,
         "allow" = NEEDED,
         "body" = "",
+        "audit" = "",
         "help" = "none",
         "stream" = "false",
         "upgrade" = "none",
@@ -118,6 +125,10 @@ keys! {
     }
     "route.body" {
         "max" = "`body_bytes` of `[limits]`",
+    }
+    "route.audit" {
+        "durability" = "`durability` of `[audit]`",
+        "on_failure" = "`\"deny\"`",
     }
     "forbid" {
         "id" = NEEDED,
@@ -211,6 +222,7 @@ limits! {
     "gates" gates: u16, Count 1, 10_000;
     "gate_idle_time" gate_idle_ms: u32, Time SECOND, 30 * DAY;
     "drain_time" drain_ms: u32, Time 10, DAY;
+    "sync_time" sync_ms: u32, Time 10, HOUR;
 }
 
 impl Limit {

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod docker;
 pub mod heads;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod people;
 pub mod readers;
 pub mod records;
 pub mod seals;
+pub mod strace;
 pub mod upstream;
 
 use std::process::{Command, Output};
