@@ -10,9 +10,10 @@ pub mod filter;
 mod glob;
 pub mod join;
 pub mod parts;
+pub mod search;
 pub mod when;
 
-pub use access::{Access, Doubt, Item};
+pub use access::{Access, Doubt, Item, Recorded, Told};
 pub use filter::Filter;
 pub use join::Join;
 pub use parts::{Conn, Decision, Grant, Held, Outcome, Repeat};

@@ -1,6 +1,8 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
 
 mod hash;
+mod print;
+mod search;
 mod show;
 mod tail;
 
@@ -9,13 +11,15 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::term::Term;
-use super::{Answer, Failure, Format};
+use super::{Answer, Failure};
 use crate::audit::reader::Reader;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Prints the latest records, and with -f those that come
     Tail(tail::Arguments),
+    /// Prints the accesses in which a text occurs, or that are like the options say; exit code 1 where there is none
+    Search(search::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
     /// Prints the hash that stands in the record for a secret value
@@ -25,6 +29,7 @@ pub(super) enum Command {
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
+        Command::Search(arguments) => search::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }
@@ -49,14 +54,6 @@ impl Where {
         };
         self.dir.clone().or_else(own).unwrap_or_else(|| PathBuf::from("/var/log/peergate"))
     }
-}
-
-/// How it is printed.
-#[derive(Debug, Args)]
-struct How {
-    /// For people, or for programs
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
 }
 
 /// Says which segments end inside a line: their writers died over it, or are about to finish it.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
-use super::{How, Where, tell_torn};
+use super::print::{Form, How};
+use super::{Where, tell_torn};
 use crate::audit::plain::{Record, Value, Word};
 use crate::audit::reader::{Line, Reader};
 use crate::audit::segment::SegmentName;
 use crate::cli::term::Term;
-use crate::cli::{Answer, Failure, Format};
+use crate::cli::{Answer, Failure};
 use crate::model::ids::{BadId, ConnectionId, RequestId};
 
 #[derive(Debug, Args)]
@@ -92,8 +93,8 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         return Ok(Answer::No);
     }
     match arguments.how.format {
-        Format::Text => found.tell(arguments.id.connection(), term)?,
-        Format::Json => term.line(found.to_json())?,
+        Form::Text => found.tell(arguments.id.connection(), term)?,
+        _ => term.line(found.to_json())?,
     }
     Ok(Answer::Yes)
 }
