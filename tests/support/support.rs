@@ -9,10 +9,12 @@
 
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod docker;
 pub mod http;
 pub mod people;
 pub mod records;
+pub mod strace;
 pub mod upstream;
 
 use std::process::{Command, Output};
