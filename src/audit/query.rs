@@ -6,11 +6,13 @@
 //! these rules is not dropped: it comes as [`Item::Disbelieved`].
 
 pub mod access;
+pub mod cover;
 pub mod filter;
 mod glob;
 pub mod join;
 pub mod parts;
 pub mod search;
+pub mod stock;
 pub mod when;
 
 pub use access::{Access, Doubt, Item, Recorded, Told};

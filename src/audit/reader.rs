@@ -76,7 +76,7 @@ pub trait Sieve {
     /// Whether anything in this segment is needed.
     fn opens(&self, segment: &str) -> bool;
 
-    /// Whether the line that begins at byte `at` of this segment is needed. One that is not may come all the same.
+    /// Whether the line that begins at byte `at` of this segment is needed.
     fn keeps(&self, segment: &str, at: u64, line: &[u8]) -> bool;
 }
 
@@ -127,6 +127,14 @@ impl Reader {
     /// The segments that are there, those that were opened first.
     pub fn segments(&self) -> impl Iterator<Item = Rc<str>> {
         self.opened.keys().chain(&self.waiting).cloned()
+    }
+
+    /// Up to where each segment was read, in bytes of its plain form: all lines before have come.
+    pub fn positions(&self) -> impl Iterator<Item = (Rc<str>, u64)> {
+        let headed = |name: &Rc<str>| {
+            self.heads.iter().find(|Reverse(head)| head.segment == *name).map(|Reverse(head)| head.at)
+        };
+        self.opened.iter().map(move |(name, tail)| (Rc::clone(name), headed(name).unwrap_or(tail.position())))
     }
 
     /// Passes over what the sieve has no need of.
@@ -228,15 +236,21 @@ impl Reader {
     /// Puts the segment's next line, where it has one, among the heads.
     fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
         let Some(tail) = self.opened.get_mut(segment) else { return Ok(()) };
-        #[cfg(feature = "cli")]
-        if let Some(sieve) = &self.sieve {
-            tail.pass_over(&**sieve)?;
-        }
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{segment}: {error}"));
-        if let Some((ts, at, bytes)) = tail.next_line().map_err(named)? {
+        loop {
+            #[cfg(feature = "cli")]
+            if let Some(sieve) = &self.sieve {
+                tail.pass_over(&**sieve).map_err(named)?;
+            }
+            let Some((ts, at, bytes)) = tail.next_line().map_err(named)? else { return Ok(()) };
+            // A line that lies across two pieces of the file was not asked about yet.
+            #[cfg(feature = "cli")]
+            if self.sieve.as_ref().is_some_and(|sieve| !sieve.keeps(segment, at, &bytes)) {
+                continue;
+            }
             self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), at, bytes }));
+            return Ok(());
         }
-        Ok(())
     }
 }
 

@@ -1,9 +1,13 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
 
+mod bundle;
 mod hash;
 mod print;
+mod prune;
+mod report;
 mod search;
 mod show;
+mod status;
 mod tail;
 
 use std::path::PathBuf;
@@ -22,6 +26,16 @@ pub(super) enum Command {
     Search(search::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
+    /// Prints who asked for what, what was denied, what was never seen before, what was slow; exit code 1 where
+    /// nothing was asked
+    Report(report::Arguments),
+    /// Prints how the record is doing: how much there is, how fast it grows, how old the latest seal is; exit code 1
+    /// where the daemon can't record
+    Status(status::Arguments),
+    /// Packs the record with all that is needed to check it elsewhere, and no secret, into an archive
+    Bundle(bundle::Arguments),
+    /// Prints which segments the daemon would remove; exit code 1 where it would none
+    Prune(prune::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
 }
@@ -31,6 +45,10 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Search(arguments) => search::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
+        Command::Report(arguments) => report::run(&arguments, term),
+        Command::Status(arguments) => status::run(&arguments, term),
+        Command::Bundle(arguments) => bundle::run(&arguments, term),
+        Command::Prune(arguments) => prune::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }
 }

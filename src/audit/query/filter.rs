@@ -19,8 +19,8 @@ use crate::model::time::Timestamp;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which accesses (an option given twice: either; different ones: both)")]
 pub struct Filter {
-    /// From then on: `2026-11-23T03:46:29Z`, `2026-11-23`, `today`, `yesterday`, or how long ago, `90s 30m 2h 7d`
-    /// (days are UTC's)
+    /// From then on: `2026-11-23T03:46:29Z`, `2026-11-23`, `today`, `yesterday`, `last-report`, or how long ago,
+    /// `90s 30m 2h 7d` (days are UTC's)
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<When>,
     /// Before then; a day is meant whole

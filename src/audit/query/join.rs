@@ -80,6 +80,24 @@ impl Join {
         Ok(self.reader.next_line()?.map(|line| self.told(line)))
     }
 
+    /// Takes a line of what was under way when an earlier reading ended; nothing is told of it by itself.
+    pub fn resume(&mut self, line: Line) {
+        let told = self.ready.len();
+        self.take(line);
+        self.ready.truncate(told);
+    }
+
+    /// The records of all that has no end yet: callers, decisions and grants, each before what needs it.
+    pub fn under_way(&self) -> Vec<&Held> {
+        let mut held = Vec::new();
+        for access in self.eldest.iter().filter_map(|id| self.waiting.get(id)) {
+            held.extend(access.conn.iter().map(|conn| &conn.held));
+            held.extend(access.decision.iter().map(|decision| &decision.held));
+            held.extend(access.grants.iter().map(|grant| &grant.held));
+        }
+        held
+    }
+
     /// Looks for what came since.
     ///
     /// # Errors
@@ -87,6 +105,11 @@ impl Join {
     /// As [`Reader::rescan`].
     pub fn rescan(&mut self) -> io::Result<()> {
         self.reader.rescan()
+    }
+
+    /// This connection, where it was read and is remembered.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<Rc<Conn>> {
+        self.conns.find(id)
     }
 
     /// What is read.

@@ -23,6 +23,7 @@ use super::filter::Filter;
 use super::join::Join;
 use crate::audit::plain::{Record, decoded};
 use crate::audit::reader::Reader;
+use crate::audit::segment::Role;
 
 /// What is searched for.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +74,11 @@ pub fn open(
         None => Rc::new(extent::InTime::new(extents, question.filter.clone())),
     };
     Ok(Join::new(reader.sieved(sieve)))
+}
+
+/// Whether the scribe wrote this segment.
+pub(super) fn is_scribes(segment: &str) -> bool {
+    extent::role(segment) == Role::Scribe
 }
 
 /// Whether the text occurs in a value of one of its records.

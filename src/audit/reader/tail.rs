@@ -32,6 +32,10 @@ impl Tail {
         Tail { directory, segment, open: None, position: 0, unfinished: 0, ts: Vec::new(), complete: false }
     }
 
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
     pub(super) fn unfinished(&self) -> u64 {
         self.unfinished
     }

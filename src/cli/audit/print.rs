@@ -18,6 +18,8 @@ use crate::cli::Failure;
 use crate::cli::term::Term;
 use crate::model::escape::Shown;
 
+pub(super) use row::cell;
+
 /// How accesses are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Form {
