@@ -1,11 +1,17 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
 
+mod bundle;
 mod export;
 mod hash;
 mod init;
+mod print;
+mod prune;
 mod rekey;
+mod report;
 mod schema;
+mod search;
 mod show;
+mod status;
 mod tail;
 mod verify;
 
@@ -21,6 +27,8 @@ use crate::audit::reader::Reader;
 pub(super) enum Command {
     /// Prints the latest records, and with -f those that come
     Tail(tail::Arguments),
+    /// Prints the accesses in which a text occurs, or that are like the options say; exit code 1 where there is none
+    Search(search::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
     /// Checks a record against the pinned public key: what is sealed, up to when, and everything that is wrong
@@ -31,6 +39,16 @@ pub(super) enum Command {
     Init(init::Arguments),
     /// Has a running daemon begin another epoch, with another key
     Rekey(control::Arguments),
+    /// Prints who asked for what, what was denied, what was never seen before, what was slow; exit code 1 where
+    /// nothing was asked
+    Report(report::Arguments),
+    /// Prints how the record is doing: how much there is, how fast it grows, how old the latest seal is; exit code 1
+    /// where the daemon can't record
+    Status(status::Arguments),
+    /// Packs the record with all that is needed to check it elsewhere, and no secret, into an archive
+    Bundle(bundle::Arguments),
+    /// Prints which segments the daemon would remove; exit code 1 where it would none
+    Prune(prune::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
     /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
@@ -43,10 +61,15 @@ pub(super) enum Command {
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
+        Command::Search(arguments) => search::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Verify(arguments) => verify::run(&arguments, term),
         Command::Init(arguments) => init::run(&arguments, term),
         Command::Rekey(arguments) => rekey::run(&arguments, term),
+        Command::Report(arguments) => report::run(&arguments, term),
+        Command::Status(arguments) => status::run(&arguments, term),
+        Command::Bundle(arguments) => bundle::run(&arguments, term),
+        Command::Prune(arguments) => prune::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
         Command::Export(arguments) => export::run(&arguments, term),
         Command::Schema(arguments) => schema::run(&arguments, term),
@@ -74,7 +97,7 @@ impl Where {
     }
 }
 
-/// How it is printed.
+/// How an answer is printed that is no list of accesses.
 #[derive(Debug, Args)]
 struct How {
     /// For people, or for programs
