@@ -9,6 +9,8 @@ pub mod encode;
 pub mod entry;
 pub mod log;
 pub mod plain;
+#[cfg(feature = "cli")]
+pub mod query;
 pub mod reader;
 pub mod secret;
 pub mod segment;

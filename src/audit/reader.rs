@@ -24,6 +24,8 @@ use tail::Tail;
 pub struct Line {
     /// The segment's file name.
     pub segment: Rc<str>,
+    /// Where it begins: bytes from the start of the (uncompressed) segment.
+    pub at: u64,
     /// The bytes, without LF. Nothing is known of them yet: see [`Line::record`].
     pub bytes: Vec<u8>,
 }
@@ -62,6 +64,7 @@ struct Head {
     /// The record's `ts` as it is spelt; that of the line before where it has none.
     ts: Vec<u8>,
     segment: Rc<str>,
+    at: u64,
     bytes: Vec<u8>,
 }
 
@@ -110,7 +113,7 @@ impl Reader {
         }
         let Some(Reverse(head)) = self.heads.pop() else { return Ok(None) };
         self.refill(&head.segment)?;
-        Ok(Some(Line { segment: head.segment, bytes: head.bytes }))
+        Ok(Some(Line { segment: head.segment, at: head.at, bytes: head.bytes }))
     }
 
     /// Looks again: for segments that are new, and for lines behind the end of those that were read.
@@ -176,8 +179,8 @@ impl Reader {
     /// Puts the segment's next line, where it has one, among the heads.
     fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
         let Some(tail) = self.opened.get_mut(segment) else { return Ok(()) };
-        if let Some((ts, bytes)) = tail.next_line()? {
-            self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), bytes }));
+        if let Some((ts, at, bytes)) = tail.next_line()? {
+            self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), at, bytes }));
         }
         Ok(())
     }

@@ -8,6 +8,19 @@ use crate::model::time::Timestamp;
 /// How every name ends.
 const END: &str = ".ndjson";
 
+/// Whose segment it is, by its name. The name is the warden's: no gate can choose it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The warden's.
+    Warden,
+    /// The scribe's.
+    Scribe,
+    /// A gate's, of this uid's callers; `None` for a gate that callers share.
+    Gate(Option<u32>),
+    /// A role that this version does not know.
+    Other,
+}
+
 /// What the name of a segment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentName<'a> {
@@ -39,6 +52,18 @@ impl<'a> SegmentName<'a> {
         })
     }
 
+    /// Whose it is.
+    pub fn role(&self) -> Role {
+        let mut words = self.writer.split('-');
+        match (words.next(), words.next()) {
+            (Some("warden"), _) => Role::Warden,
+            (Some("scribe"), _) => Role::Scribe,
+            (Some("gate"), Some("shared")) => Role::Gate(None),
+            (Some("gate"), Some(uid)) => uid.parse().map_or(Role::Other, |uid| Role::Gate(Some(uid))),
+            _ => Role::Other,
+        }
+    }
+
     /// Whether it was made at this instant, in a record's spelling (`2026-11-23T03:46:29.123456Z`), or before.
     pub fn made_by(&self, instant: &[u8]) -> bool {
         let digits = |text: &[u8]| -> Vec<u8> { text.iter().copied().filter(u8::is_ascii_digit).collect() };
@@ -64,8 +89,24 @@ mod tests {
         assert_eq!(name, "20261123T034629.123456Z-7k3qzd-gate-1001-0-12.ndjson");
         let parsed = SegmentName::parse(&name).unwrap();
         assert_eq!((parsed.boot, parsed.writer), (boot, "gate-1001-0-12"));
+        assert_eq!(parsed.role(), Role::Gate(Some(1001)));
         assert!(parsed.made_by(b"2026-11-23T03:46:29.123456Z"));
         assert!(!parsed.made_by(b"2026-11-23T03:46:29.123455Z"));
+    }
+
+    #[test]
+    fn role_is_the_writers() {
+        for (writer, role) in [
+            ("warden-1", Role::Warden),
+            ("scribe-2", Role::Scribe),
+            ("gate-shared-0-3", Role::Gate(None)),
+            ("gate-0-0-3", Role::Gate(Some(0))),
+            ("gate-x-0-3", Role::Other),
+            ("wardens-1", Role::Other),
+        ] {
+            let name = name(Timestamp::from_micros(0), "7k3qzd".parse().unwrap(), writer);
+            assert_eq!(SegmentName::parse(&name).unwrap().role(), role, "{writer}");
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub(super) struct Tail {
     ts: Vec<u8>,
 }
 
+/// A line: its `ts`, where it begins, its bytes.
+type Found = (Vec<u8>, u64, Vec<u8>);
+
 impl Tail {
     pub(super) fn new(path: PathBuf) -> Tail {
         Tail { path, open: None, position: 0, unfinished: 0, ts: Vec::new() }
@@ -32,8 +35,8 @@ impl Tail {
         self.unfinished
     }
 
-    /// The next whole line and its time; `None` at the end, where the file is closed until the next look.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    /// The next whole line, behind its time and place; `None` at the end, where the file is closed until the next look.
+    pub(super) fn next_line(&mut self) -> io::Result<Option<Found>> {
         if self.open.is_none() {
             let Some(file) = self.look()? else { return Ok(None) };
             self.open = Some(file);
@@ -59,6 +62,7 @@ impl Tail {
         } else if !whole {
             return self.end(length);
         }
+        let at = self.position;
         self.position += length;
         self.unfinished = 0;
         if bytes.last() == Some(&b'\n') {
@@ -67,7 +71,7 @@ impl Tail {
         if let Some(record) = Record::parse(&bytes) {
             self.ts = record.text("ts").as_bytes().to_vec();
         }
-        Ok(Some((self.ts.clone(), bytes)))
+        Ok(Some((self.ts.clone(), at, bytes)))
     }
 
     /// Passes over all whole lines that are there.
@@ -76,7 +80,7 @@ impl Tail {
         Ok(())
     }
 
-    fn end(&mut self, unfinished: u64) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    fn end(&mut self, unfinished: u64) -> io::Result<Option<Found>> {
         self.unfinished = unfinished;
         self.open = None;
         Ok(None)
