@@ -1,5 +1,6 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
 
+mod anomalies;
 mod hash;
 mod show;
 mod tail;
@@ -20,6 +21,9 @@ pub(super) enum Command {
     Show(show::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
+    /// Ranks what is unusual: learns from the record what each caller does, and says what does not fit, and why
+    #[command(after_help = anomalies::EXIT_CODES)]
+    Anomalies(Box<anomalies::Arguments>),
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
@@ -27,6 +31,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
+        Command::Anomalies(arguments) => anomalies::run(&arguments, term),
     }
 }
 

@@ -114,3 +114,9 @@ pub fn local(zone: Zone, day: u64, minutes: f64) -> u64 {
     let minutes = minutes - ahead as f64;
     (BEGIN as i64 + day as i64 * DAY as i64 + (minutes * MINUTE as f64) as i64) as u64
 }
+
+/// `day 16, 03:12`.
+pub fn said(at: u64) -> String {
+    let since = at - BEGIN;
+    format!("day {}, {:02}:{:02}", since / DAY, since % DAY / HOUR, since % HOUR / MINUTE)
+}

@@ -13,6 +13,7 @@ pub mod machines;
 pub mod planted;
 pub mod random;
 pub mod record;
+pub mod score;
 
 use cast::{Person, Route};
 use peergate::model::refusal::Refusal;
