@@ -5,6 +5,8 @@
 //! bytes are in the file, hands out the [`log::Receipt`] without which no effect can begin.
 #![doc = include_str!("manual/audit.md")]
 
+#[cfg(feature = "cli")]
+pub mod anomalies;
 pub mod chain;
 pub mod encode;
 pub mod entry;

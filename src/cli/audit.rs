@@ -1,5 +1,6 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
 
+mod anomalies;
 mod bundle;
 mod export;
 mod hash;
@@ -56,6 +57,9 @@ pub(super) enum Command {
     Export(export::Arguments),
     /// Prints what a record is, as a JSON Schema (draft 2020-12)
     Schema(schema::Arguments),
+    /// Ranks what is unusual: learns from the record what each caller does, and says what does not fit, and why
+    #[command(after_help = anomalies::EXIT_CODES)]
+    Anomalies(Box<anomalies::Arguments>),
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
@@ -73,6 +77,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Hash(arguments) => hash::run(&arguments, term),
         Command::Export(arguments) => export::run(&arguments, term),
         Command::Schema(arguments) => schema::run(&arguments, term),
+        Command::Anomalies(arguments) => anomalies::run(&arguments, term),
     }
 }
 
