@@ -2,6 +2,7 @@
 //!
 //! A review's [`Join`] puts each access together; [`event::Event`] is what all formats tell of it, flat; each format
 //! is a file of its own and says what goes where. One event is in memory at a time (of Parquet, a group of rows).
+#![doc = include_str!("../../manual/export.md")]
 
 mod cef;
 mod ecs;
@@ -257,3 +258,6 @@ impl At {
         fs::rename(part, name).map_err(self.failed())
     }
 }
+
+#[cfg(test)]
+mod tests;
