@@ -8,6 +8,7 @@
 pub mod chain;
 pub mod encode;
 pub mod entry;
+pub mod inspect;
 pub mod log;
 pub mod plain;
 #[cfg(feature = "cli")]
@@ -15,3 +16,6 @@ pub mod query;
 pub mod reader;
 pub mod secret;
 pub mod segment;
+pub mod vault;
+#[cfg(feature = "cli")]
+pub mod verify;

@@ -14,7 +14,7 @@
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
-//! | [`supervise`], [`violation`] | the scribe; what roles died of |
+//! | [`supervise`], [`hear`], [`violation`] | the scribe; what it says; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`probe`] | roles started to prove that they are confined |
@@ -30,6 +30,7 @@ mod drain;
 mod force;
 mod gates;
 mod grant;
+mod hear;
 pub mod identify;
 mod line;
 pub mod loader;
@@ -55,6 +56,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::audit::vault::Genesis;
 use crate::confine::Kept;
 use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
@@ -152,6 +154,7 @@ pub(crate) struct Warden {
     segments: Segments,
     record: Record,
     scribe: Scribe,
+    vault: Vault,
     deaths: Deaths,
     control: Control,
     probing: Probing,
@@ -172,6 +175,15 @@ pub(crate) struct Warden {
     /// Where a lane without a segment writes: nothing is reserved there, so it refuses everything.
     nowhere: Rc<OwnedFd>,
     since: Instant,
+}
+
+/// What the scribe seals with.
+struct Vault {
+    store: Rc<OwnedFd>,
+    epochs: Rc<OwnedFd>,
+    genesis: Genesis,
+    /// This start made it.
+    is_new: bool,
 }
 
 /// The pipe through which every role's diagnostics reach the scribe's process. The warden keeps both ends, so

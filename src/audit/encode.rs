@@ -176,6 +176,7 @@ fn write_gate(event: &GateEvent<'_>, mut to: Object<'_>) {
             to.signed("signal", signal.into());
         }
         Life::Panicked => to.word("event", "panicked"),
+        Life::Intruded => to.word("event", "intruded"),
         Life::Violated => {
             to.word("event", "violated");
             to.maybe_text("syscall", event.syscall, NAME);

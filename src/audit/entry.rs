@@ -206,6 +206,8 @@ pub enum Life {
     Panicked,
     /// It was ended for a system call that its table does not have; follows its [`Life::Killed`].
     Violated,
+    /// The scribe found in its segment what no gate writes, or what somebody changed: it is ended for that.
+    Intruded,
 }
 
 /// `policy`: which one is in force.

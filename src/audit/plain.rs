@@ -91,6 +91,18 @@ pub struct Fields<'a> {
     first: bool,
 }
 
+impl<'a> Fields<'a> {
+    /// The fields of what stands behind some of a record's: `,"id":…}`.
+    pub(super) fn behind(rest: &'a str) -> Fields<'a> {
+        Fields { rest: Some(rest), first: false }
+    }
+
+    /// Once it has ended: whether that is where the record ends.
+    pub(super) fn ended_well(&self) -> bool {
+        self.rest == Some("}")
+    }
+}
+
 impl<'a> Iterator for Fields<'a> {
     type Item = (&'a str, Value<'a>);
 

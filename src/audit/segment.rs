@@ -76,11 +76,30 @@ impl<'a> SegmentName<'a> {
         }
     }
 
+    /// When it was made.
+    pub fn made(&self) -> Timestamp {
+        let digits = self.compact.bytes().filter(u8::is_ascii_digit);
+        let mut digits = digits.map(|digit| u64::from(digit - b'0'));
+        let mut number = |width| digits.by_ref().take(width).fold(0, |number, digit| number * 10 + digit);
+        let (year, month, day) = (number(4), number(2), number(2));
+        let (hour, minute, second, micros) = (number(2), number(2), number(2), number(6));
+        let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        Timestamp::from_micros(seconds * 1_000_000 + micros)
+    }
+
     /// Whether it was made at this instant, in a record's spelling (`2026-11-23T03:46:29.123456Z`), or before.
     pub fn made_by(&self, instant: &[u8]) -> bool {
         let digits = |text: &[u8]| -> Vec<u8> { text.iter().copied().filter(u8::is_ascii_digit).collect() };
         digits(self.compact.as_bytes()) <= digits(instant)
     }
+}
+
+/// Days from 1970-01-01 to this day of the proleptic Gregorian calendar, in years that begin on 1 March; 0 for days
+/// before.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year.saturating_sub(1), month + 9) };
+    let of_years = year * 365 + year / 4 - year / 100 + year / 400;
+    (of_years + (153 * month + 2) / 5 + day).saturating_sub(719_469)
 }
 
 /// The name of a segment made at `made`; `writer` as in [`SegmentName::writer`].
@@ -102,6 +121,7 @@ mod tests {
         let parsed = SegmentName::parse(&name).unwrap();
         assert_eq!((parsed.boot, parsed.writer), (boot, "gate-1001-0-12"));
         assert_eq!(parsed.role(), Role::Gate(Some(1001)));
+        assert_eq!(parsed.made(), made);
         assert!(parsed.made_by(b"2026-11-23T03:46:29.123456Z"));
         assert!(!parsed.made_by(b"2026-11-23T03:46:29.123455Z"));
     }
@@ -127,6 +147,17 @@ mod tests {
         ] {
             let name = name(Timestamp::from_micros(0), "7k3qzd".parse().unwrap(), writer);
             assert_eq!(SegmentName::parse(&name).unwrap().role(), role, "{writer}");
+        }
+    }
+
+    #[test]
+    fn name_says_when_it_was_made() {
+        let boot = "7k3qzd".parse().unwrap();
+        for micros in
+            [0, 951_782_400_000_000, 1_709_251_199_999_999, 1_795_405_589_123_456, 4_107_542_400_000_000]
+        {
+            let name = name(Timestamp::from_micros(micros), boot, "warden-1");
+            assert_eq!(SegmentName::parse(&name).unwrap().made().micros(), micros, "{name}");
         }
     }
 

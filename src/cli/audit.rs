@@ -1,10 +1,11 @@
-//! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
+//! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
 
 mod export;
 mod hash;
 mod schema;
 mod show;
 mod tail;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,9 @@ pub(super) enum Command {
     Tail(tail::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
+    /// Checks a record against the pinned public key: what is sealed, up to when, and everything that is wrong
+    #[command(after_help = verify::EXIT_CODES)]
+    Verify(verify::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
     /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
@@ -33,6 +37,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
+        Command::Verify(arguments) => verify::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
         Command::Export(arguments) => export::run(&arguments, term),
         Command::Schema(arguments) => schema::run(&arguments, term),

@@ -85,7 +85,10 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
             term.complain(why);
             Ok(Answer::No)
         }
-        ControlReply::Status(_) | ControlReply::Doctor(_) | ControlReply::Probed { .. } => Err(strange()),
+        ControlReply::Status(_)
+        | ControlReply::Doctor(_)
+        | ControlReply::Rekeyed { .. }
+        | ControlReply::Probed { .. } => Err(strange()),
     }
 }
 

@@ -15,6 +15,8 @@ const CLOSE: Duration = Duration::from_secs(10);
 /// Where the daemon is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Nobody is let in yet.
+    Starting,
     /// It serves.
     Serving,
     /// Nobody comes in any more; gates finish.
@@ -135,7 +137,7 @@ impl Warden {
                 self.scribe.kill();
                 self.phase = Phase::Over { whole: true };
             }
-            Phase::Serving | Phase::Draining | Phase::Over { .. } => {}
+            Phase::Starting | Phase::Serving | Phase::Draining | Phase::Over { .. } => {}
         }
     }
 

@@ -20,7 +20,7 @@ use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
-use crate::wire::message::{FromGate, ToGate};
+use crate::wire::message::{FromGate, ToGate, ToScribe};
 
 /// So much is heard of one lane in one round.
 const BURST: usize = 64;
@@ -143,7 +143,7 @@ impl Warden {
 
     /// The lane's first message: its segment, the policy in force, and all else that it has to know.
     fn start_lane(&mut self, id: LaneId, whose: Whose) {
-        let writer = Writer::Lane { uid: whose, lane: id.lane };
+        let writer = Writer::Lane { uid: whose, gate: id.gate, lane: id.lane };
         let (name, segment, reserved) = match self.segments.create(writer) {
             Ok(made) => (Some(made.name), made.file, made.reserved),
             Err(error) => {
@@ -321,6 +321,7 @@ impl Warden {
         for name in gate.lanes.iter().flat_map(|lane| &lane.segments) {
             self.finished(name);
         }
+        self.tell_scribe(ToScribe::GateGone { gate: number }, Vec::new());
         self.gate_gone();
     }
 

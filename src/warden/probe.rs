@@ -200,13 +200,13 @@ impl Warden {
         trial: Trial,
         segment: Option<Created>,
     ) -> io::Result<UnixStream> {
-        let (log, reserved) = match segment {
-            Some(made) => (made.file, made.reserved),
-            None => (Rc::new(memfd_create("segment", MFdFlags::MFD_CLOEXEC)?), ROOM),
+        let (name, log, reserved) = match segment {
+            Some(made) => (made.name, made.file, made.reserved),
+            None => (String::new(), Rc::new(memfd_create("segment", MFdFlags::MFD_CLOEXEC)?), ROOM),
         };
         let channel = channels.first().ok_or(io::ErrorKind::NotFound)?;
         let directory = self.segments.readable_directory()?;
-        channel.send(&self.scribe_start(reserved), &[directory.as_fd(), log.as_fd()])?;
+        channel.send(&self.scribe_start(name, reserved, None), &[directory.as_fd(), log.as_fd()])?;
         let (ours, theirs) = client()?;
         channel.send(&ToScribe::Try(trial), &[theirs.as_fd()])?;
         Ok(ours)

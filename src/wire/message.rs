@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::inspect::Role;
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
@@ -131,15 +132,31 @@ pub enum FromGate {
     Tried(Found),
 }
 
+/// Whose segment the scribe follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// Who writes there.
+    pub role: Role,
+    /// The start of the daemon that it belongs to.
+    pub boot: BootId,
+    /// The gate's number within that start, for a lane's; gates of earlier starts have none.
+    pub gate: Option<u32>,
+}
+
 /// Warden to scribe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToScribe {
-    /// First message. Descriptors: the audit directory (O_DIRECTORY), the scribe's own segment.
+    /// First message. Descriptors: the audit directory (O_DIRECTORY), the scribe's own segment; where it seals,
+    /// `seal.key` (O_RDWR) and `epochs.ndjson` (O_RDWR, O_APPEND) too.
     Start {
         /// This start of the daemon.
         boot: BootId,
+        /// Its segment's file name.
+        segment: String,
         /// Its segment's reserved bytes.
         reserved: u64,
+        /// Its segment is followed by another at this size.
+        size: u64,
         /// The policy's hash, eight hex digits.
         policy: String,
         /// What is missing from the posture.
@@ -150,21 +167,64 @@ pub enum ToScribe {
         level: String,
         /// Whether its own are JSON.
         json: bool,
+        /// Whether it seals, and what it does about damage; `None` where it was only started to try something.
+        seals: Option<Damage>,
     },
     /// A writer got a new segment. Descriptor: the same file, O_RDONLY.
     Follow {
         /// Its file name in the audit directory.
         segment: String,
+        /// Whose it is.
+        writer: Followed,
     },
     /// Its writer is done with it (or dead): sync it, write its `close`.
     Finished {
         /// Its file name.
         segment: String,
     },
+    /// A gate is gone, and all its segments are finished: what it left without an outcome gets one.
+    GateGone {
+        /// Its number.
+        gate: u32,
+    },
+    /// Answer to [`FromScribe::Names`]: segments that are in the directory, in the order of their names.
+    Names {
+        /// Some of them.
+        names: Vec<String>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
+    /// Answer to [`FromScribe::Show`]. Descriptor where it is there: the file, O_RDONLY, judged.
+    Shown {
+        /// Why it can't be had; `None` where it is there.
+        missing: Option<String>,
+    },
+    /// Answer to [`FromScribe::Recovered`]: all that was released is.
+    Settle,
+    /// Go on in another segment, with another epoch. Descriptor: the segment.
+    Own {
+        /// Its file name.
+        segment: String,
+        /// Its reserved bytes.
+        reserved: u64,
+        /// The policy's hash, eight hex digits.
+        policy: String,
+    },
+    /// Seal what there is now, not only when it is due.
+    Seal,
     /// Close everything, then say [`FromScribe::Closed`] and end.
     Close,
     /// Try this; only to a scribe that was started for it. Descriptor: what might be a client's connection.
     Try(Trial),
+}
+
+/// What a scribe does that finds the record of before damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Damage {
+    /// It says so, and does not begin.
+    Refuses,
+    /// It is on record, and what can be trusted goes on.
+    IsRecorded,
 }
 
 /// Scribe to warden.
@@ -172,13 +232,44 @@ pub enum ToScribe {
 pub enum FromScribe {
     /// First message: what it found when it read its own confinement back.
     Confined(Box<Confinement>),
+    /// All segments' names, please, behind this one; answered by [`ToScribe::Names`].
+    Names {
+        /// The last one that it has; empty at the beginning.
+        after: String,
+    },
+    /// A segment of before, please, to read; answered by [`ToScribe::Shown`].
+    Show {
+        /// Its file name.
+        segment: String,
+    },
+    /// It reads what is there from before: a sign of life, though nothing is sealed yet.
+    Reading,
+    /// The record of before is damaged, and it does not begin: in words for people.
+    Damaged {
+        /// Where, and what.
+        what: String,
+    },
+    /// Everything of before is closed; answered by [`ToScribe::Settle`].
+    Recovered,
+    /// An epoch began, and its key is durable nowhere but in this public half.
+    Began {
+        /// Which.
+        epoch: u64,
+        /// Its public key.
+        key: [u8; 32],
+    },
     /// It follows and syncs; sent once a second and at start. Its absence for a few seconds means that
-    /// requests are refused.
+    /// requests are refused, and that it is ended.
     Alive {
         /// Bytes seen but not yet synced.
         unsynced: u64,
         /// Diagnostic lines that were lost so far.
         lost_lines: u64,
+        /// For how long there has been something that no seal covers: where that is more than a few seconds
+        /// requests are refused, and it is not ended for that: the disk is slow, or stuck.
+        behind_ms: u32,
+        /// The latest seal.
+        sealed: Option<LastSeal>,
     },
     /// A segment could not be read or synced (`errno`): its writer needs another one.
     Failed {
@@ -187,17 +278,43 @@ pub enum FromScribe {
         /// Why.
         errno: i32,
     },
+    /// Something that no writer does was seen in a segment, and is on record: its gate has to end.
+    Intruded {
+        /// The segment's file name.
+        segment: String,
+        /// From which byte on.
+        at: u64,
+        /// What, as the `intrusion` record says it.
+        why: String,
+    },
     /// A segment is closed: its unused reservation can be given back.
     Released {
         /// The segment's file name.
         segment: String,
-        /// Its final length.
-        bytes: u64,
+        /// Its final length; `None` where that could not be read, or can't be trusted.
+        bytes: Option<u64>,
     },
+    /// Its own segment has its size: another one, please.
+    NeedSegment,
     /// All is synced and closed.
     Closed,
     /// Answer to [`ToScribe::Try`], where the scribe lives.
     Tried(Found),
+}
+
+/// The latest seal, for who is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeal {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its number in it.
+    pub i: u64,
+    /// When it was made: microseconds since 1970.
+    pub at: u64,
+    /// SHA-256 of its line.
+    pub hash: [u8; 32],
+    /// The public key of the next.
+    pub next: [u8; 32],
 }
 
 /// The loader's one answer to the warden.
@@ -229,6 +346,8 @@ pub enum ControlRequest {
     Reload,
     /// How each role is confined.
     Doctor,
+    /// Begin another epoch, with another key.
+    Rekey,
     /// Have a role of this kind, started for it, try something.
     Probe {
         /// The probe's name.
@@ -253,6 +372,11 @@ pub enum ControlReply {
         old: String,
         /// Hash now.
         new: String,
+    },
+    /// Another epoch began.
+    Rekeyed {
+        /// Its number.
+        epoch: u64,
     },
     /// What came of a probe.
     Probed {
@@ -299,6 +423,10 @@ pub struct Status {
     pub gates: Vec<GateStatus>,
     /// Scribe's pid, its restarts, bytes not yet synced, diagnostic lines lost.
     pub scribe: ScribeStatus,
+    /// The latest genesis: the public key that who verifies has to pin, 64 hex digits.
+    pub genesis: String,
+    /// This start made it, since nobody had run `peergate audit init`.
+    pub genesis_is_new: bool,
 }
 
 /// One listener in [`Status`].
@@ -340,4 +468,10 @@ pub struct ScribeStatus {
     pub unsynced: u64,
     /// Diagnostic lines that were lost.
     pub lost_lines: u64,
+    /// The disk does not let it seal.
+    pub stuck: bool,
+    /// The present epoch.
+    pub epoch: Option<u64>,
+    /// The latest seal.
+    pub sealed: Option<LastSeal>,
 }
