@@ -14,6 +14,7 @@ pub mod plain;
 #[cfg(feature = "cli")]
 pub mod query;
 pub mod reader;
+pub mod retention;
 pub mod secret;
 pub mod segment;
 pub mod vault;

@@ -8,6 +8,8 @@
 //! | [`requests`] | what was let go on and has no outcome yet |
 //! | [`round`] | sync, ranges and a seal, sync: each step with its place in the order |
 //! | [`sync`] | the thread that waits for the disk |
+//! | [`durable`] | syncs for whose effects wait for them, in a thread of its own |
+//! | [`keep`] | closed segments: compressed, and weighed before they go |
 //! | [`own`] | its own segment, one an epoch, and the seals in it |
 //! | [`keys`] | the store of the next epoch's key |
 //! | [`recover`], [`window`] | what is there from before |
@@ -20,7 +22,9 @@
 //!
 //! One thread follows, one syncs; another, for the diagnostics of all roles, writes stderr or rolling files.
 
+mod durable;
 mod follow;
+mod keep;
 mod keys;
 mod own;
 mod recover;
@@ -51,7 +55,9 @@ use crate::model::probe::{Found, Place, Trial};
 use crate::sys;
 use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{Damage, Followed as Source, FromScribe, LastSeal, ToScribe};
+use durable::Durables;
 use follow::Followed;
+use keep::Keeper;
 use keys::Keys;
 use own::{Own, Start};
 use recover::{Past, Recovery};
@@ -196,6 +202,9 @@ struct Scribe {
     past: Past,
     recovery: Recovery,
     syncer: Syncer,
+    /// Who can't wait for the next round.
+    durables: Durables,
+    keeper: Keeper,
     round: Round,
     /// A round is wanted, though nothing is due.
     wish: bool,
@@ -213,6 +222,7 @@ struct Scribe {
 
 impl Scribe {
     fn new(channel: Channel, own: Own, directory: OwnedFd, start: Start, size: u64) -> io::Result<Scribe> {
+        let directory = Arc::new(File::from(directory));
         Ok(Scribe {
             channel,
             start,
@@ -227,7 +237,9 @@ impl Scribe {
             prev: None,
             unlisted: Vec::new(),
             began: None,
-            directory: Arc::new(directory.into()),
+            durables: Durables::start(Arc::clone(&directory))?,
+            keeper: Keeper::start()?,
+            directory,
             directory_changed: true,
             followed: BTreeMap::new(),
             abandoned: BTreeMap::new(),
@@ -268,6 +280,7 @@ impl Scribe {
                 return Ok(());
             }
             self.look()?;
+            self.hear_keeper()?;
             self.turn()?;
             if self.said.elapsed() >= SIGN {
                 self.lost_lines = lost_lines();
@@ -322,10 +335,17 @@ impl Scribe {
             ToScribe::Start { .. } | ToScribe::Names { .. } | ToScribe::Shown { .. } => {
                 tracing::error!("the warden says what it was not asked");
             }
-            ToScribe::Follow { segment, writer } => match exactly(descriptors) {
-                Ok([file]) => self.follow(&segment, file, writer)?,
-                Err(error) => tracing::error!(%error, segment, "there is no following a segment"),
-            },
+            ToScribe::Follow { segment, writer } => {
+                let mut descriptors = descriptors.into_iter();
+                match (descriptors.next(), descriptors.next(), descriptors.next()) {
+                    (Some(file), None, None) => self.follow(&segment, file, writer)?,
+                    (Some(file), Some(synced), Some(lane)) => {
+                        self.durables.serve(&segment, synced, lane)?;
+                        self.follow(&segment, file, writer)?;
+                    }
+                    _ => tracing::error!(segment, "there is no following a segment without its descriptors"),
+                }
+            }
             ToScribe::Finished { segment } => self.finish(&segment)?,
             ToScribe::GateGone { gate } => {
                 self.gone.insert(gate);
@@ -340,6 +360,14 @@ impl Scribe {
                 Err(error) => tracing::error!(%error, segment, "there is no going on in a segment"),
             },
             ToScribe::Seal => self.wish = true,
+            ToScribe::Pack { segment } => match exactly(descriptors) {
+                Ok([plain, packed]) => self.keeper.pack(segment, plain, packed)?,
+                Err(error) => tracing::error!(%error, segment, "there is no compressing a segment"),
+            },
+            ToScribe::Prune { segment, packed, why } => match exactly(descriptors) {
+                Ok([file]) => self.keeper.weigh(segment, file, packed, why)?,
+                Err(error) => tracing::error!(%error, segment, "there is no weighing a segment"),
+            },
             ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
             ToScribe::Close => self.close(),
         }
@@ -362,6 +390,7 @@ impl Scribe {
 
     /// Reads what was written since the last look.
     fn look(&mut self) -> io::Result<()> {
+        self.hear_failures()?;
         let names: Vec<Rc<str>> = self.followed.keys().cloned().collect();
         names.iter().try_for_each(|name| self.look_at(name))
     }
@@ -384,6 +413,8 @@ impl Scribe {
 
     /// The last look at a segment whose writer is done with it; the next round closes it.
     fn finish(&mut self, name: &str) -> io::Result<()> {
+        self.hear_failures()?;
+        self.durables.finish(name)?;
         match self.followed.get_mut(name) {
             Some(segment) => segment.finish(),
             None => tracing::error!(segment = name, "the warden finished a segment that nobody follows"),

@@ -13,8 +13,11 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
-//! | [`supervise`], [`hear`], [`violation`] | the scribe; what it says; what roles died of |
+//! | [`keep`] | what of the record is kept: compressed, removed, renewed |
+//! | [`watch`] | whether what is written is still found under its name |
+//! | [`supervise`], [`follow`], [`hear`], [`violation`] | the scribe; what it follows and says; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`probe`] | roles started to prove that they are confined |
@@ -27,11 +30,14 @@ mod control;
 pub mod demo;
 mod doctor;
 mod drain;
+mod follow;
 mod force;
 mod gates;
 mod grant;
 mod hear;
 pub mod identify;
+mod journal;
+mod keep;
 mod line;
 pub mod loader;
 mod notify;
@@ -50,6 +56,7 @@ mod space;
 mod start;
 mod supervise;
 mod violation;
+mod watch;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -68,6 +75,8 @@ use control::Control;
 use drain::Phase;
 use force::InForce;
 use identify::OwnNamespaces;
+use journal::Journal;
+use keep::Keeping;
 use notify::Notify;
 use poll::{LaneId, News, Poll, Source, Timers};
 use probe::Probing;
@@ -110,6 +119,12 @@ enum Due {
     Violations,
     /// Whether the scribe still gives signs of life.
     ScribeWatch,
+    /// What of the record is kept.
+    Keep,
+    /// The same, a moment after something was closed.
+    KeepSoon,
+    /// Whether segments are still found under their names.
+    NamesWatch,
     /// The scribe may start again.
     ScribeStart,
     /// The scribe's queue.
@@ -150,6 +165,10 @@ pub(crate) struct Warden {
     callers: Callers,
     connections: Connections,
     roster: Roster,
+    journal: Journal,
+    keeping: Keeping,
+    /// The audit directory is gone.
+    homeless: bool,
     connects: Connects,
     segments: Segments,
     record: Record,
@@ -252,6 +271,9 @@ impl Warden {
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
+            Due::Keep => self.keep_often(),
+            Due::KeepSoon => self.keep(),
+            Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
             Due::PushScribe => self.push_scribe(),
             Due::Repeats => self.write_repeats(),

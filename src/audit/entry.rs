@@ -30,6 +30,8 @@ pub enum Entry<'a> {
     Outcome(OutcomeOf),
     /// Identical denials, or shed connections, that got no record of their own.
     Repeat(Repeat<'a>),
+    /// Requests that were served on a record in the journal.
+    Journal(Journalled),
     /// A role process started, ended or was retired.
     Gate(GateEvent<'a>),
     /// A policy came into force, or was refused.
@@ -166,6 +168,17 @@ pub struct Repeat<'a> {
     pub route: Option<&'a str>,
     /// What each of them was refused for.
     pub refusal: Refusal,
+    /// How many.
+    pub count: u64,
+    /// The first one's time.
+    pub first: Timestamp,
+    /// The last one's time.
+    pub last: Timestamp,
+}
+
+/// `journal`: how many requests were served on a record in the journal, while this one could not be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Journalled {
     /// How many.
     pub count: u64,
     /// The first one's time.

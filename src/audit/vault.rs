@@ -96,6 +96,18 @@ pub fn hash_key(directory: &Directory) -> io::Result<[u8; 32]> {
     }
 }
 
+/// Puts the key that records are hashed with by now into a directory that has none yet.
+///
+/// # Errors
+///
+/// It can't be made.
+pub fn keep_hash_key(directory: &Directory, key: &[u8; 32]) -> io::Result<()> {
+    match name_new(directory, HASH_KEY, 0o600, None, key) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Looks what there is of a store.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
@@ -22,8 +22,10 @@ use super::guard::Judged;
 use super::head::{Framing, Head};
 use super::lane::InForce;
 use super::record::{Immediate, Named};
+use super::recorded::Recorded;
 use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
+use crate::model::keeping::{Durability, OnFailure};
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
@@ -93,17 +95,38 @@ impl Traveller<'_> {
     async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
         self.admit()?;
         let permit = self.lookup(head)?;
+        if !self.recordable() && permit.terms().on_failure == OnFailure::Deny {
+            return Err(Stop::Unrecordable);
+        }
         // Boxed each, so that the rest stays small: the allocator is quick below a kibibyte only.
         match self.kind(&permit)? {
             BackendKind::Builtin => {
                 let withheld = Box::pin(self.ask_builtin(head)).await;
-                let receipt = self.record(permit, Some(&withheld)).await?;
-                Ok(withheld.release(receipt))
+                if permit.terms().durability == Durability::Sync {
+                    return Box::pin(self.answer_durably(head, permit, withheld)).await;
+                }
+                let recorded = self.record(permit, Some(&withheld)).await?;
+                Ok(withheld.release(recorded))
             }
             BackendKind::Proxy { identity_headers, .. } => {
                 Box::pin(self.forward(head, body, permit, *identity_headers)).await
             }
         }
+    }
+
+    /// Lets an answer of the daemon's own go once its decision is on the disk. Whether it will be is not known when the
+    /// decision is recorded, so that an outcome follows.
+    async fn answer_durably(
+        &self,
+        head: &Head,
+        permit: Permit,
+        withheld: Withheld,
+    ) -> Result<Response<Answer>, Stop> {
+        let recorded = self.begin(permit, head).await?;
+        self.connection.answering(withheld.status());
+        self.connection.count_out(withheld.length());
+        self.connection.answered(Outcome::Completed);
+        Ok(withheld.release(recorded))
     }
 
     /// Sends the request on, and waits for the head of its answer.
@@ -115,26 +138,36 @@ impl Traveller<'_> {
         identify: bool,
     ) -> Result<Response<Answer>, Stop> {
         let payload = self.payload(&permit, head, body).await?;
-        let receipt = self.begin(permit, head).await?;
-        let link = self.reach(&receipt).await?;
-        match proxy::send(self.connection, &receipt, link, head, payload, identify).await {
+        let stands_in = permit.terms().on_failure == OnFailure::Journal;
+        let begun = if self.recordable() { self.begin(permit, head).await } else { Err(Stop::Unrecordable) };
+        let (recorded, link) = match begun {
+            Ok(recorded) => {
+                let link = self.reach(&recorded).await?;
+                (recorded, link)
+            }
+            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head).await?,
+            Err(stop) => return Err(stop),
+        };
+        match proxy::send(self.connection, &recorded, link, head, payload, identify).await {
             Ok(response) => Ok(response),
             Err(proxy::Unsent::Stale(payload)) => {
                 // The kept connection was closed under us and nothing of an answer came: once more.
-                let link = self.connect(&receipt).await?;
-                let again = proxy::send(self.connection, &receipt, link, head, payload, identify);
+                let link = self.connect(&recorded).await?;
+                let again = proxy::send(self.connection, &recorded, link, head, payload, identify);
                 again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
             }
             Err(unsent) => Err(Stop::Failed(unsent.refusal())),
         }
     }
 
+    /// Whether a record of this request can be written now, as far as that is known.
+    fn recordable(&self) -> bool {
+        self.connection.lane.recordable() && self.connection.recorded
+    }
+
     /// Whether there is room for one more decision at all.
     fn admit(&self) -> Result<(), Stop> {
         let lane = &self.connection.lane;
-        if !lane.recordable() || !self.connection.recorded {
-            return Err(Stop::Unrecordable);
-        }
         let limits = &self.policy.decider.policy().limits;
         let stranger = self.connection.subject(&self.policy).1.is_stranger();
         let uid = self.connection.caller.peer.uid;
@@ -218,21 +251,40 @@ impl Traveller<'_> {
         there
     }
 
-    /// The permission, once it is on record.
-    async fn record(&self, permit: Permit, answer: Option<&Withheld>) -> Result<Receipt<Permit>, Stop> {
+    /// The permission, once it is on record as durably as its route asks.
+    async fn record(&self, permit: Permit, answer: Option<&Withheld>) -> Result<Recorded, Stop> {
         let immediate = answer.map(|a| Immediate { status: a.status(), us: micros(self.began) });
-        self.connection
-            .lane
-            .record
-            .allowed(permit, self.named(), immediate)
-            .await
-            .map_err(|_| Stop::Unrecordable)
+        let written = self.connection.lane.record.allowed(permit, self.named(), immediate).await;
+        match Recorded::written(written.map_err(|_| Stop::Unrecordable)?) {
+            Ok(recorded) => Ok(recorded),
+            Err(receipt) => Box::pin(self.sync(receipt)).await,
+        }
+    }
+
+    /// Waits until the record is on the disk, for a while: a disk that hangs holds up nobody for ever.
+    async fn sync(&self, receipt: Receipt<Permit>) -> Result<Recorded, Stop> {
+        let limit = Duration::from_millis(self.policy.decider.policy().limits.sync_ms.into());
+        match tokio::time::timeout(limit, self.connection.lane.record.log.durable(receipt)).await {
+            Ok(Ok(durable)) => Ok(Recorded::durable(durable)),
+            Ok(Err(_)) | Err(_) => Err(Stop::Failed(Refusal::AuditNotDurable)),
+        }
     }
 
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
-    async fn begin(&self, permit: Permit, head: &Head) -> Result<Receipt<Permit>, Stop> {
-        let stream = permit.terms().stream;
+    async fn begin(&self, permit: Permit, head: &Head) -> Result<Recorded, Stop> {
+        self.begin_exchange(permit.terms().stream, head, false);
+        let recorded = self.record(permit, None).await.inspect_err(|stop| {
+            // What was written and failed later has its outcome.
+            if matches!(stop, Stop::Unrecordable) {
+                self.connection.abandon();
+            }
+        })?;
+        // A body, or the disk, that was waited for may have outlasted the policy that allowed it.
+        if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
+    }
+
+    fn begin_exchange(&self, stream: bool, head: &Head, by_journal: bool) {
         self.connection.begin(Begun {
             id: self.id,
             began: self.began,
@@ -241,26 +293,47 @@ impl Traveller<'_> {
             target: head.target().clone(),
             upgrade: head.upgrade().map(str::to_owned),
             stream,
+            by_journal,
         });
         if !stream && head.upgrade().is_none() {
             self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
         }
-        let receipt = self.record(permit, None).await.inspect_err(|_| self.connection.abandon())?;
-        // A body that was waited for may have outlasted the policy that allowed it.
-        if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(receipt) }
     }
 
-    /// A connection to the backend: the one that was kept for this caller, or a new one by the warden.
-    async fn reach(&self, receipt: &Receipt<Permit>) -> Result<Link, Stop> {
-        let kept = self.connection.kept.borrow_mut().take();
-        match kept.and_then(|kept| kept.reuse(receipt.terms().backend, self.policy.generation)) {
-            Some(link) => Ok(link),
-            None => self.connect(receipt).await,
+    /// Begins an exchange that only the journal will know of: its record goes to the warden with the wish for a backend,
+    /// and the backend comes back only once the journal has taken it.
+    async fn begin_by_journal(&self, head: &Head) -> Result<(Recorded, Link), Stop> {
+        let lane = &self.connection.lane;
+        // The one that could not be recorded is spent.
+        let permit = self.lookup(head)?;
+        self.begin_exchange(permit.terms().stream, head, true);
+        let (backend, generation) = (permit.terms().backend, self.policy.generation);
+        let line = lane.record.line_of(&permit, self.named());
+        match lane.open_by_journal(self.id, backend, generation, line).await {
+            Ok(opened) => {
+                let recorded = Recorded::journalled(permit, &opened);
+                let link = link::made(opened.into_socket(), self.id, backend, generation);
+                Ok((recorded, link.map_err(Stop::Failed)?))
+            }
+            Err(Refusal::AuditUnavailable) => {
+                self.connection.abandon();
+                Err(Stop::Unrecordable)
+            }
+            Err(refusal) => Err(Stop::Failed(refusal)),
         }
     }
 
-    async fn connect(&self, receipt: &Receipt<Permit>) -> Result<Link, Stop> {
-        let (backend, generation) = (receipt.terms().backend, self.policy.generation);
+    /// A connection to the backend: the one that was kept for this caller, or a new one by the warden.
+    async fn reach(&self, recorded: &Recorded) -> Result<Link, Stop> {
+        let kept = self.connection.kept.borrow_mut().take();
+        match kept.and_then(|kept| kept.reuse(recorded.terms().backend, self.policy.generation)) {
+            Some(link) => Ok(link),
+            None => self.connect(recorded).await,
+        }
+    }
+
+    async fn connect(&self, recorded: &Recorded) -> Result<Link, Stop> {
+        let (backend, generation) = (recorded.terms().backend, self.policy.generation);
         link::open(&self.connection.lane, self.id, backend, generation).await.map_err(Stop::Failed)
     }
 
@@ -287,7 +360,7 @@ impl Traveller<'_> {
     /// Records a denial, by itself or in a count, and then answers it.
     async fn deny(&self, denial: Denial) -> Response<Answer> {
         let lane = &self.connection.lane;
-        if !lane.recordable() || !self.connection.recorded {
+        if !self.recordable() {
             return answer::refusal(self.id, Refusal::AuditUnavailable, None);
         }
         let (uid, listener) = (self.connection.caller.peer.uid, self.connection.listener.0);

@@ -213,11 +213,13 @@ impl Scribe {
         match trouble {
             Trouble::Unreadable(errno) => {
                 segment.fail();
+                self.durables.fail(name)?;
                 tracing::error!(segment = name, errno = errno.desc(), "a segment can't be read or synced");
                 self.unsent.push_back(FromScribe::Failed { segment: name.to_owned(), errno: errno as i32 });
             }
             Trouble::Intruded { at, why } => {
                 segment.intruded();
+                self.durables.fail(name)?;
                 self.intrusion(name, at, why)?;
             }
         }

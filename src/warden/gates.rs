@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::grant::Asked;
 use super::line::{Flow, Line};
 use super::poll::{Interest, LaneId, News, Source};
 use super::roster::{Gate, Lane, Place, QUEUED, Wanting, Whose, most_connections};
@@ -157,10 +158,10 @@ impl Warden {
         self.tell_lane(id, start, vec![segment, policy]);
         match name {
             Some(name) => {
-                self.follow(&name);
                 if let Some(lane) = self.roster.lane_mut(id) {
-                    lane.segments.push(name);
+                    lane.segments.push(name.clone());
                 }
+                self.follow(&name);
             }
             None => self.lane_wants(id, Wanting::Segment),
         }
@@ -246,8 +247,13 @@ impl Warden {
         match message {
             FromGate::Ready { confined } => self.gate_is_up(id, *confined),
             FromGate::Open { ticket, connection, request, backend, generation } => {
-                self.judge_open(id, ticket, connection, request, backend, generation);
+                self.judge_open(id, &Asked { ticket, connection, request, backend, generation });
             }
+            FromGate::OpenByJournal { ticket, connection, request, backend, generation, line } => {
+                let asked = Asked { ticket, connection, request, backend, generation };
+                self.judge_open_by_journal(id, &asked, &line);
+            }
+            FromGate::SettledByJournal { connection, line } => self.settle_by_journal(id, connection, &line),
             FromGate::Reserve { written } => self.reserve_for_lane(id, written),
             FromGate::NeedSegment { errno } => self.lane_needs_segment(id, errno),
             FromGate::Switched => self.lane_switched(id),

@@ -53,7 +53,10 @@ impl Warden {
                 tracing::error!(what, "the record is damaged");
                 self.scribe.damage = Some(what);
             }
-            FromScribe::Recovered => self.tell_scribe(ToScribe::Settle, Vec::new()),
+            FromScribe::Recovered => {
+                self.tell_scribe(ToScribe::Settle, Vec::new());
+                self.begin_keeping();
+            }
             FromScribe::Began { epoch, key } => {
                 self.scribe.epoch = Some((epoch, key));
                 self.rekeyed(epoch);
@@ -67,10 +70,15 @@ impl Warden {
             }
             FromScribe::Intruded { segment, at, why } => self.intruded(&segment, at, &why),
             FromScribe::Released { segment, bytes } => {
+                // One that was not read to its end is closed by the next start.
+                let closed = bytes.is_some() || !self.segments.writes(&segment);
                 if let Err(error) = self.segments.release(&segment, bytes) {
                     tracing::warn!(%error, segment, "a segment's unused space can't be given back");
                 }
+                self.keep_after(&segment, closed);
             }
+            FromScribe::Packed { segment, failed } => self.packed(&segment, failed.as_deref()),
+            FromScribe::Pruned { segment, failed } => self.pruned(&segment, failed.as_deref()),
             FromScribe::NeedSegment => self.give_scribe_segment(),
             FromScribe::Closed => self.closed(),
             // Only a scribe that was started for it is asked to try anything.

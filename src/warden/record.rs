@@ -62,6 +62,13 @@ impl Record {
         }
     }
 
+    /// The same, where whoever asks wants to know whether it could be noted.
+    pub(super) fn note_if_it_can(&mut self, entry: &Entry<'_>) -> bool {
+        let noted = self.log.note((), entry).is_ok();
+        self.unwritten |= noted;
+        noted
+    }
+
     /// Notes a connection and has it handed over afterwards.
     pub(super) fn then_hand_over(&mut self, connection: u64, entry: &Entry<'_>) {
         let noted = self.log.note((), entry);

@@ -1,6 +1,9 @@
 //! The audit directory as the warden uses it: it makes each writer's segment, reserves disk space ahead of the
 //! writers and gives back what they did not use. It writes into none but its own.
 
+mod kept;
+mod place;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
@@ -22,6 +25,11 @@ use crate::sys::append_only;
 use crate::sys::trusted::{Directory, Judged};
 use crate::wire::message::Followed;
 
+pub(super) use kept::Kept;
+pub(super) use place::Standing;
+
+/// The readers' group may list the directory where there is one; nobody else.
+pub(super) const DIRECTORY_MODE: u32 = 0o750;
 /// A fresh segment has this much reserved.
 const FIRST: u64 = 1 << 20;
 /// A writer may have so much noted that is not in the file yet.
@@ -288,6 +296,11 @@ impl Segments {
         self.directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(plain)
     }
 
+    /// Whether it is being written, or not closed yet.
+    pub(super) fn writes(&self, name: &str) -> bool {
+        self.live.contains_key(name)
+    }
+
     /// The gates that write to segments which are not closed.
     pub(super) fn gates(&self) -> BTreeSet<u32> {
         self.live.values().filter_map(|segment| segment.writer.gate).collect()
@@ -385,14 +398,14 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     /// A directory that can be removed with the segments that are in it.
-    struct Place(tempfile::TempDir);
+    pub(super) struct Place(pub(super) tempfile::TempDir);
 
     impl Place {
-        fn make() -> Place {
+        pub(super) fn make() -> Place {
             Place(tempfile::tempdir().unwrap())
         }
 
-        fn unmark(&self) {
+        pub(super) fn unmark(&self) {
             for entry in std::fs::read_dir(self.0.path()).unwrap() {
                 let file = File::open(entry.unwrap().path()).unwrap();
                 append_only::set(file.as_fd(), false).ok();
@@ -406,7 +419,7 @@ mod tests {
         }
     }
 
-    fn segments(dir: &Place, size: u64) -> Segments {
+    pub(super) fn segments(dir: &Place, size: u64) -> Segments {
         Segments::new(Directory::open(dir.0.path()).unwrap(), BootId::from_random(1), None, size).unwrap()
     }
 

@@ -15,6 +15,7 @@ use super::poll::{Interest, Poll, Source};
 use super::roster::pause;
 use super::segments::Writer;
 use super::{DiagnosticsPipe, Due, RETRY, Warden};
+use crate::audit::chain::Digest;
 use crate::audit::entry::{Entry, GateEvent, Life};
 use crate::confine;
 use crate::model::posture::Confinement;
@@ -52,7 +53,7 @@ pub(super) struct Scribe {
     /// Clients of the control socket that wait for another epoch.
     pub(super) rekeying: Vec<u32>,
     /// Segments that it could not be given yet.
-    untold: Vec<String>,
+    pub(super) untold: Vec<String>,
 }
 
 struct Running {
@@ -94,6 +95,11 @@ impl Scribe {
     /// Whether there is a process.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether this is its own segment.
+    pub(super) fn writes(&self, name: &str) -> bool {
+        self.running.as_ref().is_some_and(|running| running.segment == name)
     }
 
     /// Ends it.
@@ -139,6 +145,11 @@ impl Scribe {
     /// Its process, and how that found itself.
     pub(super) fn process(&self) -> Option<(u32, Option<&Confinement>)> {
         self.running.as_ref().map(|running| (running.child.pid(), running.confined.as_ref()))
+    }
+
+    /// The number of an epoch behind the latest that is known, and the hash of the latest seal.
+    pub(super) fn known(&self) -> Option<(u64, Option<Digest>)> {
+        self.epoch.map(|(epoch, _key)| (epoch + 1, self.sealed.map(|sealed| Digest(sealed.hash))))
     }
 
     /// For `peergate status`.
@@ -252,32 +263,6 @@ impl Warden {
         }
     }
 
-    /// Has the scribe follow a segment from now on.
-    pub(super) fn follow(&mut self, name: &str) {
-        if self.scribe.running.is_none() {
-            // It is told of all of them when it starts.
-            return;
-        }
-        match self.segments.reader(name) {
-            Ok((reader, writer)) => {
-                let follow = ToScribe::Follow { segment: name.to_owned(), writer };
-                self.tell_scribe(follow, vec![Rc::new(reader)]);
-            }
-            Err(error) => {
-                tracing::error!(%error, segment = name, "the scribe can't be given a segment");
-                self.scribe.untold.push(name.to_owned());
-            }
-        }
-    }
-
-    /// A segment's writer is done with it.
-    pub(super) fn finished(&mut self, name: &str) {
-        self.segments.finish(name);
-        if self.scribe.running.is_some() {
-            self.tell_scribe(ToScribe::Finished { segment: name.to_owned() }, Vec::new());
-        }
-    }
-
     /// Sends to the scribe, behind what waits already.
     pub(super) fn tell_scribe(&mut self, message: ToScribe, descriptors: Vec<Rc<OwnedFd>>) {
         let Some(running) = &mut self.scribe.running else { return };
@@ -326,6 +311,11 @@ impl Warden {
         if !alive {
             tracing::error!("no scribe seals the record: no request is served until one does");
         }
+        self.tell_all_recordable();
+    }
+
+    /// Tells each lane whether its requests can be recorded, where that is news to it.
+    pub(super) fn tell_all_recordable(&mut self) {
         self.roster.lanes().into_iter().for_each(|lane| self.tell_recordable(lane));
     }
 
@@ -429,6 +419,7 @@ impl Warden {
             }
         }
         self.timers.after(RETRY, Due::ScribeWatch);
+        self.timers.after(RETRY, Due::NamesWatch);
         Ok(())
     }
 

@@ -67,6 +67,9 @@ pub enum ToGate {
         /// Bytes of it that disk space is reserved for.
         reserved: u64,
     },
+    /// How far the disk is with the present segment can be asked of the scribe. Descriptor: a socket that the scribe
+    /// has the other end of; it speaks [`super::durable`].
+    Durable,
     /// Whether the record as a whole can be trusted to go on: `false` while the scribe is stuck or the disk
     /// fails, and then every request is answered 503.
     Recordable {
@@ -103,6 +106,28 @@ pub enum FromGate {
         backend: BackendId,
         /// The policy that the lane decided by.
         generation: Generation,
+    },
+    /// The same where nothing can be recorded and the route lets the journal stand in.
+    OpenByJournal {
+        /// As in [`FromGate::Open`].
+        ticket: u32,
+        /// As in [`FromGate::Open`].
+        connection: u64,
+        /// As in [`FromGate::Open`].
+        request: u32,
+        /// As in [`FromGate::Open`].
+        backend: BackendId,
+        /// As in [`FromGate::Open`].
+        generation: Generation,
+        /// The decision, as the record would have it.
+        line: String,
+    },
+    /// How a request that the journal knows of ended.
+    SettledByJournal {
+        /// The connection's number.
+        connection: u64,
+        /// The outcome, as the record would have it.
+        line: String,
     },
     /// The segment will soon need space beyond what is reserved.
     Reserve {
@@ -170,7 +195,8 @@ pub enum ToScribe {
         /// Whether it seals, and what it does about damage; `None` where it was only started to try something.
         seals: Option<Damage>,
     },
-    /// A writer got a new segment. Descriptor: the same file, O_RDONLY.
+    /// A writer got a new segment. Descriptors: the same file, O_RDONLY; for a lane's also the same once more, by an
+    /// open file of its own, and the socket on which the lane asks how far the disk is ([`super::durable`]).
     Follow {
         /// Its file name in the audit directory.
         segment: String,
@@ -212,6 +238,20 @@ pub enum ToScribe {
     },
     /// Seal what there is now, not only when it is due.
     Seal,
+    /// Compress a closed segment. Descriptors: it, O_RDONLY, and the file that it goes into, O_RDWR.
+    Pack {
+        /// Its file name.
+        segment: String,
+    },
+    /// Write down that a closed segment goes. Descriptor: it, O_RDONLY.
+    Prune {
+        /// Its file name, the plain one.
+        segment: String,
+        /// The file is the compressed one.
+        packed: bool,
+        /// Why, as the record says it.
+        why: String,
+    },
     /// Close everything, then say [`FromScribe::Closed`] and end.
     Close,
     /// Try this; only to a scribe that was started for it. Descriptor: what might be a client's connection.
@@ -293,6 +333,20 @@ pub enum FromScribe {
         segment: String,
         /// Its final length; `None` where that could not be read, or can't be trusted.
         bytes: Option<u64>,
+    },
+    /// Answer to [`ToScribe::Pack`].
+    Packed {
+        /// The segment's file name.
+        segment: String,
+        /// Why it is not compressed; `None` where it is, was read back, and is on the disk.
+        failed: Option<String>,
+    },
+    /// Answer to [`ToScribe::Prune`].
+    Pruned {
+        /// The segment's file name.
+        segment: String,
+        /// Why it has to stay; `None` where it is on record, sealed, that it goes.
+        failed: Option<String>,
     },
     /// Its own segment has its size: another one, please.
     NeedSegment,

@@ -9,11 +9,13 @@
 
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod docker;
 pub mod http;
 pub mod people;
 pub mod readers;
 pub mod records;
+pub mod strace;
 pub mod upstream;
 
 use std::process::{Command, Output};

@@ -31,9 +31,12 @@ fn is_passed_by_the_scribe(entry: &Entry<'_>) {
     let (role, n) = match entry {
         Entry::Open(_) => (Role::Warden, 0),
         Entry::Decision(_) | Entry::Outcome(_) => (Role::Gate, 1),
-        Entry::Conn(_) | Entry::Grant(_) | Entry::Repeat(_) | Entry::Gate(_) | Entry::Policy(_) => {
-            (Role::Warden, 1)
-        }
+        Entry::Conn(_)
+        | Entry::Grant(_)
+        | Entry::Repeat(_)
+        | Entry::Journal(_)
+        | Entry::Gate(_)
+        | Entry::Policy(_) => (Role::Warden, 1),
         Entry::Close(_)
         | Entry::Range(_)
         | Entry::Recover(_)
@@ -187,6 +190,16 @@ fn decision_golden() {
         &Entry::Decision(denied),
         "decision",
         r#""id":"7k3qzd-41-1","uid":1001,"pid":48213,"method":"GET","target":"/v1.41/containers/json?all=1","decision":"deny","refusal":"no-route","policy":"9f2c1e77","shadow":"forbid.x","status":403,"us":12"#,
+    );
+}
+
+#[test]
+fn journal_golden() {
+    let first = Timestamp::from_micros(AT);
+    reads(
+        &Entry::Journal(Journalled { count: 3, first, last: first }),
+        "journal",
+        r#""count":3,"first":"2026-11-23T03:46:29.123456Z","last":"2026-11-23T03:46:29.123456Z""#,
     );
 }
 

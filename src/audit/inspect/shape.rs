@@ -18,6 +18,8 @@ pub enum Kind {
     Outcome,
     /// Counted refusals.
     Repeat,
+    /// Counted requests that the journal alone knows of.
+    Journal,
     /// The life of a role.
     Gate,
     /// A policy came into force, or not.
@@ -42,13 +44,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Open,
         Kind::Conn,
         Kind::Grant,
         Kind::Decision,
         Kind::Outcome,
         Kind::Repeat,
+        Kind::Journal,
         Kind::Gate,
         Kind::Policy,
         Kind::Close,
@@ -83,6 +86,7 @@ impl Kind {
             Kind::Decision => "decision",
             Kind::Outcome => "outcome",
             Kind::Repeat => "repeat",
+            Kind::Journal => "journal",
             Kind::Gate => "gate",
             Kind::Policy => "policy",
             Kind::Close => "close",
@@ -101,7 +105,7 @@ impl Kind {
     pub fn is_written_by(self, role: Role) -> bool {
         match self {
             Kind::Open => role != Role::Probe,
-            Kind::Conn | Kind::Grant | Kind::Gate | Kind::Policy => role == Role::Warden,
+            Kind::Conn | Kind::Grant | Kind::Journal | Kind::Gate | Kind::Policy => role == Role::Warden,
             Kind::Decision => role == Role::Gate,
             // The scribe's say that nobody is left to write one.
             Kind::Outcome => matches!(role, Role::Gate | Role::Scribe),
@@ -136,6 +140,7 @@ impl Kind {
             ],
             Kind::Outcome => &["id", "status", "result", "in", "out", "us"],
             Kind::Repeat => &["uid", "on", "route", "refusal", "count", "first", "last"],
+            Kind::Journal => &["count", "first", "last"],
             Kind::Gate => &["role", "uid", "pid", "event", "code", "signal", "syscall", "live"],
             Kind::Policy => &["old", "new", "file", "refused"],
             Kind::Close => &["segment", "bytes", "torn"],

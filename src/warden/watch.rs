@@ -1,0 +1,81 @@
+//! Once a second: whether what is written can still be found under its name. What can't is no record, so nobody is
+//! served by it: another segment takes its place, and where the directory itself is gone nothing is served until there is
+//! one again.
+
+use std::io;
+use std::rc::Rc;
+
+use super::segments::Standing;
+use super::{Due, RETRY, Vault, Warden};
+use crate::audit::vault::{self, Store};
+
+impl Warden {
+    /// Looks at the names, and has the writers go on where they can be found.
+    pub(super) fn watch_names(&mut self) {
+        self.timers.after(RETRY, Due::NamesWatch);
+        self.tell_of_journal();
+        match self.segments.standing() {
+            Standing::But(lost) => lost.iter().for_each(|name| self.replace_lost(name)),
+            Standing::Moved => self.move_in(),
+        }
+    }
+
+    fn replace_lost(&mut self, name: &str) {
+        tracing::error!(
+            segment = self.segments.path(name),
+            "a segment was removed or replaced while it was written"
+        );
+        if self.scribe.writes(name) {
+            // It begins another one with its next life.
+            self.scribe.kill();
+        }
+        self.replace_segment(name);
+    }
+
+    /// The keys first: a directory without them is none to write to. Where it is another one, its chain begins behind
+    /// the latest seal that is known, with a genesis of its own, which those who verify have to pin too.
+    fn move_to_what_is_there(&mut self) -> io::Result<()> {
+        let directory = self.segments.there_now()?;
+        let readers = self.force.policy.audit.readers.map(|gid| gid.raw());
+        vault::keep_hash_key(&directory, &self.hash_key)?;
+        let genesis = match vault::look(&directory)? {
+            Store::There(genesis) => genesis,
+            Store::Absent => vault::make(&directory, readers, self.scribe.known())?,
+            Store::Lost => {
+                return Err(io::Error::other(
+                    "`seal.key` is missing there, though there is a record that it sealed",
+                ));
+            }
+        };
+        let opened = vault::open(&directory, readers)?;
+        self.segments.move_to(directory)?;
+        let (store, epochs) = (Rc::new(opened.store), Rc::new(opened.epochs));
+        let is_new = genesis.key != self.vault.genesis.key;
+        self.vault = Vault { store, epochs, genesis, is_new };
+        Ok(())
+    }
+
+    /// The directory is not where it was: what is written there is lost to whoever looks for it.
+    fn move_in(&mut self) {
+        if !std::mem::replace(&mut self.homeless, true) {
+            tracing::error!(
+                directory = self.segments.path(""),
+                "the audit directory was moved or removed: no request is served"
+            );
+            self.tell_all_recordable();
+        }
+        if let Err(error) = self.move_to_what_is_there() {
+            tracing::error!(%error, directory = self.segments.path(""), "there is no audit directory");
+            return;
+        }
+        tracing::warn!(directory = self.segments.path(""), "the record goes on in another directory");
+        self.homeless = false;
+        // The scribe is shut into the old directory.
+        self.scribe.kill();
+        self.renew_failed_own_segment();
+        for lane in self.roster.lanes() {
+            self.replace_lane_segment(lane);
+        }
+        self.tell_all_recordable();
+    }
+}
