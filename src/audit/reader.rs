@@ -49,7 +49,6 @@ pub struct Torn {
 }
 
 /// Reads the segments of one directory.
-#[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
     boot: Option<BootId>,
@@ -58,8 +57,27 @@ pub struct Reader {
     opened: BTreeMap<Rc<str>, Tail>,
     /// The next line of each segment that has one, the earliest on top.
     heads: BinaryHeap<Reverse<Head>>,
+    /// What is passed over.
+    #[cfg(feature = "cli")]
+    sieve: Option<Rc<dyn Sieve>>,
     /// Why the segment of the line before has no next one.
     trouble: Option<io::Error>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// Says early which lines nobody needs, so that they are neither copied nor parsed.
+#[cfg(feature = "cli")]
+pub trait Sieve {
+    /// Whether anything in this segment is needed.
+    fn opens(&self, segment: &str) -> bool;
+
+    /// Whether the line that begins at byte `at` of this segment is needed.
+    fn keeps(&self, segment: &str, at: u64, line: &[u8]) -> bool;
 }
 
 /// Ordered by time, then by segment.
@@ -98,10 +116,33 @@ impl Reader {
             waiting: BTreeSet::new(),
             opened: BTreeMap::new(),
             heads: BinaryHeap::new(),
+            #[cfg(feature = "cli")]
+            sieve: None,
             trouble: None,
         };
         reader.list()?;
         Ok(reader)
+    }
+
+    /// The segments that are there, those that were opened first.
+    pub fn segments(&self) -> impl Iterator<Item = Rc<str>> {
+        self.opened.keys().chain(&self.waiting).cloned()
+    }
+
+    /// Up to where each segment was read, in bytes of its plain form: all lines before have come.
+    pub fn positions(&self) -> impl Iterator<Item = (Rc<str>, u64)> {
+        let headed = |name: &Rc<str>| {
+            self.heads.iter().find(|Reverse(head)| head.segment == *name).map(|Reverse(head)| head.at)
+        };
+        self.opened.iter().map(move |(name, tail)| (Rc::clone(name), headed(name).unwrap_or(tail.position())))
+    }
+
+    /// Passes over what the sieve has no need of.
+    #[cfg(feature = "cli")]
+    pub fn sieved(mut self, sieve: Rc<dyn Sieve>) -> Reader {
+        self.waiting.retain(|segment| sieve.opens(segment));
+        self.sieve = Some(sieve);
+        self
     }
 
     /// The next line in the order of time; `None` at the end of what was there at the last look.
@@ -178,6 +219,10 @@ impl Reader {
             let name = entry?.file_name();
             let Some((name, _)) = name.to_str().and_then(segment::of_file) else { continue };
             let Some(parsed) = SegmentName::parse(name) else { continue };
+            #[cfg(feature = "cli")]
+            if self.sieve.as_ref().is_some_and(|sieve| !sieve.opens(name)) {
+                continue;
+            }
             if self.boot.is_none_or(|boot| boot == parsed.boot) {
                 present.insert(Rc::from(name));
             }
@@ -192,10 +237,20 @@ impl Reader {
     fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
         let Some(tail) = self.opened.get_mut(segment) else { return Ok(()) };
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{segment}: {error}"));
-        if let Some((ts, at, bytes)) = tail.next_line().map_err(named)? {
+        loop {
+            #[cfg(feature = "cli")]
+            if let Some(sieve) = &self.sieve {
+                tail.pass_over(&**sieve).map_err(named)?;
+            }
+            let Some((ts, at, bytes)) = tail.next_line().map_err(named)? else { return Ok(()) };
+            // A line that lies across two pieces of the file was not asked about yet.
+            #[cfg(feature = "cli")]
+            if self.sieve.as_ref().is_some_and(|sieve| !sieve.keeps(segment, at, &bytes)) {
+                continue;
+            }
             self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), at, bytes }));
+            return Ok(());
         }
-        Ok(())
     }
 }
 

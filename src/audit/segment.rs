@@ -78,13 +78,13 @@ impl<'a> SegmentName<'a> {
 
     /// When it was made.
     pub fn made(&self) -> Timestamp {
-        let digits = self.compact.bytes().filter(u8::is_ascii_digit);
-        let mut digits = digits.map(|digit| u64::from(digit - b'0'));
-        let mut number = |width| digits.by_ref().take(width).fold(0, |number, digit| number * 10 + digit);
-        let (year, month, day) = (number(4), number(2), number(2));
-        let (hour, minute, second, micros) = (number(2), number(2), number(2), number(6));
-        let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-        Timestamp::from_micros(seconds * 1_000_000 + micros)
+        let (date, clock) = self.compact.split_at_checked(9).unwrap_or_default();
+        let part = |text: &'a str, from: usize, to: usize| text.get(from..to).unwrap_or_default();
+        let [year, month, day] = [(0, 4), (4, 6), (6, 8)].map(|(from, to)| part(date, from, to));
+        let [hour, minute, second] = [(0, 2), (2, 4), (4, 14)].map(|(from, to)| part(clock, from, to));
+        let spelt = format!("{year}-{month}-{day}T{hour}:{minute}:{second}");
+        // No calendar has a name like 20260230T250000: it sorts as made at the very first.
+        spelt.parse().unwrap_or(Timestamp::from_micros(0))
     }
 
     /// Whether it was made at this instant, in a record's spelling (`2026-11-23T03:46:29.123456Z`), or before.
@@ -92,14 +92,6 @@ impl<'a> SegmentName<'a> {
         let digits = |text: &[u8]| -> Vec<u8> { text.iter().copied().filter(u8::is_ascii_digit).collect() };
         digits(self.compact.as_bytes()) <= digits(instant)
     }
-}
-
-/// Days from 1970-01-01 to this day of the proleptic Gregorian calendar, in years that begin on 1 March; 0 for days
-/// before.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year.saturating_sub(1), month + 9) };
-    let of_years = year * 365 + year / 4 - year / 100 + year / 400;
-    (of_years + (153 * month + 2) / 5 + day).saturating_sub(719_469)
 }
 
 /// The name of a segment made at `made`; `writer` as in [`SegmentName::writer`].
@@ -120,8 +112,7 @@ mod tests {
         assert_eq!(name, "20261123T034629.123456Z-7k3qzd-gate-1001-0-12.ndjson");
         let parsed = SegmentName::parse(&name).unwrap();
         assert_eq!((parsed.boot, parsed.writer), (boot, "gate-1001-0-12"));
-        assert_eq!(parsed.role(), Role::Gate(Some(1001)));
-        assert_eq!(parsed.made(), made);
+        assert_eq!((parsed.role(), parsed.made()), (Role::Gate(Some(1001)), made));
         assert!(parsed.made_by(b"2026-11-23T03:46:29.123456Z"));
         assert!(!parsed.made_by(b"2026-11-23T03:46:29.123455Z"));
     }

@@ -32,6 +32,10 @@ impl Tail {
         Tail { directory, segment, open: None, position: 0, unfinished: 0, ts: Vec::new(), complete: false }
     }
 
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
     pub(super) fn unfinished(&self) -> u64 {
         self.unfinished
     }
@@ -75,6 +79,33 @@ impl Tail {
         Ok(Some((self.ts.clone(), at, bytes)))
     }
 
+    /// Passes over the lines that the sieve does not keep, as far as they are whole in the buffer.
+    #[cfg(feature = "cli")]
+    pub(super) fn pass_over(&mut self, sieve: &dyn super::Sieve) -> io::Result<()> {
+        if self.open.is_none() {
+            self.open = self.look()?;
+        }
+        let Some(file) = &mut self.open else { return Ok(()) };
+        loop {
+            let buffer = file.fill_buf()?;
+            let mut passed = 0;
+            for end in memchr::memchr_iter(b'\n', buffer) {
+                let line = buffer.get(passed..end).unwrap_or_default();
+                if sieve.keeps(&self.segment, self.position + passed as u64, line) {
+                    file.consume(passed);
+                    self.position += passed as u64;
+                    return Ok(());
+                }
+                passed = end + 1;
+            }
+            if passed == 0 {
+                return Ok(());
+            }
+            file.consume(passed);
+            self.position += passed as u64;
+        }
+    }
+
     /// Passes over all whole lines that are there.
     pub(super) fn skip_to_end(&mut self) -> io::Result<()> {
         while self.next_line()?.is_some() {}
@@ -94,7 +125,7 @@ impl Tail {
             return Ok(None);
         }
         match Source::open(&self.directory, &self.segment, self.position) {
-            Ok(file) => Ok(Some(BufReader::with_capacity(64 << 10, file))),
+            Ok(file) => Ok(Some(BufReader::with_capacity(128 << 10, file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
