@@ -460,6 +460,36 @@ fn filters_choose_what_is_exported_and_nothing_at_all_is_an_export_too() {
 }
 
 #[test]
+fn checkpoint_tells_each_access_once() {
+    let stage = Stage::new();
+    let checkpoint = stage.path().join("checkpoint");
+    let run = |more: &[&str]| {
+        export(stage.path(), &[&["ecs", "--checkpoint", checkpoint.to_str().unwrap()], more].concat())
+    };
+    let ids = |output: &Output| -> Vec<String> {
+        let events = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let ids = events.map(|line| serde_json::from_slice::<Value>(line).unwrap()["event.id"].to_string());
+        ids.filter(|id| id != "null").collect()
+    };
+    // A run that could not write does not count.
+    let full = run(&["-o", "/dev/full/x"]);
+    assert_eq!(full.status.code(), Some(3));
+    let first = run(&[]);
+    assert_eq!(first.status.code(), Some(0), "{}", support::said(&first));
+    assert!(ids(&first).len() > 100, "{}", support::said(&first));
+    let second = run(&[]);
+    assert_eq!((second.stdout.len(), second.status.code()), (0, Some(0)), "{}", support::said(&second));
+    let mut later = stage.segment("warden-9");
+    let made = entries::made(entries::CONN).new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    later.write(&made.on_connection(9_000).shed());
+    let third = run(&[]);
+    assert_eq!(ids(&third), [format!("\"{}-9000\"", entries::boot())], "{}", support::said(&third));
+    // Another format is another question.
+    let other = export(stage.path(), &["cef", "--checkpoint", checkpoint.to_str().unwrap()]);
+    assert_eq!(other.status.code(), Some(3));
+}
+
+#[test]
 fn a_file_has_its_name_only_when_it_is_whole() {
     let stage = Stage::new();
     let full = export(stage.path(), &["ocsf", "-o", "/dev/full/x"]);

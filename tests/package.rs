@@ -70,9 +70,12 @@ fn package_files_are_those_of_the_sources() {
             "{there}: `deploy/package`"
         );
     }
-    for (folder, there) in
-        [("policy", "policy"), ("src/manual", "manual"), ("deploy/prometheus", "prometheus")]
-    {
+    for (folder, there) in [
+        ("policy", "policy"),
+        ("src/manual", "manual"),
+        ("deploy/fleet", "fleet"),
+        ("deploy/prometheus", "prometheus"),
+    ] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let source = entry.unwrap().path();
             if source.extension().is_some_and(|ending| ending == "txt") {

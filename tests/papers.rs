@@ -22,7 +22,7 @@ fn papers() -> Vec<String> {
             .map(str::to_owned)
             .to_vec();
     let manual = std::fs::read_dir(root().join("src/manual")).unwrap();
-    papers.push("deploy/README.md".to_owned());
+    papers.extend(["deploy/README.md", "deploy/fleet/README.md"].map(str::to_owned));
     papers.extend(manual.map(|entry| format!("src/manual/{}", entry.unwrap().file_name().to_string_lossy())));
     papers
 }

@@ -54,7 +54,7 @@ pub(super) enum Command {
     Hash(hash::Arguments),
     /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
     /// on record could not be told
-    Export(export::Arguments),
+    Export(Box<export::Arguments>),
     /// Prints what a record is, as a JSON Schema (draft 2020-12)
     Schema(schema::Arguments),
     /// Ranks what is unusual: learns from the record what each caller does, and says what does not fit, and why

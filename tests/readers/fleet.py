@@ -32,8 +32,6 @@ click = session.Session()
 for name in ("duckdb.sql", "views.sql"):
     for one in statements(name):
         duck.execute(one)
-click.query("CREATE DATABASE IF NOT EXISTS fleet")
-click.query("USE fleet")
 for name in ("clickhouse.sql", "views.sql"):
     for one in statements(name):
         click.query(one)

@@ -4,8 +4,8 @@ use peergate::audit::chain::store::{Origin, Slot};
 use peergate::audit::chain::{Digest, Handover, Secret};
 use peergate::audit::encode::{self, INTEGER_MAX};
 use peergate::audit::entry::{
-    Close, Conn, Decided, Decision, Ended, Entry, GateEvent, Grant, Interrupted, Intrusion, Life, Open,
-    OutcomeOf, PENDING_MOST, Pending, PolicyEvent, Prune, Pruned, Range, Recover, Repeat, Seen,
+    Close, Conn, Decided, Decision, Ended, Entry, GateEvent, Grant, Interrupted, Intrusion, Journalled, Life,
+    Open, OutcomeOf, PENDING_MOST, Pending, PolicyEvent, Prune, Pruned, Range, Recover, Repeat, Seen,
 };
 use peergate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
 use peergate::model::ids::{BootId, ConnectionId, RequestId};
@@ -35,7 +35,7 @@ pub struct Made {
 }
 
 /// How many kinds [`Made`] can be.
-pub const KINDS: usize = 16;
+pub const KINDS: usize = 17;
 
 // Some of them.
 const EPOCH: usize = 9;
@@ -87,6 +87,7 @@ fn life() -> impl Strategy<Value = Life> {
         any::<i32>().prop_map(Life::Killed),
         Just(Life::Panicked),
         Just(Life::Violated),
+        Just(Life::Intruded),
     ]
 }
 
@@ -98,6 +99,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         select(Refusal::ALL).prop_map(Outcome::Failed),
         Just(Outcome::Stopped),
         Just(Outcome::RefusedByReload),
+        Just(Outcome::GateDied),
+        Just(Outcome::KilledByRestart),
     ]
 }
 
@@ -287,6 +290,7 @@ impl Made {
                     last: self.maybe[2].then_some(hash),
                 }),
             }),
+            15 => Entry::Journal(Journalled { count: self.number, first: ts, last: ts }),
             _ => Entry::Intrusion(Intrusion { segment: one, at: self.number, why: self.pick(&Seen::ALL) }),
         });
     }

@@ -2,6 +2,7 @@
 //!
 //! A review's [`Join`] puts each access together; [`event::Event`] is what all formats tell of it, flat; each format
 //! is a file of its own and says what goes where. One event is in memory at a time (of Parquet, a group of rows).
+#![doc = include_str!("../../manual/export.md")]
 
 mod cef;
 mod ecs;
@@ -16,12 +17,14 @@ mod syslog;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::{Args, ValueEnum};
 use nix::unistd;
 
+use super::search::checkpoint::Checkpoint;
 use super::{Where, tell_torn};
-use crate::audit::query::{Filter, Item, Join};
+use crate::audit::query::{Conn, Filter, Item, Join};
 use crate::audit::reader::Reader;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
@@ -49,6 +52,10 @@ pub(in crate::cli) struct Arguments {
     /// The private enterprise number in the structured data of rfc5424; the default is the one for examples
     #[arg(long, value_name = "NUMBER", default_value_t = 32_473)]
     enterprise: u32,
+    /// Tells each access once over many runs, for cron: notes in FILE up to where it was told. A run that fails or is
+    /// killed does not count. What is still under way is told when it has ended
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
     #[command(flatten)]
     filter: Filter,
 }
@@ -79,16 +86,15 @@ struct Source {
 }
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let directory = arguments.place.directory();
-    let unreadable = || Failure::at(format!("can't read {}", directory.display()));
-    let mut join = Join::new(Reader::open(&directory).map_err(unreadable())?);
+    let (mut join, checkpoint) = arguments.open()?;
+    let checkpoint = checkpoint.as_ref();
     let source = Source { host: arguments.host_name(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let output = Output::open(arguments)?;
     let told = match arguments.to {
         #[cfg(feature = "parquet")]
         To::Parquet => {
             let mut file = parquet::Table::new(output.file).map_err(output.at.failed())?;
-            let told = each(&mut join, arguments, term, |event| {
+            let told = each(&mut join, checkpoint, arguments, term, |event| {
                 file.add(event, &source).map_err(output.at.failed())
             })?;
             file.finish().map_err(output.at.failed())?;
@@ -97,7 +103,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         _ => {
             let mut to = output.file;
             let mut text = Vec::new();
-            let told = each(&mut join, arguments, term, |event| {
+            let told = each(&mut join, checkpoint, arguments, term, |event| {
                 text.clear();
                 arguments.tell(event, &source, &mut text);
                 to.write_all(&text).map_err(output.at.failed())
@@ -107,6 +113,9 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         }
     };
     output.at.take_its_name()?;
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.keep(&join.reader().positions().collect(), &join.under_way())?;
+    }
     tell_torn(join.reader(), term);
     Ok(if told.whole { Answer::Yes } else { Answer::No })
 }
@@ -121,6 +130,7 @@ struct Told {
 /// Hands on every event that is asked for, and complains of what can't be told as one.
 fn each(
     join: &mut Join,
+    checkpoint: Option<&Checkpoint>,
     arguments: &Arguments,
     term: &mut Term,
     mut tell: impl FnMut(&Event<'_>) -> Result<(), Failure>,
@@ -130,13 +140,18 @@ fn each(
         let item = match join.next_item() {
             Ok(Some(item)) => item,
             Ok(None) => return Ok(Told { whole }),
+            // It would count as told: the run fails, and the next one tries again.
+            Err(error) if checkpoint.is_some() => return Err(Failure::at("can't read a segment")(error)),
             Err(error) => {
                 whole = false;
                 term.complain(format!("can't read a segment: {error}"));
                 continue;
             }
         };
-        if !arguments.filter.covers(&item) {
+        // Of what was read before, connections alone come again.
+        let old = |conn: &Conn| checkpoint.is_some_and(|before| before.has(&conn.held.segment, conn.held.at));
+        let again = matches!(&item, Item::Shed(conn) if old(conn));
+        if again || !arguments.filter.covers(&item) {
             continue;
         }
         match &item {
@@ -161,6 +176,24 @@ fn each(
 }
 
 impl Arguments {
+    /// The stream of all that is there, or that came since the last run with this checkpoint.
+    fn open(&self) -> Result<(Join, Option<Checkpoint>), Failure> {
+        let directory = self.place.directory();
+        let unreadable = Failure::at(format!("can't read {}", directory.display()));
+        let Some(file) = &self.checkpoint else {
+            return Ok((Join::new(Reader::open(&directory).map_err(unreadable)?), None));
+        };
+        // The time that is asked for may be another in each run; the rest is the question.
+        let asked = Filter { since: None, until: None, ..self.filter.clone() };
+        let mut checkpoint = Checkpoint::open(file, &format!("export to {:?} {asked:?}", self.to))?;
+        let reader = Reader::open(&directory).map_err(unreadable)?.sieved(Rc::new(checkpoint.sieve()));
+        let mut join = Join::following(reader);
+        for line in checkpoint.take_held() {
+            join.resume(line);
+        }
+        Ok((join, Some(checkpoint)))
+    }
+
     fn host_name(&self) -> String {
         let own = || unistd::gethostname().ok().and_then(|name| host_name(name.to_str()?).ok());
         self.host.clone().or_else(own).unwrap_or_else(|| "localhost".to_owned())
@@ -257,3 +290,6 @@ impl At {
         fs::rename(part, name).map_err(self.failed())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! `peergate audit search`.
 
-mod checkpoint;
+pub(super) mod checkpoint;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use super::{How, Where};
+use super::Where;
 use crate::audit::chain::Public;
 use crate::audit::segment::of_file;
 use crate::audit::verify::{self, Damage, End, Question, Report};
@@ -57,8 +57,9 @@ pub(in crate::cli) struct Arguments {
     /// Files at a time [default: as many as there are cores]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     threads: usize,
-    #[command(flatten)]
-    how: How,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
@@ -89,7 +90,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     .map_err(Failure::at(format!("can't read {}", directory.display())))?;
     term.progress("");
 
-    match arguments.how.format {
+    match arguments.format {
         Format::Text => text(&report, arguments.all, began.elapsed(), term)?,
         Format::Json => as_json(&report, began.elapsed(), term)?,
     }

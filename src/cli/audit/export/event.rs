@@ -397,3 +397,45 @@ impl<'a> Event<'a> {
         }
     }
 }
+
+#[cfg(test)]
+impl Event<'static> {
+    /// The same with this in it.
+    pub(super) fn with(mut self, field: Field, value: Value<'static>) -> Event<'static> {
+        self.put(field, value);
+        self
+    }
+
+    /// One of which every field says its own name, or has a number of its own.
+    pub(super) fn of_every_field() -> Event<'static> {
+        let mut event = Event::new("access", Timestamp::from_micros(1_795_405_589_000_000), Some(true));
+        for (number, field) in (7_001i64..).zip(Field::ALL) {
+            let value = match field {
+                Field::Time | Field::Kind => continue,
+                Field::First | Field::Last => Value::Instant(Timestamp::from_micros(
+                    1_795_405_600_000_000 + number.unsigned_abs() * 1_000,
+                )),
+                Field::Groups => Value::Numbers(vec![31]),
+                Field::Id => Value::Word("7k3qzd-41-1".into()),
+                Field::Method => Value::Word("GET".into()),
+                Field::Target => Value::Word("/a?b".into()),
+                Field::Exe => Value::Word("/usr/bin/exe".into()),
+                Field::TargetLength
+                | Field::Status
+                | Field::In
+                | Field::Out
+                | Field::Us
+                | Field::Uid
+                | Field::Gid
+                | Field::Pid
+                | Field::Login
+                | Field::Ruid
+                | Field::Count
+                | Field::Offset => Value::Number(number),
+                field => Value::Word(format!("its-{}", field.name()).into()),
+            };
+            event.put(*field, value);
+        }
+        event
+    }
+}

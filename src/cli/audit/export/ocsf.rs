@@ -13,13 +13,15 @@ const CLASS: u32 = 6003;
 const METHODS: [&str; 9] = ["OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT", "PATCH"];
 
 /// What the schema has no place for, below `unmapped`.
-pub(super) const UNMAPPED: [Field; 17] = [
+pub(super) const UNMAPPED: [Field; 19] = [
     Field::Kind,
     Field::MethodBytes,
     Field::TargetBytes,
     Field::TargetLength,
     Field::At,
     Field::Shadow,
+    Field::Result,
+    Field::Us,
     Field::Gid,
     Field::ExeBytes,
     Field::Unit,

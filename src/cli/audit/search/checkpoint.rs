@@ -20,7 +20,7 @@ use crate::cli::Failure;
 const HEAD: &str = "peergate search checkpoint 1: ";
 
 /// A checkpoint, held by this run alone.
-pub(super) struct Checkpoint {
+pub(in crate::cli::audit) struct Checkpoint {
     file: PathBuf,
     question: String,
     _lock: Flock<File>,
@@ -32,11 +32,11 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     /// Opens it, or begins a new one. Another run's is not waited for.
-    pub(super) fn open(file: &Path, question: &str) -> Result<Checkpoint, Failure> {
+    pub(in crate::cli::audit) fn open(file: &Path, question: &str) -> Result<Checkpoint, Failure> {
         let name = file.display();
         let unusable = || Failure::at(format!("can't use the checkpoint {name}"));
         let lock = lock(file).map_err(unusable())?.ok_or_else(|| {
-            Failure::Because(format!("another search is under way with the checkpoint {name}"))
+            Failure::Because(format!("another run is under way with the checkpoint {name}"))
         })?;
         let (mut read, mut held) = (BTreeMap::new(), Vec::new());
         let mut lines = BufReader::new(File::open(file).map_err(unusable())?).lines();
@@ -78,22 +78,26 @@ impl Checkpoint {
     }
 
     /// What was under way, to be taken before anything else.
-    pub(super) fn take_held(&mut self) -> Vec<Line> {
+    pub(in crate::cli::audit) fn take_held(&mut self) -> Vec<Line> {
         std::mem::take(&mut self.held)
     }
 
     /// What of each segment was read before.
-    pub(super) fn sieve(&self) -> Unread {
+    pub(in crate::cli::audit) fn sieve(&self) -> Unread {
         Unread { read: self.read.clone() }
     }
 
     /// Whether a line was read by an earlier run.
-    pub(super) fn has(&self, segment: &str, at: u64) -> bool {
+    pub(in crate::cli::audit) fn has(&self, segment: &str, at: u64) -> bool {
         self.read.get(segment).is_some_and(|read| at < *read)
     }
 
     /// Notes that all has been told up to here. It is there as a whole or not at all.
-    pub(super) fn keep(&self, read: &BTreeMap<Rc<str>, u64>, held: &[&Held]) -> Result<(), Failure> {
+    pub(in crate::cli::audit) fn keep(
+        &self,
+        read: &BTreeMap<Rc<str>, u64>,
+        held: &[&Held],
+    ) -> Result<(), Failure> {
         let next = self.file.with_extension("next");
         let write = || -> io::Result<()> {
             let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
@@ -134,7 +138,7 @@ fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
 }
 
 /// Passes over what was read before. Connections are needed again: who asks now may have come long ago.
-pub(super) struct Unread {
+pub(in crate::cli::audit) struct Unread {
     read: BTreeMap<Rc<str>, u64>,
 }
 
