@@ -1,6 +1,9 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
 
 mod hash;
+mod page;
+mod report;
+mod row;
 mod show;
 mod tail;
 
@@ -18,6 +21,8 @@ pub(super) enum Command {
     Tail(tail::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
+    /// Makes a page of who did what
+    Report(Box<report::Arguments>),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
 }
@@ -26,6 +31,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
+        Command::Report(arguments) => report::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }
 }

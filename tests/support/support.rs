@@ -7,12 +7,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
+pub mod browser;
 pub mod client;
 pub mod daemon;
 pub mod docker;
 pub mod http;
 pub mod people;
 pub mod records;
+#[cfg(feature = "cli")]
+pub mod stage;
 pub mod upstream;
 
 use std::process::{Command, Output};
