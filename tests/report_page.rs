@@ -1,6 +1,7 @@
 //! `peergate audit report --html`: what the page holds, and what a real browser makes of it.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
 #[path = "support/support.rs"]
 mod support;

@@ -6,6 +6,7 @@ mod report;
 mod row;
 mod show;
 mod tail;
+mod top;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub(super) enum Command {
     Show(show::Arguments),
     /// Makes a page of who did what
     Report(Box<report::Arguments>),
+    /// Shows what happens now, on a terminal: how much is allowed and denied, by whom, on which routes
+    Top(Box<top::Arguments>),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
 }
@@ -32,6 +35,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Report(arguments) => report::run(&arguments, term),
+        Command::Top(arguments) => top::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }
 }

@@ -13,6 +13,8 @@ pub mod daemon;
 pub mod docker;
 pub mod http;
 pub mod people;
+#[cfg(feature = "cli")]
+pub mod pty;
 pub mod records;
 #[cfg(feature = "cli")]
 pub mod stage;
