@@ -231,7 +231,7 @@ impl Board {
 
     fn ranked(&self, names: impl Fn(&Second) -> &BTreeMap<String, Count>) -> Vec<(String, Count)> {
         let mut sums = BTreeMap::<&String, Count>::new();
-        for (name, count) in self.seconds.values().flat_map(|second| names(second)) {
+        for (name, count) in self.seconds.values().flat_map(names) {
             sums.entry(name).or_default().merge(*count);
         }
         let mut ranked: Vec<_> = sums.into_iter().map(|(name, count)| (name.clone(), count)).collect();
