@@ -5,6 +5,7 @@
 //! bytes are in the file, hands out the [`log::Receipt`] without which no effect can begin.
 #![doc = include_str!("manual/audit.md")]
 
+pub mod chain;
 pub mod encode;
 pub mod entry;
 pub mod log;
@@ -12,5 +13,6 @@ pub mod plain;
 #[cfg(feature = "cli")]
 pub mod query;
 pub mod reader;
+pub mod retention;
 pub mod secret;
 pub mod segment;

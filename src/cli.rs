@@ -37,7 +37,7 @@ struct Arguments {
 enum Command {
     /// Reads the record of accesses
     #[command(subcommand, after_help = EXIT_CODES)]
-    Audit(audit::Command),
+    Audit(Box<audit::Command>),
     /// Checks policies
     #[command(subcommand, after_help = EXIT_CODES)]
     Policy(policy::Command),
@@ -113,7 +113,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let mut term = Term::new();
     let answer = match arguments.command {
-        Command::Audit(command) => audit::run(command, &mut term),
+        Command::Audit(command) => audit::run(*command, &mut term),
         Command::Policy(command) => policy::run(command, &mut term),
         Command::Status(arguments) => control::status(&arguments, &mut term),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut term),

@@ -8,7 +8,7 @@
 //! | connection | `connection` | a socket and its `Caller` arrive from the warden |
 //! | head | [`head`], `guard` | the strict reading; hyper sees only what it wrote |
 //! | lookup, permit | `journey` | the policy makes a `Permit`, or a denial |
-//! | record | `record` | the permit becomes a `Receipt<Permit>` once it is in the log |
+//! | record | `record`, `recorded` | the permit becomes a `Recorded` once it is in the log, as durable as its route asks |
 //! | refuse | `answer` | what may not pass is answered by name |
 //! | send | `backend` | the warden connects, the rebuilt request leaves |
 //! | settle | `connection` | what became of it is recorded |
@@ -21,12 +21,14 @@ mod backend;
 mod budget;
 mod connection;
 mod deadline;
+mod durable;
 mod guard;
 pub mod head;
 mod interim;
 mod journey;
 mod lane;
 mod record;
+mod recorded;
 mod stream;
 mod tunnel;
 

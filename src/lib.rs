@@ -19,7 +19,8 @@
 //!
 //! # Invariants
 //!
-//! - Only [`policy`] makes a `Permit`; only [`audit`] makes a `Receipt<Permit>`; a backend takes nothing else.
+//! - Only [`policy`] makes a `Permit`; only [`audit`] makes a `Receipt<Permit>` or a `Durable<Permit>`; a backend takes
+//!   nothing but a `Recorded`, which the gate makes of the one that the route asks for.
 //! - An attribute of a caller that could not be read is unknown: it never satisfies an allow and always
 //!   satisfies a forbid.
 //! - A request is read once. What was judged is what is forwarded.

@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod escape;
 pub mod ids;
+pub mod keeping;
 pub mod limits;
 pub mod method;
 pub mod outcome;

@@ -3,6 +3,7 @@
 //!
 //! One thread follows; another, for the diagnostics of all roles, writes stderr or rolling files.
 
+mod durable;
 mod follow;
 mod own;
 
@@ -24,6 +25,7 @@ use crate::model::probe::{Found, Place, Trial};
 use crate::sys;
 use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{FromScribe, ToScribe};
+use durable::Durables;
 use follow::Followed;
 use own::{Own, Start};
 
@@ -63,7 +65,8 @@ fn serve(terms: &Terms) -> io::Result<()> {
     diagnostics::start("scribe", Some(speak), &level, json).map_err(io::Error::other)?;
     let own =
         Own::begin(segment, Start { boot, reserved, policy: &policy, missing: &missing, posture: &posture })?;
-    let mut scribe = Scribe::new(channel, own, directory);
+    let durables = Durables::start(File::from(directory.try_clone()?))?;
+    let mut scribe = Scribe::new(channel, own, directory, durables);
     let result = scribe.serve(|| collector.lost());
     if let Err(error) = &result {
         // While there still is someone who reads it.
@@ -108,19 +111,22 @@ struct Scribe {
     /// A segment was added since the directory was synced.
     directory_changed: bool,
     followed: BTreeMap<String, Followed>,
+    /// Who can't wait for the next sync.
+    durables: Durables,
     /// What the warden had no room for yet.
     unsent: VecDeque<FromScribe>,
     synced: Instant,
 }
 
 impl Scribe {
-    fn new(channel: Channel, own: Own, directory: OwnedFd) -> Scribe {
+    fn new(channel: Channel, own: Own, directory: OwnedFd, durables: Durables) -> Scribe {
         Scribe {
             channel,
             own,
             directory: directory.into(),
             directory_changed: true,
             followed: BTreeMap::new(),
+            durables,
             unsent: VecDeque::new(),
             synced: Instant::now(),
         }
@@ -180,13 +186,7 @@ impl Scribe {
     fn take(&mut self, message: ToScribe, descriptors: Vec<OwnedFd>) -> io::Result<Next> {
         match message {
             ToScribe::Start { .. } => tracing::error!("the warden started a scribe that runs"),
-            ToScribe::Follow { segment } => match exactly(descriptors) {
-                Ok([file]) => {
-                    self.directory_changed = true;
-                    self.followed.insert(segment, Followed::new(file.into()));
-                }
-                Err(error) => tracing::error!(%error, segment, "there is no following a segment"),
-            },
+            ToScribe::Follow { segment } => self.follow(segment, descriptors)?,
             ToScribe::Finished { segment } => self.finish(&segment)?,
             ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
             ToScribe::Close => {
@@ -197,11 +197,38 @@ impl Scribe {
         Ok(Next::GoOn)
     }
 
+    fn follow(&mut self, segment: String, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let mut descriptors = descriptors.into_iter();
+        match (descriptors.next(), descriptors.next(), descriptors.next()) {
+            (Some(file), None, None) => {
+                self.directory_changed = true;
+                self.followed.insert(segment, Followed::new(file.into()));
+            }
+            (Some(file), Some(synced), Some(lane)) => {
+                self.directory_changed = true;
+                self.durables.serve(&segment, synced, lane)?;
+                self.followed.insert(segment, Followed::new(file.into()));
+            }
+            _ => tracing::error!(segment, "there is no following a segment without its descriptors"),
+        }
+        Ok(())
+    }
+
+    /// Marks the segments that could not be synced for those who can't wait.
+    fn hear_failures(&mut self) {
+        for (name, errno) in self.durables.failed() {
+            if let Some(segment) = self.followed.get_mut(&name) {
+                tell_failure(&mut self.unsent, &self.durables, &name, segment, Err(errno));
+            }
+        }
+    }
+
     /// Reads what was written since the last look.
     fn look(&mut self) {
+        self.hear_failures();
         for (name, segment) in &mut self.followed {
             let result = segment.look().and_then(|()| segment.sync_beyond(AHEAD));
-            tell_failure(&mut self.unsent, name, segment, result);
+            tell_failure(&mut self.unsent, &self.durables, name, segment, result);
         }
     }
 
@@ -212,7 +239,7 @@ impl Scribe {
         }
         for (name, segment) in &mut self.followed {
             let result = segment.sync_beyond(0);
-            tell_failure(&mut self.unsent, name, segment, result);
+            tell_failure(&mut self.unsent, &self.durables, name, segment, result);
         }
         self.own.sync()?;
         self.synced = Instant::now();
@@ -221,12 +248,14 @@ impl Scribe {
 
     /// The last look at a segment whose writer is done with it: synced, then closed in the record.
     fn finish(&mut self, name: &str) -> io::Result<()> {
+        self.hear_failures();
         let Some(mut segment) = self.followed.remove(name) else {
             tracing::error!(segment = name, "the warden finished a segment that nobody follows");
             return Ok(());
         };
+        self.durables.finish(name)?;
         let result = segment.look().and_then(|()| segment.sync_beyond(0));
-        tell_failure(&mut self.unsent, name, &mut segment, result);
+        tell_failure(&mut self.unsent, &self.durables, name, &mut segment, result);
         if !segment.has_failed() {
             self.own.close(name, &segment)?;
         }
@@ -290,12 +319,18 @@ impl Scribe {
 /// second fsync may succeed over pages that the first one dropped.
 fn tell_failure(
     unsent: &mut VecDeque<FromScribe>,
+    durables: &Durables,
     name: &str,
     segment: &mut Followed,
     result: Result<(), Errno>,
 ) {
-    if let Err(errno) = result {
+    if let Err(errno) = result
+        && !segment.has_failed()
+    {
         segment.fail();
+        if let Err(error) = durables.fail(name) {
+            tracing::error!(%error, segment = name, "its lane is not told of a failure");
+        }
         tracing::error!(segment = name, errno = errno.desc(), "a segment can't be read or synced");
         unsent.push_back(FromScribe::Failed { segment: name.to_owned(), errno: errno as i32 });
     }

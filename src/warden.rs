@@ -14,6 +14,7 @@
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`watch`] | whether what is written is still found under its name |
 //! | [`supervise`], [`violation`] | the scribe; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
@@ -49,6 +50,7 @@ mod space;
 mod start;
 mod supervise;
 mod violation;
+mod watch;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -108,6 +110,8 @@ enum Due {
     Violations,
     /// Whether the scribe still gives signs of life.
     ScribeWatch,
+    /// Whether segments are still found under their names.
+    NamesWatch,
     /// The scribe may start again.
     ScribeStart,
     /// The scribe's queue.
@@ -148,6 +152,8 @@ pub(crate) struct Warden {
     callers: Callers,
     connections: Connections,
     roster: Roster,
+    /// The audit directory is gone.
+    homeless: bool,
     connects: Connects,
     segments: Segments,
     record: Record,
@@ -240,6 +246,7 @@ impl Warden {
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
+            Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
             Due::PushScribe => self.push_scribe(),
             Due::Repeats => self.write_repeats(),

@@ -2,5 +2,6 @@
 //! gate says is judged before it is believed.
 
 pub mod channel;
+pub mod durable;
 pub mod message;
 pub mod report;

@@ -152,6 +152,7 @@ request 7k3qzd-41-1
   granted   docker, at 2026-11-23T03:46:29.003000Z
   outcome   200 completed, 0 bytes in, 5120 out, 7456 us, at 2026-11-23T03:46:29.004000Z
   record    20261123T034629.000000Z-7k3qzd-gate-1001-0-2.ndjson
+  seal      none yet
 ";
     assert_eq!(out, expected);
 }

@@ -4,8 +4,10 @@
 //! line holds for every [`Entry`] that can be made. Absent optionals are left out.
 
 mod json;
+mod scribe;
 
 use json::Object;
+pub(in crate::audit) use scribe::{epoch, seal};
 
 pub use json::INTEGER_MAX;
 
@@ -45,6 +47,11 @@ pub fn line(entry: &Entry<'_>, n: u64, ts: Timestamp, out: &mut Vec<u8>) {
         Entry::Gate(event) => write_gate(event, Object::begin(out, "gate", n, ts)),
         Entry::Policy(event) => write_policy(event, Object::begin(out, "policy", n, ts)),
         Entry::Close(close) => write_close(close, Object::begin(out, "close", n, ts)),
+        Entry::Range(range) => scribe::write_range(range, Object::begin(out, "range", n, ts)),
+        Entry::Recover(found) => scribe::write_recover(found, Object::begin(out, "recover", n, ts)),
+        Entry::Pending(pending) => scribe::write_pending(pending, Object::begin(out, "pending", n, ts)),
+        Entry::Prune(prune) => scribe::write_prune(prune, Object::begin(out, "prune", n, ts)),
+        Entry::Intrusion(seen) => scribe::write_intrusion(seen, Object::begin(out, "intrusion", n, ts)),
     }
 }
 

@@ -2,6 +2,12 @@
 //!
 //! Every record begins `{"v":1,"t":…,"n":…,"ts":…`; `n` and `ts` are the segment's and the writer's.
 
+mod scribe;
+
+pub use scribe::{
+    Ended, Epoch, Interrupted, Intrusion, PENDING_MOST, Pending, Prune, Pruned, Range, Recover, Seal, Seen,
+};
+
 use crate::model::caller::Caller;
 use crate::model::ids::{BootId, ConnectionId, RequestId};
 use crate::model::outcome::Outcome;
@@ -28,8 +34,18 @@ pub enum Entry<'a> {
     Gate(GateEvent<'a>),
     /// A policy came into force, or was refused.
     Policy(PolicyEvent<'a>),
-    /// A segment is complete; written by the scribe alone.
+    /// A segment is complete; this and all that follow are written by the scribe alone.
     Close(Close<'a>),
+    /// Bytes of a segment, and their hash.
+    Range(Range<'a>),
+    /// What a new scribe found of an earlier time.
+    Recover(Recover<'a>),
+    /// Requests without outcome in a segment that is closed.
+    Pending(Pending<'a>),
+    /// A segment is removed.
+    Prune(Prune<'a>),
+    /// What no writer does was seen.
+    Intrusion(Intrusion<'a>),
 }
 
 /// `open`: who writes here, and in what posture.
@@ -206,7 +222,7 @@ pub struct PolicyEvent<'a> {
 }
 
 /// `close`: one segment is complete.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Close<'a> {
     /// Its file name.
     pub segment: &'a str,

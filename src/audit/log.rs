@@ -10,7 +10,10 @@
 //! A failed or short write breaks the log: what was pending fails, and so does every note, until
 //! [`Log::replace`] gives it a fresh segment. Nobody continues behind a torn line.
 
+mod owed;
 mod round;
+mod sync;
+mod written;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,16 +21,21 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 
 use super::encode;
 use super::entry::Entry;
 use crate::model::time::Timestamp;
+use owed::Owed;
 use round::{Fate, Round};
+use sync::{Position, Syncs};
+use written::Written;
+
+pub use sync::Durable;
 
 /// Pending bytes beyond which a note flushes by itself, so that memory stays bounded whatever is ready.
 const PENDING_MAX: usize = 256 << 10;
@@ -64,12 +72,15 @@ pub struct Noted<T> {
 
 /// A value whose record is in the file. Only a [`Log`] makes one.
 #[derive(Debug)]
-pub struct Receipt<T>(T);
+pub struct Receipt<T> {
+    value: T,
+    position: Position,
+}
 
 impl<T> Receipt<T> {
     /// The value; from here on nothing says that it was recorded.
     pub fn into_inner(self) -> T {
-        self.0
+        self.value
     }
 }
 
@@ -77,7 +88,7 @@ impl<T> Deref for Receipt<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.value
     }
 }
 
@@ -118,6 +129,8 @@ struct State {
     asked: bool,
     flusher: Option<Waker>,
     attendant: Option<Waker>,
+    syncs: Syncs,
+    owed: Owed,
 }
 
 impl Log {
@@ -136,6 +149,8 @@ impl Log {
             asked: false,
             flusher: None,
             attendant: None,
+            syncs: Syncs::default(),
+            owed: Owed::default(),
         })))
     }
 
@@ -145,12 +160,40 @@ impl Log {
     ///
     /// The log is broken, or the record does not fit into what is reserved (ENOSPC; the log stays whole).
     pub fn note<T>(&self, value: T, entry: &Entry<'_>) -> Result<Noted<T>, Unwritable> {
-        let (round, flusher, attendant, full) = {
+        self.note_line(value, |n, ts, out| encode::line(entry, n, ts, out))
+    }
+
+    /// As [`Log::note`], for a line that no entry makes (a seal): `write` gets its number and its time, and appends
+    /// the one line. It is not to be called again for a line that did not fit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::note`].
+    pub fn note_line<T>(
+        &self,
+        value: T,
+        write: impl FnOnce(u64, Timestamp, &mut Vec<u8>),
+    ) -> Result<Noted<T>, Unwritable> {
+        let mut round = None;
+        self.note_and(write, |state| round = Some(Rc::clone(&state.round)))?;
+        Ok(Noted { value, round: round.unwrap_or_default() })
+    }
+
+    /// Notes a line; what it goes out with is `with_round`'s to remember.
+    fn note_and(
+        &self,
+        write: impl FnOnce(u64, Timestamp, &mut Vec<u8>),
+        with_round: impl FnOnce(&mut State),
+    ) -> Result<(), Unwritable> {
+        let (noted, flusher, attendant, full) = {
             let mut state = self.0.borrow_mut();
             let first = state.pending.is_empty();
-            let round = state.append(entry).map(|()| Rc::clone(&state.round));
-            let flusher = if first && round.is_ok() { state.flusher.take() } else { None };
-            (round, flusher, state.attendant_if_wanted(), state.pending.len() > PENDING_MAX)
+            let noted = state.append(write);
+            if noted.is_ok() {
+                with_round(&mut state);
+            }
+            let flusher = if first && noted.is_ok() { state.flusher.take() } else { None };
+            (noted, flusher, state.attendant_if_wanted(), state.pending.len() > PENDING_MAX)
         };
         // Wakers are foreign code and may come back here: no borrow is held.
         flusher.into_iter().chain(attendant).for_each(Waker::wake);
@@ -158,7 +201,7 @@ impl Log {
             // The round's fate tells those who wait for it.
             self.flush().ok();
         }
-        Ok(Noted { value, round: round? })
+        noted
     }
 
     /// As [`Log::note`], for a record that tells of the value itself: `describe` gets the value and puts one
@@ -214,7 +257,7 @@ impl Log {
             self.flush()?;
         }
         match noted.round.fate() {
-            Fate::Written => Ok(Receipt(noted.value)),
+            Fate::Written(position) => Ok(Receipt { value: noted.value, position }),
             Fate::Lost(why) => Err(why),
             // It was noted in another log than this one.
             Fate::Pending => Err(Errno::EINVAL.into()),
@@ -230,7 +273,7 @@ impl Log {
         &self,
         noted: Noted<T>,
     ) -> impl Future<Output = Result<Receipt<T>, Unwritable>> + use<T> {
-        Written { value: Some(noted.value), round: noted.round, slot: None }
+        Written::new(noted.value, noted.round)
     }
 
     /// The task that flushes: spawn it once on the thread's executor. It never ends.
@@ -251,14 +294,18 @@ impl Log {
     pub fn replace(&self, segment: OwnedFd, reserved: u64) {
         // The round's fate tells those who wait for it.
         self.flush().ok();
-        let mut state = self.0.borrow_mut();
-        state.segment = segment;
-        state.reserved = reserved;
-        state.granted = reserved;
-        state.written = 0;
-        state.n = 0;
-        state.broken = None;
-        state.asked = false;
+        let askers = {
+            let mut state = self.0.borrow_mut();
+            state.segment = segment;
+            state.reserved = reserved;
+            state.granted = reserved;
+            state.written = 0;
+            state.n = 0;
+            state.broken = None;
+            state.asked = false;
+            state.syncs.next_segment()
+        };
+        askers.into_iter().for_each(Waker::wake);
     }
 
     /// Disk space is reserved for the first `upto` bytes of the segment. An answer that gives nothing more is
@@ -336,12 +383,12 @@ impl Drop for State {
 }
 
 impl State {
-    fn append(&mut self, entry: &Entry<'_>) -> Result<(), Unwritable> {
+    fn append(&mut self, write: impl FnOnce(u64, Timestamp, &mut Vec<u8>)) -> Result<(), Unwritable> {
         if let Some(why) = self.broken {
             return Err(why);
         }
         let before = self.pending.len();
-        encode::line(entry, self.n, Timestamp::now(), &mut self.pending);
+        write(self.n, Timestamp::now(), &mut self.pending);
         // Many open promises must not keep a writer from ever writing: they take a quarter at most.
         let held = self.held.min(self.reserved / 4);
         if self.used().saturating_add(held) > self.reserved {
@@ -366,17 +413,23 @@ impl State {
                 Some(why) => Err((Rc::clone(&self.round), why)),
             };
         }
-        let result = append_whole(&self.segment, &self.pending);
+        // It may have broken behind our back, by a sync that failed.
+        let result = match self.broken {
+            None => append_whole(&self.segment, &self.pending, self.written),
+            Some(why) => Err((0, Errno::from_raw(why.errno))),
+        };
         let round = self.next_round();
         match result {
             Ok(()) => {
                 self.written = self.used();
+                self.owed.written(usize::MAX);
                 self.pending.clear();
-                round.settle(Fate::Written);
+                round.settle(Fate::Written(self.syncs.position(self.written)));
                 Ok(Some(round))
             }
-            Err(errno) => {
+            Err((written, errno)) => {
                 let why = errno.into();
+                self.owed.written(written);
                 self.pending.clear();
                 self.broken = Some(why);
                 self.asked = false;
@@ -411,14 +464,23 @@ impl State {
 }
 
 /// One `write(2)` of all of it. An interrupted call has written nothing and is repeated; a short one can't be
-/// mended, since its rest might land behind another reason to fail.
-fn append_whole(segment: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+/// mended, since its rest might land behind another reason to fail. Beside an error: how many bytes are there.
+///
+/// They belong `at` the end of all that was written before. Where the file was cut meanwhile they land elsewhere, and
+/// what stood there is gone: ESTALE. What can't tell its position is no file, and can't be cut.
+fn append_whole(segment: &OwnedFd, bytes: &[u8], at: u64) -> Result<(), (usize, Errno)> {
     loop {
         match nix::unistd::write(segment, bytes) {
-            Ok(written) if written == bytes.len() => return Ok(()),
-            Ok(_) => return Err(Errno::EIO),
+            Ok(written) if written == bytes.len() => {
+                let end = at.saturating_add(written as u64);
+                return match lseek(segment, 0, Whence::SeekCur).map(u64::try_from) {
+                    Ok(Ok(position)) if position != 0 && position != end => Err((0, Errno::ESTALE)),
+                    _ => Ok(()),
+                };
+            }
+            Ok(written) => return Err((written, Errno::EIO)),
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err((0, errno)),
         }
     }
 }
@@ -428,44 +490,6 @@ fn keep(place: &mut Option<Waker>, context: &Context<'_>) {
     match place {
         Some(waker) => waker.clone_from(context.waker()),
         None => *place = Some(context.waker().clone()),
-    }
-}
-
-/// The future of [`Log::written`].
-struct Written<T> {
-    value: Option<T>,
-    round: Rc<Round>,
-    slot: Option<usize>,
-}
-
-// The value is never pinned: it only passes through.
-impl<T> Unpin for Written<T> {}
-
-impl<T> Future for Written<T> {
-    type Output = Result<Receipt<T>, Unwritable>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        match this.round.fate() {
-            Fate::Pending => {
-                this.slot = Some(this.round.wait(this.slot, context.waker()));
-                Poll::Pending
-            }
-            Fate::Lost(why) => Poll::Ready(Err(why)),
-            Fate::Written => match this.value.take() {
-                Some(value) => Poll::Ready(Ok(Receipt(value))),
-                // Polled again after it was ready.
-                None => Poll::Ready(Err(Errno::EINVAL.into())),
-            },
-        }
-    }
-}
-
-impl<T> Drop for Written<T> {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            self.round.leave(slot);
-        }
     }
 }
 

@@ -135,8 +135,14 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
             b'\\' => match bytes.next()?.1 {
                 b'"' | b'\\' => {}
                 b'u' => {
+                    let mut unit = 0;
                     for _ in 0..4 {
-                        bytes.next().filter(|(_, digit)| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))?;
+                        let (_, digit) = bytes.next()?;
+                        unit = unit << 4 | hex_value(digit)?;
+                    }
+                    // What can stand for itself does, or a search for it would be fooled.
+                    if matches!(unit, 0x20..=0x7e) {
+                        return None;
                     }
                 }
                 _ => return None,
@@ -145,6 +151,15 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// Of a digit as ours are spelt.
+fn hex_value(digit: u8) -> Option<u32> {
+    match digit {
+        b'0'..=b'9' => Some(u32::from(digit - b'0')),
+        b'a'..=b'f' => Some(u32::from(digit - b'a') + 10),
+        _ => None,
+    }
 }
 
 /// Where a list of strings or of bare values ends.

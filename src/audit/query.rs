@@ -6,13 +6,16 @@
 //! these rules is not dropped: it comes as [`Item::Disbelieved`].
 
 pub mod access;
+pub mod cover;
 pub mod filter;
 mod glob;
 pub mod join;
 pub mod parts;
+pub mod search;
+pub mod stock;
 pub mod when;
 
-pub use access::{Access, Doubt, Item};
+pub use access::{Access, Doubt, Item, Recorded, Told};
 pub use filter::Filter;
 pub use join::Join;
 pub use parts::{Conn, Decision, Grant, Held, Outcome, Repeat};

@@ -3,8 +3,10 @@
 //! A segment is opened when the stream reaches the time at which it was made, and closed at its end, so that a
 //! directory of thousands of them costs few descriptors. Reading goes on after the end: [`Reader::rescan`]
 //! looks for new segments and for what was appended since. A line without its LF is not there yet; whether the
-//! writer is about to finish it or died over it, only time tells ([`Reader::torn`]).
+//! writer is about to finish it or died over it, only time tells ([`Reader::torn`]). A segment is the same one in its
+//! compressed form (`….ndjson.zst`), and reading goes on where it was when the one takes the other's place.
 
+pub mod source;
 mod tail;
 
 use std::cmp::Reverse;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::plain::Record;
-use super::segment::SegmentName;
+use super::segment::{self, SegmentName};
 use crate::model::ids::BootId;
 use tail::Tail;
 
@@ -47,7 +49,6 @@ pub struct Torn {
 }
 
 /// Reads the segments of one directory.
-#[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
     boot: Option<BootId>,
@@ -56,6 +57,27 @@ pub struct Reader {
     opened: BTreeMap<Rc<str>, Tail>,
     /// The next line of each segment that has one, the earliest on top.
     heads: BinaryHeap<Reverse<Head>>,
+    /// What is passed over.
+    #[cfg(feature = "cli")]
+    sieve: Option<Rc<dyn Sieve>>,
+    /// Why the segment of the line before has no next one.
+    trouble: Option<io::Error>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// Says early which lines nobody needs, so that they are neither copied nor parsed.
+#[cfg(feature = "cli")]
+pub trait Sieve {
+    /// Whether anything in this segment is needed.
+    fn opens(&self, segment: &str) -> bool;
+
+    /// Whether the line that begins at byte `at` of this segment is needed.
+    fn keeps(&self, segment: &str, at: u64, line: &[u8]) -> bool;
 }
 
 /// Ordered by time, then by segment.
@@ -94,9 +116,33 @@ impl Reader {
             waiting: BTreeSet::new(),
             opened: BTreeMap::new(),
             heads: BinaryHeap::new(),
+            #[cfg(feature = "cli")]
+            sieve: None,
+            trouble: None,
         };
         reader.list()?;
         Ok(reader)
+    }
+
+    /// The segments that are there, those that were opened first.
+    pub fn segments(&self) -> impl Iterator<Item = Rc<str>> {
+        self.opened.keys().chain(&self.waiting).cloned()
+    }
+
+    /// Up to where each segment was read, in bytes of its plain form: all lines before have come.
+    pub fn positions(&self) -> impl Iterator<Item = (Rc<str>, u64)> {
+        let headed = |name: &Rc<str>| {
+            self.heads.iter().find(|Reverse(head)| head.segment == *name).map(|Reverse(head)| head.at)
+        };
+        self.opened.iter().map(move |(name, tail)| (Rc::clone(name), headed(name).unwrap_or(tail.position())))
+    }
+
+    /// Passes over what the sieve has no need of.
+    #[cfg(feature = "cli")]
+    pub fn sieved(mut self, sieve: Rc<dyn Sieve>) -> Reader {
+        self.waiting.retain(|segment| sieve.opens(segment));
+        self.sieve = Some(sieve);
+        self
     }
 
     /// The next line in the order of time; `None` at the end of what was there at the last look.
@@ -105,14 +151,17 @@ impl Reader {
     ///
     /// A segment can't be read. The stream goes on without it until the next [`Reader::rescan`].
     pub fn next_line(&mut self) -> io::Result<Option<Line>> {
+        if let Some(error) = self.trouble.take() {
+            return Err(error);
+        }
         while self.opens_first() {
             let Some(segment) = self.waiting.pop_first() else { break };
-            let tail = Tail::new(self.directory.join(&*segment));
-            self.opened.insert(Rc::clone(&segment), tail);
+            self.start(&segment);
             self.refill(&segment)?;
         }
         let Some(Reverse(head)) = self.heads.pop() else { return Ok(None) };
-        self.refill(&head.segment)?;
+        // What is at hand is told first.
+        self.trouble = self.refill(&head.segment).err();
         Ok(Some(Line { segment: head.segment, at: head.at, bytes: head.bytes }))
     }
 
@@ -140,7 +189,7 @@ impl Reader {
     pub fn skip_to_end(&mut self) -> io::Result<()> {
         self.heads.clear();
         while let Some(segment) = self.waiting.pop_first() {
-            self.opened.insert(Rc::clone(&segment), Tail::new(self.directory.join(&*segment)));
+            self.start(&segment);
         }
         self.opened.values_mut().try_for_each(Tail::skip_to_end)
     }
@@ -160,12 +209,20 @@ impl Reader {
         SegmentName::parse(next).is_none_or(|name| name.made_by(&head.ts))
     }
 
+    fn start(&mut self, segment: &Rc<str>) {
+        self.opened.insert(Rc::clone(segment), Tail::new(self.directory.clone(), Rc::clone(segment)));
+    }
+
     fn list(&mut self) -> io::Result<()> {
         let mut present: BTreeSet<Rc<str>> = BTreeSet::new();
         for entry in fs::read_dir(&self.directory)? {
             let name = entry?.file_name();
-            let Some(name) = name.to_str() else { continue };
+            let Some((name, _)) = name.to_str().and_then(segment::of_file) else { continue };
             let Some(parsed) = SegmentName::parse(name) else { continue };
+            #[cfg(feature = "cli")]
+            if self.sieve.as_ref().is_some_and(|sieve| !sieve.opens(name)) {
+                continue;
+            }
             if self.boot.is_none_or(|boot| boot == parsed.boot) {
                 present.insert(Rc::from(name));
             }
@@ -179,10 +236,21 @@ impl Reader {
     /// Puts the segment's next line, where it has one, among the heads.
     fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
         let Some(tail) = self.opened.get_mut(segment) else { return Ok(()) };
-        if let Some((ts, at, bytes)) = tail.next_line()? {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{segment}: {error}"));
+        loop {
+            #[cfg(feature = "cli")]
+            if let Some(sieve) = &self.sieve {
+                tail.pass_over(&**sieve).map_err(named)?;
+            }
+            let Some((ts, at, bytes)) = tail.next_line().map_err(named)? else { return Ok(()) };
+            // A line that lies across two pieces of the file was not asked about yet.
+            #[cfg(feature = "cli")]
+            if self.sieve.as_ref().is_some_and(|sieve| !sieve.keeps(segment, at, &bytes)) {
+                continue;
+            }
             self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), at, bytes }));
+            return Ok(());
         }
-        Ok(())
     }
 }
 

@@ -21,6 +21,18 @@ pub enum Role {
     Other,
 }
 
+/// What follows a segment's name where it is compressed.
+pub const PACKED: &str = ".zst";
+
+/// A file's segment, and whether the file is its compressed form; `None` where it is no segment's.
+pub fn of_file(name: &str) -> Option<(&str, bool)> {
+    let (segment, packed) = match name.strip_suffix(PACKED) {
+        Some(segment) => (segment, true),
+        None => (name, false),
+    };
+    SegmentName::parse(segment).map(|_| (segment, packed))
+}
+
 /// What the name of a segment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentName<'a> {
@@ -64,6 +76,17 @@ impl<'a> SegmentName<'a> {
         }
     }
 
+    /// When it was made.
+    pub fn made(&self) -> Timestamp {
+        let (date, clock) = self.compact.split_at_checked(9).unwrap_or_default();
+        let part = |text: &'a str, from: usize, to: usize| text.get(from..to).unwrap_or_default();
+        let [year, month, day] = [(0, 4), (4, 6), (6, 8)].map(|(from, to)| part(date, from, to));
+        let [hour, minute, second] = [(0, 2), (2, 4), (4, 14)].map(|(from, to)| part(clock, from, to));
+        let spelt = format!("{year}-{month}-{day}T{hour}:{minute}:{second}");
+        // No calendar has a name like 20260230T250000: it sorts as made at the very first.
+        spelt.parse().unwrap_or(Timestamp::from_micros(0))
+    }
+
     /// Whether it was made at this instant, in a record's spelling (`2026-11-23T03:46:29.123456Z`), or before.
     pub fn made_by(&self, instant: &[u8]) -> bool {
         let digits = |text: &[u8]| -> Vec<u8> { text.iter().copied().filter(u8::is_ascii_digit).collect() };
@@ -89,9 +112,18 @@ mod tests {
         assert_eq!(name, "20261123T034629.123456Z-7k3qzd-gate-1001-0-12.ndjson");
         let parsed = SegmentName::parse(&name).unwrap();
         assert_eq!((parsed.boot, parsed.writer), (boot, "gate-1001-0-12"));
-        assert_eq!(parsed.role(), Role::Gate(Some(1001)));
+        assert_eq!((parsed.role(), parsed.made()), (Role::Gate(Some(1001)), made));
         assert!(parsed.made_by(b"2026-11-23T03:46:29.123456Z"));
         assert!(!parsed.made_by(b"2026-11-23T03:46:29.123455Z"));
+    }
+
+    #[test]
+    fn file_is_of_a_segment_compressed_or_not() {
+        let name = "20261123T034629.123456Z-7k3qzd-warden-2.ndjson";
+        assert_eq!(of_file(name), Some((name, false)));
+        assert_eq!(of_file(&format!("{name}.zst")), Some((name, true)));
+        assert_eq!(of_file(&format!("{name}.zst.zst")), None);
+        assert_eq!(of_file("hash.key"), None);
     }
 
     #[test]

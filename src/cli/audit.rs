@@ -1,10 +1,15 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
 
+mod bundle;
 mod hash;
 mod page;
+mod print;
+mod prune;
 mod report;
 mod row;
+mod search;
 mod show;
+mod status;
 mod tail;
 mod top;
 
@@ -13,17 +18,27 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::term::Term;
-use super::{Answer, Failure, Format};
+use super::{Answer, Failure};
 use crate::audit::reader::Reader;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Prints the latest records, and with -f those that come
     Tail(tail::Arguments),
+    /// Prints the accesses in which a text occurs, or that are like the options say; exit code 1 where there is none
+    Search(search::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
-    /// Makes a page of who did what
+    /// Prints who asked for what, what was denied, what was never seen before, what was slow; exit code 1 where
+    /// nothing was asked
     Report(Box<report::Arguments>),
+    /// Prints how the record is doing: how much there is, how fast it grows, how old the latest seal is; exit code 1
+    /// where the daemon can't record
+    Status(status::Arguments),
+    /// Packs the record with all that is needed to check it elsewhere, and no secret, into an archive
+    Bundle(bundle::Arguments),
+    /// Prints which segments the daemon would remove; exit code 1 where it would none
+    Prune(prune::Arguments),
     /// Shows what happens now, on a terminal: how much is allowed and denied, by whom, on which routes
     Top(Box<top::Arguments>),
     /// Prints the hash that stands in the record for a secret value
@@ -33,9 +48,13 @@ pub(super) enum Command {
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
+        Command::Search(arguments) => search::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Report(arguments) => report::run(&arguments, term),
         Command::Top(arguments) => top::run(&arguments, term),
+        Command::Status(arguments) => status::run(&arguments, term),
+        Command::Bundle(arguments) => bundle::run(&arguments, term),
+        Command::Prune(arguments) => prune::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }
 }
@@ -59,14 +78,6 @@ impl Where {
         };
         self.dir.clone().or_else(own).unwrap_or_else(|| PathBuf::from("/var/log/peergate"))
     }
-}
-
-/// How it is printed.
-#[derive(Debug, Args)]
-struct How {
-    /// For people, or for programs
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
 }
 
 /// Says which segments end inside a line: their writers died over it, or are about to finish it.

@@ -19,11 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which daemon.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct Socket {
     /// The daemon's control socket [default: as root /run/peergate/control.sock, else
     /// $XDG_RUNTIME_DIR/peergate/control.sock]
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
+}
+
+/// Which daemon, and how its answer is printed.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    daemon: Socket,
     /// For people, or for programs
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
@@ -32,6 +39,13 @@ pub struct Arguments {
 impl Arguments {
     /// Where it is asked.
     pub(super) fn socket(&self) -> PathBuf {
+        self.daemon.path()
+    }
+}
+
+impl Socket {
+    /// Where it is asked.
+    pub(super) fn path(&self) -> PathBuf {
         let uid = nix::unistd::geteuid();
         let home =
             if uid.is_root() { "/run".to_owned() } else { Environment::read().runtime_home(uid.as_raw()) };

@@ -15,6 +15,16 @@ use crate::model::escape::Spelling;
 pub struct Term {
     out: BufWriter<Stdout>,
     err: Stderr,
+    colours: bool,
+}
+
+/// What a line is shown in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// Denied.
+    Red,
+    /// Not as it should be.
+    Yellow,
 }
 
 impl Default for Term {
@@ -26,7 +36,9 @@ impl Default for Term {
 impl Term {
     /// The process's own.
     pub fn new() -> Term {
-        Term { out: BufWriter::new(io::stdout()), err: io::stderr() }
+        let minds = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colours = !minds && io::stdout().is_terminal();
+        Term { out: BufWriter::with_capacity(64 << 10, io::stdout()), err: io::stderr(), colours }
     }
 
     /// Prints one line, or several where `text` has line breaks of its own.
@@ -36,6 +48,34 @@ impl Term {
     /// The output can't be written.
     pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         self.out.write_all(drawable(&text.to_string()).as_bytes()).map_err(gone)
+    }
+
+    /// Prints one row of a table, ended as RFC 4180 has it.
+    ///
+    /// # Errors
+    ///
+    /// The output can't be written.
+    pub fn row(&mut self, cells: impl Display) -> Result<(), Failure> {
+        let mut row = drawable(&cells.to_string());
+        row.pop();
+        row.push_str("\r\n");
+        self.out.write_all(row.as_bytes()).map_err(gone)
+    }
+
+    /// Prints one line, in a colour where there is a terminal and nobody minds (`NO_COLOR`, no-color.org).
+    ///
+    /// # Errors
+    ///
+    /// The output can't be written.
+    pub fn coloured(&mut self, colour: Option<Colour>, text: impl Display) -> Result<(), Failure> {
+        let Some(colour) = colour.filter(|_| self.colours) else { return self.line(text) };
+        let mut line = drawable(&text.to_string());
+        line.pop();
+        let code = match colour {
+            Colour::Red => 31,
+            Colour::Yellow => 33,
+        };
+        self.out.write_all(format!("\x1b[{code}m{line}\x1b[0m\n").as_bytes()).map_err(gone)
     }
 
     /// Says something beside the answer.

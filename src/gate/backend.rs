@@ -1,4 +1,4 @@
-//! What stands behind a route. Each kind takes a `Receipt<Permit>`: a permission that is on record.
+//! What stands behind a route. Each kind takes a `Recorded`: a permission that is on record, as durably as its route asks.
 
 pub(super) mod builtin;
 pub(super) mod link;

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
@@ -22,8 +22,10 @@ use super::guard::Judged;
 use super::head::{Framing, Head};
 use super::lane::InForce;
 use super::record::{Immediate, Named};
+use super::recorded::Recorded;
 use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
+use crate::model::keeping::Durability;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
@@ -97,13 +99,31 @@ impl Traveller<'_> {
         match self.kind(&permit)? {
             BackendKind::Builtin => {
                 let withheld = Box::pin(self.ask_builtin(head)).await;
-                let receipt = self.record(permit, Some(&withheld)).await?;
-                Ok(withheld.release(receipt))
+                if permit.terms().durability == Durability::Sync {
+                    return Box::pin(self.answer_durably(head, permit, withheld)).await;
+                }
+                let recorded = self.record(permit, Some(&withheld)).await?;
+                Ok(withheld.release(recorded))
             }
             BackendKind::Proxy { identity_headers, .. } => {
                 Box::pin(self.forward(head, body, permit, *identity_headers)).await
             }
         }
+    }
+
+    /// Lets an answer of the daemon's own go once its decision is on the disk. Whether it will be is not known when the
+    /// decision is recorded, so that an outcome follows.
+    async fn answer_durably(
+        &self,
+        head: &Head,
+        permit: Permit,
+        withheld: Withheld,
+    ) -> Result<Response<Answer>, Stop> {
+        let recorded = self.begin(permit, head).await?;
+        self.connection.answering(withheld.status());
+        self.connection.count_out(withheld.length());
+        self.connection.answered(Outcome::Completed);
+        Ok(withheld.release(recorded))
     }
 
     /// Sends the request on, and waits for the head of its answer.
@@ -115,14 +135,14 @@ impl Traveller<'_> {
         identify: bool,
     ) -> Result<Response<Answer>, Stop> {
         let payload = self.payload(&permit, head, body).await?;
-        let receipt = self.begin(permit, head).await?;
-        let link = self.reach(&receipt).await?;
-        match proxy::send(self.connection, &receipt, link, head, payload, identify).await {
+        let recorded = self.begin(permit, head).await?;
+        let link = self.reach(&recorded).await?;
+        match proxy::send(self.connection, &recorded, link, head, payload, identify).await {
             Ok(response) => Ok(response),
             Err(proxy::Unsent::Stale(payload)) => {
                 // The kept connection was closed under us and nothing of an answer came: once more.
-                let link = self.connect(&receipt).await?;
-                let again = proxy::send(self.connection, &receipt, link, head, payload, identify);
+                let link = self.connect(&recorded).await?;
+                let again = proxy::send(self.connection, &recorded, link, head, payload, identify);
                 again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
             }
             Err(unsent) => Err(Stop::Failed(unsent.refusal())),
@@ -218,20 +238,28 @@ impl Traveller<'_> {
         there
     }
 
-    /// The permission, once it is on record.
-    async fn record(&self, permit: Permit, answer: Option<&Withheld>) -> Result<Receipt<Permit>, Stop> {
+    /// The permission, once it is on record as durably as its route asks.
+    async fn record(&self, permit: Permit, answer: Option<&Withheld>) -> Result<Recorded, Stop> {
         let immediate = answer.map(|a| Immediate { status: a.status(), us: micros(self.began) });
-        self.connection
-            .lane
-            .record
-            .allowed(permit, self.named(), immediate)
-            .await
-            .map_err(|_| Stop::Unrecordable)
+        let written = self.connection.lane.record.allowed(permit, self.named(), immediate).await;
+        match Recorded::written(written.map_err(|_| Stop::Unrecordable)?) {
+            Ok(recorded) => Ok(recorded),
+            Err(receipt) => Box::pin(self.sync(receipt)).await,
+        }
+    }
+
+    /// Waits until the record is on the disk, for a while: a disk that hangs holds up nobody for ever.
+    async fn sync(&self, receipt: Receipt<Permit>) -> Result<Recorded, Stop> {
+        let limit = Duration::from_millis(self.policy.decider.policy().limits.sync_ms.into());
+        match tokio::time::timeout(limit, self.connection.lane.record.log.durable(receipt)).await {
+            Ok(Ok(durable)) => Ok(Recorded::durable(durable)),
+            Ok(Err(_)) | Err(_) => Err(Stop::Failed(Refusal::AuditNotDurable)),
+        }
     }
 
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
-    async fn begin(&self, permit: Permit, head: &Head) -> Result<Receipt<Permit>, Stop> {
+    async fn begin(&self, permit: Permit, head: &Head) -> Result<Recorded, Stop> {
         let stream = permit.terms().stream;
         self.connection.begin(Begun {
             id: self.id,
@@ -245,22 +273,27 @@ impl Traveller<'_> {
         if !stream && head.upgrade().is_none() {
             self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
         }
-        let receipt = self.record(permit, None).await.inspect_err(|_| self.connection.abandon())?;
-        // A body that was waited for may have outlasted the policy that allowed it.
-        if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(receipt) }
+        let recorded = self.record(permit, None).await.inspect_err(|stop| {
+            // What was written and failed later has its outcome.
+            if matches!(stop, Stop::Unrecordable) {
+                self.connection.abandon();
+            }
+        })?;
+        // A body, or the disk, that was waited for may have outlasted the policy that allowed it.
+        if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
     }
 
     /// A connection to the backend: the one that was kept for this caller, or a new one by the warden.
-    async fn reach(&self, receipt: &Receipt<Permit>) -> Result<Link, Stop> {
+    async fn reach(&self, recorded: &Recorded) -> Result<Link, Stop> {
         let kept = self.connection.kept.borrow_mut().take();
-        match kept.and_then(|kept| kept.reuse(receipt.terms().backend, self.policy.generation)) {
+        match kept.and_then(|kept| kept.reuse(recorded.terms().backend, self.policy.generation)) {
             Some(link) => Ok(link),
-            None => self.connect(receipt).await,
+            None => self.connect(recorded).await,
         }
     }
 
-    async fn connect(&self, receipt: &Receipt<Permit>) -> Result<Link, Stop> {
-        let (backend, generation) = (receipt.terms().backend, self.policy.generation);
+    async fn connect(&self, recorded: &Recorded) -> Result<Link, Stop> {
+        let (backend, generation) = (recorded.terms().backend, self.policy.generation);
         link::open(&self.connection.lane, self.id, backend, generation).await.map_err(Stop::Failed)
     }
 

@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use super::backend::builtin::Builtin;
 use super::budget::Budgets;
 use super::connection::{self, Connection, End};
+use super::durable;
 use super::record::{Recorder, Writer};
 use super::stream::Stream;
 use crate::audit::log::Want;
@@ -312,12 +313,21 @@ impl Lane {
                 all.iter().for_each(|connection| connection.judge_again());
                 self.tell(FromGate::Adopted { generation });
             }
-            (ToGate::Reserved { upto }, None) => self.record.log.reserve(upto),
+            (ToGate::Reserved { upto }, None) => {
+                self.record.log.reserve(upto);
+                self.record.log.pay();
+            }
             (ToGate::Segment { reserved }, Some(segment)) => {
                 self.record.log.replace(segment, reserved);
                 // What was pending went into the one before, which has now all that it will ever have.
                 self.tell(FromGate::Switched);
                 self.record.open(&self.policy().hash);
+                self.record.log.pay();
+            }
+            (ToGate::Durable, Some(socket)) => {
+                let log = self.record.log.clone();
+                let present = log.present();
+                tokio::task::spawn_local(durable::ask(log, present, socket));
             }
             (ToGate::Recordable { yes }, None) => self.recordable.set(yes),
             (ToGate::Drain { within_ms }, None) => {

@@ -137,8 +137,8 @@ impl Recorder {
     /// Notes how an exchange ended. Nothing waits for it: the effect is over.
     pub(super) fn outcome(&self, outcome: OutcomeOf) {
         self.log.release(OUTCOME_BYTES);
-        if let Err(why) = self.log.note((), &Entry::Outcome(outcome)) {
-            tracing::error!(id = %outcome.id, result = outcome.result.code(), "an outcome is lost: {why}");
+        if let Err(why) = self.log.note_outcome(outcome) {
+            tracing::warn!(id = %outcome.id, result = outcome.result.code(), "an outcome has to wait: {why}");
         }
     }
 
@@ -166,6 +166,9 @@ impl Recorder {
     pub(super) async fn finish(&self) {
         if let Err(why) = self.log.flush() {
             tracing::error!("the last records are lost: {why}");
+        }
+        if self.log.owes() {
+            tracing::error!("outcomes are lost: no segment took them");
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Limits {
     pub gate_idle_ms: u32,
     /// On SIGTERM, running exchanges get this long.
     pub drain_ms: u32,
+    /// For a record to be on the disk, where its route wants that.
+    pub sync_ms: u32,
 }
 
 impl Default for Limits {
@@ -73,6 +75,7 @@ impl Default for Limits {
             gates: 64,
             gate_idle_ms: 60_000,
             drain_ms: 10_000,
+            sync_ms: 5_000,
         }
     }
 }

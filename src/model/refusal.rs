@@ -153,6 +153,8 @@ refusals! {
     // --- behind us -------------------------------------------------------------------------------------
     /// The record can't be written, so nothing happens.
     AuditUnavailable = "audit-unavailable", 503, "the access can't be recorded, so it is refused";
+    /// The record is written, and was not on the disk in time (`durability = "sync"`), so nothing happens.
+    AuditNotDurable = "audit-not-durable", 503, "the access can't be recorded durably, so it is refused";
     /// The backend can't be reached.
     BackendUnavailable = "backend-unavailable", 502, "the service behind can't be reached";
     /// Another than the policy's `owner` listens there.

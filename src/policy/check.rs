@@ -7,16 +7,17 @@ mod rules;
 mod tests;
 mod ties;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::diagnostics::{At, Diagnostics, Problems, Span, quoted};
-use super::file::{File, Texts};
+use super::file::{File, Keep as WrittenKeep, Texts};
 use super::keys::LIMITS;
 use super::names::Names;
 use super::pattern::BadPattern;
 use super::table::{AuditSettings, DaemonSettings, DiagnosticsSettings, Gates, IdentityDepth, Table, WhoId};
 use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
+use crate::model::keeping::{Durability, Keep};
 use crate::model::limits::Limits;
 use crate::model::method::Method;
 use people::People;
@@ -85,6 +86,10 @@ pub(crate) struct Checker<'c, 't, N> {
     backends: HashMap<&'c str, BackendId>,
     whos: HashMap<&'c str, WhoId>,
     methods: Vec<String>,
+    /// What holds for every route; one may raise it.
+    durability: Durability,
+    /// Backends of the daemon's own.
+    builtins: HashSet<BackendId>,
 }
 
 /// What `file` means. The table is whole only where no problem was noted.
@@ -106,6 +111,8 @@ pub(crate) fn check<N: Names>(
         backends: HashMap::new(),
         whos: HashMap::new(),
         methods: Vec::new(),
+        durability: file.audit.durability.as_ref().map(|at| at.value).unwrap_or_default(),
+        builtins: HashSet::new(),
         problems,
     };
     checker.name_all(file);
@@ -157,6 +164,18 @@ fn bounded(file: &File, problems: &mut Problems<'_>) -> bool {
     bounded
 }
 
+fn keep(written: &WrittenKeep) -> Keep {
+    let default = Keep::default();
+    let number = |value: &Option<At<u64>>| value.as_ref().and_then(|value| u32::try_from(value.value).ok());
+    let bytes = |value: &Option<At<u64>>| value.as_ref().map(|value| value.value);
+    Keep {
+        days: number(&written.days).unwrap_or(default.days),
+        bytes: bytes(&written.bytes).unwrap_or(default.bytes),
+        count: number(&written.count),
+        free: bytes(&written.free).unwrap_or(default.free),
+    }
+}
+
 fn limits(file: &File) -> Limits {
     let mut limits = Limits::default();
     for (place, value) in &file.limits {
@@ -178,6 +197,9 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         for (number, backend) in (0..).zip(&file.backends) {
             self.check_name(&backend.name);
             self.backends.insert(&backend.name.value, BackendId(number));
+            if backend.builtin.is_some() {
+                self.builtins.insert(BackendId(number));
+            }
         }
         for (number, who) in (0..).zip(&file.whos) {
             self.check_name(&who.name);
@@ -286,9 +308,11 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         AuditSettings {
             directory: directory.unwrap_or_else(|| self.own.audit_directory.clone()),
             readers,
-            keep_days: audit.keep_days.as_ref().and_then(|days| u32::try_from(days.value).ok()).unwrap_or(90),
-            keep_bytes: audit.keep_bytes.as_ref().map_or(20 << 30, |bytes| bytes.value),
+            keep: keep(&audit.keep),
+            shipped: audit.shipped.as_ref().and_then(|path| self.path(path)),
             segment_bytes: audit.segment.as_ref().map_or(64 << 20, |bytes| bytes.value),
+            segment_ms: audit.segment_time.as_ref().map_or(86_400_000, |time| time.value),
+            compress: audit.compress.as_ref().is_none_or(|compress| compress.value),
         }
     }
 

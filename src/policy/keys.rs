@@ -50,13 +50,19 @@ keys! {
     "audit" {
         "directory" = "`/var/log/peergate`",
         "readers" = "`\"adm\"`",
+        "durability" = "`\"write\"`",
         "keep" = "",
+        "shipped" = "nobody ships",
         "segment" = "`\"64MiB\"`",
+        "segment_time" = "`\"1d\"`",
+        "compress" = "true",
         "record" = "",
     }
     "audit.keep" {
         "days" = "90",
         "bytes" = "`\"20GiB\"`",
+        "count" = "any number",
+        "free" = "`\"256MiB\"`",
     }
     "audit.record" {
         "identity" = "`\"needed\"`",
@@ -95,6 +101,7 @@ keys! {
         "to" = NEEDED,
         "allow" = NEEDED,
         "body" = "",
+        "audit" = "",
         "help" = "none",
         "stream" = "false",
         "upgrade" = "none",
@@ -104,6 +111,10 @@ keys! {
     }
     "route.body" {
         "max" = "`body_bytes` of `[limits]`",
+    }
+    "route.audit" {
+        "durability" = "`durability` of `[audit]`",
+        "on_failure" = "`\"deny\"`",
     }
     "forbid" {
         "id" = NEEDED,
@@ -197,6 +208,7 @@ limits! {
     "gates" gates: u16, Count 1, 10_000;
     "gate_idle_time" gate_idle_ms: u32, Time SECOND, 30 * DAY;
     "drain_time" drain_ms: u32, Time 10, DAY;
+    "sync_time" sync_ms: u32, Time 10, HOUR;
 }
 
 impl Limit {

@@ -11,6 +11,7 @@ use super::subject::{Bits, Set, Subject};
 use super::table::{Named, Policy, Route, WhoId};
 use super::tree::{End, Tree, same};
 use crate::model::ids::{BackendId, ListenerId};
+use crate::model::keeping::{Durability, OnFailure};
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
 
@@ -25,6 +26,10 @@ pub struct Terms {
     pub upgrade: Vec<String>,
     /// The largest body in bytes, where it is not the limit of all.
     pub body_max: Option<u64>,
+    /// Where its record has to be before its effect.
+    pub durability: Durability,
+    /// What happens where it can't be recorded.
+    pub on_failure: OnFailure,
 }
 
 /// A route that allows one caller: a line of "what may I call".
@@ -355,6 +360,8 @@ impl RouteRule {
                 stream: route.stream,
                 upgrade: route.upgrade.clone(),
                 body_max: route.body_max,
+                durability: route.durability,
+                on_failure: route.on_failure,
             },
             told: Box::new(Told {
                 id: route.id.as_str().into(),

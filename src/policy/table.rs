@@ -10,6 +10,7 @@ use std::ops::Deref;
 use super::pattern::{Pattern, VersionPrefix};
 use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
+use crate::model::keeping::{Durability, Keep, OnFailure};
 use crate::model::limits::Limits;
 
 /// A policy that can be put in force. It is read through its [`Table`]; only the loader and
@@ -100,12 +101,16 @@ pub struct AuditSettings {
     pub directory: String,
     /// The group that may read them.
     pub readers: Option<Gid>,
-    /// Days that closed segments are kept.
-    pub keep_days: u32,
-    /// Bytes of closed segments that are kept.
-    pub keep_bytes: u64,
+    /// What of the closed segments is kept.
+    pub keep: Keep,
+    /// The file that names what was shipped; `None`: nobody ships.
+    pub shipped: Option<String>,
     /// Bytes after which a writer gets a new segment.
     pub segment_bytes: u64,
+    /// Milliseconds after which it gets one all the same.
+    pub segment_ms: u64,
+    /// Whether closed segments are compressed.
+    pub compress: bool,
 }
 
 /// `[diagnostics]`.
@@ -228,6 +233,10 @@ pub struct Route {
     pub allow: Vec<Named>,
     /// The largest body, where it is not the limit of all.
     pub body_max: Option<u64>,
+    /// Where a decision's record has to be before its effect.
+    pub durability: Durability,
+    /// What happens where it can't be recorded.
+    pub on_failure: OnFailure,
     /// What a caller is told who may not.
     pub help: Option<String>,
     /// Whether idle and total time are lifted.

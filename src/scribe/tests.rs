@@ -25,7 +25,9 @@ impl Stage {
             posture: &Default::default(),
         };
         let own = Own::begin(segment.into(), start).unwrap();
-        let scribe = Scribe::new(channel, own, File::open(directory.path()).unwrap().into());
+        let place = File::open(directory.path()).unwrap();
+        let durables = Durables::start(place.try_clone().unwrap()).unwrap();
+        let scribe = Scribe::new(channel, own, place.into(), durables);
         Stage { directory, scribe, warden }
     }
 

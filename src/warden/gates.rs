@@ -157,10 +157,10 @@ impl Warden {
         self.tell_lane(id, start, vec![segment, policy]);
         match name {
             Some(name) => {
-                self.follow(&name);
                 if let Some(lane) = self.roster.lane_mut(id) {
-                    lane.segments.push(name);
+                    lane.segments.push(name.clone());
                 }
+                self.follow(&name);
             }
             None => self.lane_wants(id, Wanting::Segment),
         }

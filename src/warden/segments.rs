@@ -1,6 +1,8 @@
 //! The audit directory as the warden uses it: it makes each writer's segment, reserves disk space ahead of the
 //! writers and gives back what they did not use. It writes into none but its own.
 
+mod place;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,6 +22,10 @@ use crate::model::time::Timestamp;
 use crate::sys::append_only;
 use crate::sys::trusted::{Directory, Judged};
 
+pub(super) use place::Names;
+
+/// The readers' group may list the directory where there is one; nobody else.
+pub(super) const DIRECTORY_MODE: u32 = 0o750;
 /// A fresh segment has this much reserved.
 const FIRST: u64 = 1 << 20;
 /// A writer may have so much noted that is not in the file yet.
@@ -281,23 +287,32 @@ fn plain(judged: Judged) -> io::Error {
     }
 }
 
+const HASH_KEY: &str = "hash.key";
+
+/// Writes the key down where there is none yet; whether that was so.
+fn keep_hash_key(directory: &Directory, key: &[u8; 32]) -> io::Result<bool> {
+    match directory.create_file(OsStr::new(HASH_KEY), OFlag::O_WRONLY, 0o600, None, None) {
+        Ok(file) => {
+            let mut file = File::from(file);
+            file.write_all(key)?;
+            file.sync_all()?;
+            Ok(true)
+        }
+        Err(judged) if judged.errno() == Some(Errno::EEXIST as i32) => Ok(false),
+        Err(judged) => Err(plain(judged)),
+    }
+}
+
 /// The key for hashing secrets in records: `hash.key` in the audit directory, made at the first start.
 ///
 /// # Errors
 ///
 /// It can't be made or read, or it is not a plain file of 32 bytes that only its owner, root or us, can read.
 pub(super) fn hash_key(directory: &Directory) -> io::Result<[u8; 32]> {
-    let name = OsStr::new("hash.key");
-    match directory.create_file(name, OFlag::O_WRONLY, 0o600, None, None) {
-        Ok(file) => {
-            let key: [u8; 32] = crate::sys::random()?;
-            let mut file = File::from(file);
-            file.write_all(&key)?;
-            file.sync_all()?;
-            return Ok(key);
-        }
-        Err(judged) if judged.errno() == Some(Errno::EEXIST as i32) => {}
-        Err(judged) => return Err(plain(judged)),
+    let name = OsStr::new(HASH_KEY);
+    let key: [u8; 32] = crate::sys::random()?;
+    if keep_hash_key(directory, &key)? {
+        return Ok(key);
     }
     let mut file = File::from(directory.open_file(name, OFlag::O_RDONLY).map_err(io::Error::other)?);
     let found = fstat(&file)?;
@@ -318,14 +333,14 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     /// A directory that can be removed with the segments that are in it.
-    struct Place(tempfile::TempDir);
+    pub(super) struct Place(pub(super) tempfile::TempDir);
 
     impl Place {
-        fn make() -> Place {
+        pub(super) fn make() -> Place {
             Place(tempfile::tempdir().unwrap())
         }
 
-        fn unmark(&self) {
+        pub(super) fn unmark(&self) {
             for entry in std::fs::read_dir(self.0.path()).unwrap() {
                 let file = File::open(entry.unwrap().path()).unwrap();
                 append_only::set(file.as_fd(), false).ok();
@@ -339,7 +354,7 @@ mod tests {
         }
     }
 
-    fn segments(dir: &Place, size: u64) -> Segments {
+    pub(super) fn segments(dir: &Place, size: u64) -> Segments {
         Segments::new(Directory::open(dir.0.path()).unwrap(), BootId::from_random(1), None, size)
     }
 

@@ -55,11 +55,14 @@ impl Warden {
         if name == self.record.segment() {
             return self.renew_failed_own_segment();
         }
-        let writes = |id: &LaneId| {
-            let segments = self.roster.lane(*id).map(|lane| lane.segments.as_slice());
-            segments.is_some_and(|segments| segments.last().is_some_and(|last| last == name))
-        };
-        if let Some(id) = self.roster.lanes().into_iter().find(writes) {
+        if let Some(id) = self.lane_that_writes(name) {
+            self.give_lane_segment(id);
+        }
+    }
+
+    /// A lane goes on in another segment, whatever its present one is like.
+    pub(super) fn replace_lane_segment(&mut self, id: LaneId) {
+        if self.roster.lane(id).is_some_and(|lane| lane.wanting != Wanting::Segment) {
             self.give_lane_segment(id);
         }
     }
@@ -69,10 +72,10 @@ impl Warden {
         match self.segments.create(Writer::Lane { uid: whose, lane: id.lane }) {
             Ok(made) => {
                 self.tell_lane(id, ToGate::Segment { reserved: made.reserved }, vec![Rc::clone(&made.file)]);
-                self.follow(&made.name);
                 if let Some(lane) = self.roster.lane_mut(id) {
-                    lane.segments.push(made.name);
+                    lane.segments.push(made.name.clone());
                 }
+                self.follow(&made.name);
                 self.lane_wants(id, Wanting::Nothing);
             }
             Err(error) => {
@@ -114,9 +117,9 @@ impl Warden {
     /// Tells a lane whether its requests can be recorded, where that is news to it. Scarce space alone is not
     /// told: what is reserved still serves, and beyond it the lane refuses by itself.
     pub(super) fn tell_recordable(&mut self, id: LaneId) {
-        let alive = self.scribe.is_alive();
+        let (alive, homeless) = (self.scribe.is_alive(), self.homeless);
         let Some(lane) = self.roster.lane_mut(id) else { return };
-        let yes = alive && lane.wanting != Wanting::Segment;
+        let yes = alive && !homeless && lane.wanting != Wanting::Segment;
         if std::mem::replace(&mut lane.recordable, yes) != yes {
             self.tell_lane(id, ToGate::Recordable { yes }, Vec::new());
         }

@@ -156,10 +156,9 @@ fn load(ground: &Ground, options: &Options) -> Result<Loaded, Trouble> {
 }
 
 fn open_audit(policy: &Policy) -> Result<Directory, Trouble> {
-    /// The readers' group may list it where there is one; nobody else.
-    const MODE: u32 = 0o750;
     let readers = policy.audit.readers.map(|gid| gid.raw());
-    let directory = trusted::ensure_directory(Path::new(&policy.audit.directory), MODE, None, readers)
+    let path = Path::new(&policy.audit.directory);
+    let directory = trusted::ensure_directory(path, segments::DIRECTORY_MODE, None, readers)
         .when("open the audit directory")?;
     let kind = fstatfs(&directory).when("look at the audit directory")?.filesystem_type();
     match NETWORKED.iter().find(|(network, _)| *network == kind) {
@@ -292,6 +291,7 @@ fn assemble(
         callers: Default::default(),
         connections: Default::default(),
         roster: Default::default(),
+        homeless: false,
         connects: Default::default(),
         segments: log.segments,
         record: log.record,

@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 use super::drain::Phase;
 use super::gates::life;
 use super::line::{Flow, Line};
-use super::poll::{Interest, News, Source};
+use super::poll::{Interest, LaneId, News, Source};
 use super::roster::pause;
 use super::segments::Writer;
 use super::{DiagnosticsPipe, Due, RETRY, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
 use crate::confine;
 use crate::model::posture::Confinement;
+use crate::sys::datagram;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
-use crate::wire::message::{FromScribe, ScribeStatus, ToScribe};
+use crate::wire::message::{FromScribe, ScribeStatus, ToGate, ToScribe};
 
 /// Without a sign of life for this long the record can't be trusted to go on.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -78,6 +79,11 @@ impl Scribe {
     /// Whether there is a process.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether this is its own segment.
+    pub(super) fn writes(&self, name: &str) -> bool {
+        self.running.as_ref().is_some_and(|running| running.segment == name)
     }
 
     /// Ends it.
@@ -188,22 +194,46 @@ impl Warden {
         }
     }
 
-    /// Has the scribe follow a segment from now on.
+    /// Has the scribe follow a segment from now on. A lane that writes to it gets a way to ask how far the disk is.
     pub(super) fn follow(&mut self, name: &str) {
         if self.scribe.running.is_none() {
             // It is told of all of them when it starts.
             return;
         }
-        match self.segments.reader(name) {
-            Ok(reader) => {
-                let follow = ToScribe::Follow { segment: name.to_owned() };
-                self.tell_scribe(follow, vec![Rc::new(reader)]);
+        let lane = self.lane_that_writes(name);
+        match self.to_follow(name, lane.is_some()) {
+            Ok((descriptors, theirs)) => {
+                self.tell_scribe(ToScribe::Follow { segment: name.to_owned() }, descriptors);
+                if let (Some(lane), Some(theirs)) = (lane, theirs) {
+                    self.tell_lane(lane, ToGate::Durable, vec![Rc::new(theirs)]);
+                }
             }
             Err(error) => {
                 tracing::error!(%error, segment = name, "the scribe can't be given a segment");
                 self.scribe.untold.push(name.to_owned());
             }
         }
+    }
+
+    /// What the scribe gets of a segment; for a lane's also the lane's end of a pair.
+    fn to_follow(&self, name: &str, of_lane: bool) -> io::Result<(Vec<Rc<OwnedFd>>, Option<OwnedFd>)> {
+        let mut descriptors = vec![self.segments.reader(name)?];
+        let mut theirs = None;
+        if of_lane {
+            let (scribe, lane) = datagram::pair()?;
+            descriptors.extend([self.segments.reader(name)?, scribe]);
+            theirs = Some(lane);
+        }
+        Ok((descriptors.into_iter().map(Rc::new).collect(), theirs))
+    }
+
+    /// The lane whose present segment this is.
+    pub(super) fn lane_that_writes(&self, name: &str) -> Option<LaneId> {
+        let writes = |id: &LaneId| {
+            let last = self.roster.lane(*id).and_then(|lane| lane.segments.last());
+            last.is_some_and(|last| last == name)
+        };
+        self.roster.lanes().into_iter().find(writes)
     }
 
     /// A segment's writer is done with it.
@@ -320,6 +350,10 @@ impl Warden {
         if !alive {
             tracing::error!("no scribe gives a sign of life: no request is served until one does");
         }
+        self.tell_all_recordable();
+    }
+
+    pub(super) fn tell_all_recordable(&mut self) {
         self.roster.lanes().into_iter().for_each(|lane| self.tell_recordable(lane));
     }
 
@@ -417,6 +451,7 @@ impl Warden {
             }
         }
         self.timers.after(RETRY, Due::ScribeWatch);
+        self.timers.after(RETRY, Due::NamesWatch);
         Ok(())
     }
 

@@ -66,6 +66,9 @@ pub enum ToGate {
         /// Bytes of it that disk space is reserved for.
         reserved: u64,
     },
+    /// How far the disk is with the present segment can be asked of the scribe. Descriptor: a socket that the scribe
+    /// has the other end of; it speaks [`super::durable`].
+    Durable,
     /// Whether the record as a whole can be trusted to go on: `false` while the scribe is stuck or the disk
     /// fails, and then every request is answered 503.
     Recordable {
@@ -151,7 +154,8 @@ pub enum ToScribe {
         /// Whether its own are JSON.
         json: bool,
     },
-    /// A writer got a new segment. Descriptor: the same file, O_RDONLY.
+    /// A writer got a new segment. Descriptors: the same file, O_RDONLY; for a lane's also the same once more, by an
+    /// open file of its own, and the socket on which the lane asks how far the disk is ([`super::durable`]).
     Follow {
         /// Its file name in the audit directory.
         segment: String,

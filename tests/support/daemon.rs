@@ -90,6 +90,16 @@ impl Daemon {
         })
     }
 
+    /// The same for a daemon whose system calls are made to fail: strace puts no call at all in their place, and so the
+    /// filter may only log.
+    pub fn start_to_be_failed(place: Place, policy: &str) -> Daemon {
+        let file = write_policy(place.path(), policy);
+        let log = |command: &mut Command| {
+            command.arg("--seccomp=log");
+        };
+        Daemon::spawn(place, &file, log).unwrap_or_else(|refused| panic!("{}", refused.said))
+    }
+
     /// Starts it on a policy file, with changes to its command; `Err` where it ended instead of getting ready.
     pub fn spawn(place: Place, policy: &Path, change: impl FnOnce(&mut Command)) -> Result<Daemon, Refused> {
         let mut daemon = Daemon::spawn_keeping(&place, policy, change)?;
@@ -271,6 +281,16 @@ impl Daemon {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.place.take().unwrap()
+    }
+
+    /// The same for all that it started, and waits until nobody writes there any more.
+    pub fn kill_all(self) -> Place {
+        // So that it starts nobody meanwhile; where it is gone already there is nobody to stop.
+        let _ = kill(self.pid(), Signal::SIGSTOP);
+        let roles: Vec<_> = self.children().into_iter().filter_map(try_watch_end).collect();
+        let place = self.kill();
+        assert!(roles.iter().all(End::wait), "a role outlives its warden");
+        place
     }
 
     /// The processes that it started and that live now.

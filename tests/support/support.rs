@@ -10,6 +10,7 @@
 pub mod browser;
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod docker;
 pub mod http;
 pub mod people;
@@ -18,6 +19,7 @@ pub mod pty;
 pub mod records;
 #[cfg(feature = "cli")]
 pub mod stage;
+pub mod strace;
 pub mod upstream;
 
 use std::process::{Command, Output};

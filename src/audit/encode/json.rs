@@ -13,11 +13,14 @@ pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Writes one object's fields, in the order of the calls.
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
+    /// Where its line begins.
+    begin: usize,
 }
 
 impl<'a> Object<'a> {
     /// Begins `{"v":1,"t":<kind>,"n":<n>,"ts":<ts>`; `kind` is one of our own plain words.
     pub(super) fn begin(out: &'a mut Vec<u8>, kind: &'static str, n: u64, ts: Timestamp) -> Object<'a> {
+        let begin = out.len();
         out.extend_from_slice(b"{\"v\":1,\"t\":\"");
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(b"\",\"n\":");
@@ -25,12 +28,19 @@ impl<'a> Object<'a> {
         out.extend_from_slice(b",\"ts\":\"");
         out.extend_from_slice(&ts.to_bytes());
         out.push(b'"');
-        Object { out }
+        Object { out, begin }
     }
 
     /// Ends the object and the line.
     pub(super) fn end(self) {
         self.out.extend_from_slice(b"}\n");
+    }
+
+    /// Ends the object and the line with a signature, `"sig"`, of the line's bytes so far.
+    pub(super) fn end_signed(mut self, sign: impl FnOnce(&[u8]) -> [u8; 64]) {
+        let signature = sign(self.out.get(self.begin..).unwrap_or_default());
+        self.hex("sig", &signature);
+        self.end();
     }
 
     #[inline]
@@ -95,6 +105,21 @@ impl<'a> Object<'a> {
         self.out.push(b'"');
     }
 
+    /// Bytes, two lower-case hex digits each.
+    pub(super) fn hex(&mut self, name: &'static str, value: &[u8]) {
+        self.key(name);
+        self.out.push(b'"');
+        self.out.extend(value.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit));
+        self.out.push(b'"');
+    }
+
+    /// Bytes, where there are some.
+    pub(super) fn maybe_hex(&mut self, name: &'static str, value: Option<&[u8; 32]>) {
+        if let Some(value) = value {
+            self.hex(name, value);
+        }
+    }
+
     /// A connection's id.
     pub(super) fn connection(&mut self, name: &'static str, id: ConnectionId) {
         self.key(name);
@@ -106,11 +131,21 @@ impl<'a> Object<'a> {
     /// A request's id.
     pub(super) fn request(&mut self, name: &'static str, id: RequestId) {
         self.key(name);
-        self.out.push(b'"');
-        connection(self.out, id.connection);
-        self.out.push(b'-');
-        decimal(self.out, id.number.into());
-        self.out.push(b'"');
+        request(self.out, id);
+    }
+
+    /// A list of requests' ids, at most `most` of them.
+    pub(super) fn requests(&mut self, name: &'static str, ids: &[RequestId], most: usize) {
+        self.key(name);
+        self.out.push(b'[');
+        for (i, id) in ids.iter().take(most).enumerate() {
+            if i > 0 {
+                self.out.push(b',');
+            }
+            request(self.out, *id);
+        }
+        self.out.push(b']');
+        self.list_length(name, ids.len(), most);
     }
 
     /// Text, at most `cap` bytes of it once escaped; what is longer is cut between two characters and
@@ -200,6 +235,19 @@ fn connection(out: &mut Vec<u8>, id: ConnectionId) {
     out.extend_from_slice(id.boot.as_str().as_bytes());
     out.push(b'-');
     decimal(out, id.number);
+}
+
+fn request(out: &mut Vec<u8>, id: RequestId) {
+    out.push(b'"');
+    connection(out, id.connection);
+    out.push(b'-');
+    decimal(out, id.number.into());
+    out.push(b'"');
+}
+
+/// The lower-case hex digit of a nibble.
+fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) }
 }
 
 /// Whether a text went in whole.

@@ -368,3 +368,54 @@ proptest! {
         proper(&Entry::Close(Close { segment: &text, bytes: u64::MAX, torn: false }));
     }
 }
+
+#[test]
+fn scribes_records_golden() {
+    use crate::audit::chain::Digest;
+    use crate::audit::entry::{Ended, Interrupted, Intrusion, Pending, Prune, Pruned, Range, Recover, Seen};
+    let hash = Digest([0xab; 32]);
+    let ab = "ab".repeat(32);
+    let segment = "s.ndjson";
+    let reads = |entry: &Entry<'_>, kind: &str, rest: &str| reads(entry, kind, &rest.replace("AB", &ab));
+    reads(
+        &Entry::Range(Range { segment, from: 0, to: 9, lines: 1, hash }),
+        "range",
+        r#""segment":"s.ndjson","from":0,"to":9,"lines":1,"hash":"AB""#,
+    );
+    reads(
+        &Entry::Recover(Recover::Segment { segment, from: 1, to: 9, torn: true, why: Interrupted::Restart }),
+        "recover",
+        r#""segment":"s.ndjson","from":1,"to":9,"torn":true,"why":"restart""#,
+    );
+    reads(&Entry::Recover(Recover::Settled(3)), "recover", r#""settled":3"#);
+    reads(
+        &Entry::Pending(Pending { segment, ids: &[request(), request()] }),
+        "pending",
+        r#""segment":"s.ndjson","ids":["7k3qzd-41-1","7k3qzd-41-1"]"#,
+    );
+    let prune = Prune { segment, bytes: 9, hash: None, why: Pruned::Age, ended: None };
+    reads(&Entry::Prune(prune), "prune", r#""segment":"s.ndjson","bytes":9,"why":"age""#);
+    let ended = Some(Ended { epoch: 3, seals: 4, last: Some(hash) });
+    reads(
+        &Entry::Prune(Prune { hash: Some(hash), ended, ..prune }),
+        "prune",
+        r#""segment":"s.ndjson","bytes":9,"hash":"AB","why":"age","epoch":3,"seals":4,"last":"AB""#,
+    );
+    reads(
+        &Entry::Intrusion(Intrusion { segment, at: 7, why: Seen::Shrank }),
+        "intrusion",
+        r#""segment":"s.ndjson","at":7,"why":"shrank""#,
+    );
+}
+
+#[test]
+fn pending_of_the_longest_ids_stays_below_the_line() {
+    use crate::audit::entry::{PENDING_MOST, Pending};
+    let long = RequestId {
+        connection: ConnectionId { boot: connection().boot, number: INTEGER_MAX },
+        number: u32::MAX,
+    };
+    let segment = "s".repeat(NAME);
+    let line = proper(&Entry::Pending(Pending { segment: &segment, ids: &vec![long; PENDING_MOST] }));
+    assert_eq!(line["ids"].as_array().unwrap().len(), PENDING_MOST);
+}

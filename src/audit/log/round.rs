@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
 use super::Unwritable;
+use super::sync::Position;
 
 /// What became of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,8 +12,8 @@ pub(super) enum Fate {
     /// Not written yet.
     #[default]
     Pending,
-    /// In the file.
-    Written,
+    /// In the file, up to here.
+    Written(Position),
     /// It never will be.
     Lost(Unwritable),
 }

@@ -117,7 +117,7 @@ fn written_before_the_write_is_pending() {
     assert!(waiting.as_mut().poll(&mut context).is_pending());
     assert_eq!(numbers(&path), [0; 0]);
     log.flush().unwrap();
-    assert!(matches!(waiting.poll(&mut context), Poll::Ready(Ok(Receipt(7)))));
+    assert!(matches!(waiting.poll(&mut context), Poll::Ready(Ok(receipt)) if *receipt == 7));
 }
 
 #[test]
@@ -288,4 +288,43 @@ fn held_space_is_there_for_the_record_that_was_promised() {
     drop(log.note((), &outcome(2)).expect("it was promised"));
     log.flush().unwrap();
     assert_eq!(numbers(&path).len(), fitted + 1);
+}
+
+fn outcome_of(number: u32) -> OutcomeOf {
+    match outcome(number) {
+        Entry::Outcome(outcome) => outcome,
+        _ => unreachable!(),
+    }
+}
+
+#[test]
+fn outcome_that_a_segment_did_not_take_goes_to_the_next() {
+    let segments = Segments::new();
+    let log = Log::new(full(), 1 << 20);
+    log.note_outcome(outcome_of(1)).unwrap();
+    assert!(log.flush().is_err());
+    assert!(log.note_outcome(outcome_of(2)).is_err(), "the log is broken");
+    assert!(log.owes());
+    let (path, segment) = segments.segment("b");
+    log.replace(segment, 1 << 20);
+    log.pay();
+    log.flush().unwrap();
+    assert!(!log.owes());
+    assert_eq!(numbers(&path), [0, 1]);
+    log.pay();
+    log.flush().unwrap();
+    assert_eq!(numbers(&path).len(), 2, "each once");
+}
+
+#[test]
+fn segment_that_was_cut_is_broken_at_the_next_write() {
+    let segments = Segments::new();
+    let (path, segment) = segments.segment("a");
+    let log = Log::new(segment, 1 << 20);
+    let first = log.note(1, &outcome(1)).unwrap();
+    log.receipt(first).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    let second = log.note(2, &outcome(2)).unwrap();
+    assert_eq!(log.receipt(second).unwrap_err().errno, Errno::ESTALE as i32);
+    assert!(log.broken().is_some());
 }

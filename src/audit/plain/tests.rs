@@ -83,3 +83,10 @@ fn decoded_is_what_was_escaped() {
     }
     assert_eq!(decoded("\\ud83dx"), "\u{fffd}x", "half a pair");
 }
+
+#[test]
+fn record_other_spelling_of_a_plain_character_is_none_of_ours() {
+    let line = |text: &str| format!("{{\"v\":1,\"t\":\"x\",\"n\":0,\"ts\":\"0\",\"target\":\"{text}\"}}");
+    assert!(Record::parse(line("\\u001b\\u00e9").as_bytes()).is_some());
+    assert!(Record::parse(line("\\u0041").as_bytes()).is_none());
+}

@@ -28,6 +28,30 @@ pub enum Item {
     Garbage(Line),
 }
 
+/// One line of a segment, from [`Join::next_record`](super::Join::next_record).
+#[derive(Debug, Clone)]
+pub enum Recorded {
+    /// A record.
+    Told(Box<Told>),
+    /// A line that is none.
+    Garbage(Line),
+}
+
+/// One record, and what is known at that point of what it is about.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The record.
+    pub held: Held,
+    /// Whether its writer is believed.
+    pub believed: bool,
+    /// The request, as far as it has come.
+    pub access: Option<Box<Access>>,
+    /// The connection, of a `conn`.
+    pub conn: Option<Rc<Conn>>,
+    /// The refusals, of a `repeat`.
+    pub repeat: Option<Box<Repeat>>,
+}
+
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -73,10 +97,10 @@ impl Access {
         Access { id, conn, decision: None, grants: Vec::new(), outcome: None }
     }
 
-    /// When it was asked; where no decision is on record, when the first that is was noted.
+    /// When it was asked; where no decision is on record, the nearest that is known.
     pub fn when(&self) -> Timestamp {
         let granted = || self.grants.first().map(|grant| grant.held.ts);
-        let ended = || self.outcome.as_ref().map(|outcome| outcome.held.ts);
+        let ended = || self.outcome.as_ref().map(Outcome::begun);
         let decided = self.decision.as_ref().map(|decision| decision.held.ts);
         decided.or_else(granted).or_else(ended).unwrap_or(Timestamp::from_micros(0))
     }

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use nix::unistd;
 
-use super::access::{Access, Item};
+use super::access::{Access, Item, Recorded, Told};
 use super::glob::Glob;
-use super::parts::{Conn, Repeat};
+use super::parts::{Conn, Decision, Repeat};
 use super::when::When;
 use crate::audit::plain::decoded;
 use crate::model::ids::{BadId, ConnectionId, RequestId};
@@ -19,8 +19,8 @@ use crate::model::time::Timestamp;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which accesses (an option given twice: either; different ones: both)")]
 pub struct Filter {
-    /// From then on: `2026-11-23T03:46:29Z`, `2026-11-23`, `today`, `yesterday`, or how long ago, `90s 30m 2h 7d`
-    /// (days are UTC's)
+    /// From then on: `2026-11-23T03:46:29Z`, `2026-11-23`, `today`, `yesterday`, `last-report`, or how long ago,
+    /// `90s 30m 2h 7d` (days are UTC's)
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<When>,
     /// Before then; a day is meant whole
@@ -156,6 +156,11 @@ impl FromStr for Statuses {
 }
 
 impl Statuses {
+    /// The one that is meant, where it is one.
+    pub(super) fn single(self) -> Option<u16> {
+        (self.first == self.last).then_some(self.first)
+    }
+
     fn covers(self, status: Option<u16>) -> bool {
         status.is_some_and(|status| (self.first..=self.last).contains(&status))
     }
@@ -210,6 +215,18 @@ impl Filter {
         }
     }
 
+    /// Whether this record belongs to what was asked for, as far as is known when it is read. What is not believed,
+    /// or is about no access, is about nothing that can be asked for.
+    pub fn covers_record(&self, recorded: &Recorded) -> bool {
+        let Recorded::Told(told) = recorded else { return self.asks_of_no_access() };
+        match &**told {
+            Told { believed: true, access: Some(access), .. } => self.covers_access(access),
+            Told { believed: true, conn: Some(conn), .. } => self.covers_shed(conn),
+            Told { believed: true, repeat: Some(repeat), .. } => self.covers_repeat(repeat),
+            Told { held, .. } => self.asks_of_no_access() && self.covers_time(held.ts, held.ts),
+        }
+    }
+
     /// Whether this access was asked for.
     pub fn covers_access(&self, access: &Access) -> bool {
         let decision = access.decision.as_ref();
@@ -221,23 +238,42 @@ impl Filter {
             && any(&self.status, |statuses| statuses.covers(access.status()))
             && any(&self.user, |user| user.is(access.uid(), access.user()))
             && self.covers_conn(access.conn.as_deref())
-            && covered(&self.route, decision.and_then(|it| it.route()))
-            && any(&self.rule, |rule| {
-                let [by, place] = [decision.and_then(|it| it.by()), decision.and_then(|it| it.place())];
-                by.is_some_and(|by| rule.covers(by)) || place.is_some_and(|place| rule.covers(place))
-            })
+            && self.covers_asked(decision)
             && any(&self.refusal, |code| {
                 let [refusal, result] =
                     [decision.and_then(|it| it.refusal()), outcome.and_then(|it| it.result())];
                 let refused = access.grants.iter().filter_map(|grant| grant.refused());
                 refusal.into_iter().chain(result).chain(refused).any(|it| code.covers(it))
             })
-            && any(&self.method, |method| {
-                decision.and_then(|it| it.method()).is_some_and(|it| it.eq_ignore_ascii_case(method))
-            })
-            && covered(&self.target, decision.and_then(|it| it.target()))
     }
 
+    /// Whether a request of this connection can be meant, as far as its record tells.
+    pub(super) fn covers_caller(&self, conn: &Conn) -> bool {
+        any(&self.user, |user| user.is(Some(conn.uid), conn.user())) && self.covers_conn(Some(conn))
+    }
+
+    /// Whether an access with this decision can be meant, as far as the decision tells: its end is not known yet.
+    pub(super) fn covers_decision(&self, decision: &Decision) -> bool {
+        self.covers_time(decision.held.ts, decision.held.ts)
+            && any(&self.req, |id| id.covers(decision.id))
+            && self.decision.is_none_or(|wanted| decision.allowed == (wanted == Verdict::Allow))
+            && self.covers_asked(Some(decision))
+    }
+
+    /// What is asked of the request itself and of its rule.
+    fn covers_asked(&self, decision: Option<&Decision>) -> bool {
+        covered(&self.route, decision.and_then(Decision::route))
+            && any(&self.rule, |rule| {
+                let [by, place] = [decision.and_then(Decision::by), decision.and_then(Decision::place)];
+                by.is_some_and(|by| rule.covers(by)) || place.is_some_and(|place| rule.covers(place))
+            })
+            && any(&self.method, |method| {
+                decision.and_then(Decision::method).is_some_and(|it| it.eq_ignore_ascii_case(method))
+            })
+            && covered(&self.target, decision.and_then(Decision::target))
+    }
+
+    /// Of a connection; where it was shed, that is a denial.
     fn covers_shed(&self, conn: &Conn) -> bool {
         let asks_of_a_request = !(self.route.is_empty()
             && self.rule.is_empty()
@@ -246,8 +282,12 @@ impl Filter {
             && self.status.is_empty());
         !asks_of_a_request
             && self.covers_time(conn.held.ts, conn.held.ts)
-            && any(&self.req, |id| id.connection() == conn.id)
-            && self.decision != Some(Verdict::Allow)
+            && any(&self.req, |id| match id {
+                Id::Connection(id) => *id == conn.id,
+                // One that was shed had none.
+                Id::Request(id) => id.connection == conn.id && conn.shed().is_none(),
+            })
+            && self.decision.is_none_or(|wanted| wanted == Verdict::Deny && conn.shed().is_some())
             && any(&self.user, |user| user.is(Some(conn.uid), conn.user()))
             && self.covers_conn(Some(conn))
             && covered(&self.refusal, conn.shed())

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 
-use super::access::{Access, Item};
+use super::access::{Access, Item, Recorded, Told};
 use super::parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
 use crate::audit::reader::{Line, Reader};
 use crate::audit::segment::{Role, SegmentName};
@@ -70,6 +70,34 @@ impl Join {
         }
     }
 
+    /// The next record as it stands, with what is known by then of what it is about, instead of the next item;
+    /// `None` at the end of what was there at the last look.
+    ///
+    /// # Errors
+    ///
+    /// As [`Join::next_item`].
+    pub fn next_record(&mut self) -> io::Result<Option<Recorded>> {
+        Ok(self.reader.next_line()?.map(|line| self.told(line)))
+    }
+
+    /// Takes a line of what was under way when an earlier reading ended; nothing is told of it by itself.
+    pub fn resume(&mut self, line: Line) {
+        let told = self.ready.len();
+        self.take(line);
+        self.ready.truncate(told);
+    }
+
+    /// The records of all that has no end yet: callers, decisions and grants, each before what needs it.
+    pub fn under_way(&self) -> Vec<&Held> {
+        let mut held = Vec::new();
+        for access in self.eldest.iter().filter_map(|id| self.waiting.get(id)) {
+            held.extend(access.conn.iter().map(|conn| &conn.held));
+            held.extend(access.decision.iter().map(|decision| &decision.held));
+            held.extend(access.grants.iter().map(|grant| &grant.held));
+        }
+        held
+    }
+
     /// Looks for what came since.
     ///
     /// # Errors
@@ -77,6 +105,11 @@ impl Join {
     /// As [`Reader::rescan`].
     pub fn rescan(&mut self) -> io::Result<()> {
         self.reader.rescan()
+    }
+
+    /// This connection, where it was read and is remembered.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<Rc<Conn>> {
+        self.conns.find(id)
     }
 
     /// What is read.
@@ -97,6 +130,29 @@ impl Join {
             }
         }
         None
+    }
+
+    /// What becomes of one line, as a record.
+    fn told(&mut self, line: Line) -> Recorded {
+        let Some(held) = Held::new(&line) else { return Recorded::Garbage(line) };
+        self.take(line);
+        let id: Option<RequestId> = held.record().text("id").parse().ok();
+        let mut told = Told { held, believed: true, access: None, conn: None, repeat: None };
+        told.access = id.and_then(|id| self.waiting.get(&id).cloned());
+        for item in std::mem::take(&mut self.ready) {
+            match item {
+                // The eldest that had to give way is another one.
+                Item::Access(access) if Some(access.id) == id => told.access = Some(access),
+                Item::Repeat(repeat) => told.repeat = Some(repeat),
+                Item::Disbelieved(_) => told.believed = false,
+                _ => {}
+            }
+        }
+        if told.believed && told.held.record().kind() == "conn" {
+            let id = told.held.record().text("id").parse();
+            told.conn = id.ok().and_then(|id| self.conns.find(id));
+        }
+        Recorded::Told(Box::new(told))
     }
 
     fn take(&mut self, line: Line) {

@@ -296,6 +296,11 @@ impl Outcome {
         })
     }
 
+    /// When its request came, as far as it tells.
+    pub fn begun(&self) -> Timestamp {
+        Timestamp::from_micros(self.held.ts.micros().saturating_sub(self.us.unwrap_or(0)))
+    }
+
     words! {
         /// How it ended, by its code.
         result;

@@ -1,6 +1,9 @@
 //! Times as people say them: `2026-11-23T03:46:29Z`, `2026-11-23`, `yesterday`, `2h`.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::model::time::Timestamp;
@@ -15,6 +18,8 @@ pub struct When {
     pub begin: Timestamp,
     /// The instant, or the next day's first one: what `--until` means, itself no longer meant.
     pub end: Timestamp,
+    /// It was asked for as `last-report`.
+    pub is_last_report: bool,
 }
 
 /// Text that is no time.
@@ -24,8 +29,8 @@ pub struct BadWhen;
 impl fmt::Display for BadWhen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a time is `2026-11-23T03:46:29Z`, `2026-11-23`, `today`, `yesterday`, `now`, or how long ago: \
-             `90s`, `30m`, `2h`, `1d12h`, `3w`",
+            "a time is `2026-11-23T03:46:29Z`, `2026-11-23`, `today`, `yesterday`, `now`, `last-report`, or how long \
+             ago: `90s`, `30m`, `2h`, `1d12h`, `3w`",
         )
     }
 }
@@ -36,6 +41,11 @@ impl FromStr for When {
     type Err = BadWhen;
 
     fn from_str(text: &str) -> Result<When, BadWhen> {
+        if text == "last-report" {
+            // Before the first report lies all of it.
+            let at = last_report().unwrap_or(Timestamp::from_micros(0));
+            return Ok(When { begin: at, end: at, is_last_report: true });
+        }
         When::at(text, Timestamp::now())
     }
 }
@@ -47,10 +57,11 @@ impl When {
     ///
     /// It means nothing.
     pub fn at(text: &str, now: Timestamp) -> Result<When, BadWhen> {
-        let instant = |at| When { begin: at, end: at };
+        let instant = |at| When { begin: at, end: at, is_last_report: false };
         let day = |micros: u64| When {
             begin: Timestamp::from_micros(micros),
             end: Timestamp::from_micros(micros.saturating_add(DAY)),
+            is_last_report: false,
         };
         let today = now.micros() / DAY * DAY;
         match text {
@@ -65,6 +76,41 @@ impl When {
         let ago = length(text.strip_prefix('-').unwrap_or(text)).ok_or(BadWhen)?;
         Ok(instant(Timestamp::from_micros(now.micros().saturating_sub(ago))))
     }
+}
+
+/// Where the end of the last report is noted: `$XDG_STATE_HOME/peergate/last-report`; without that, root's is in
+/// `/var/lib/peergate`, everybody else's in `~/.local/state/peergate`.
+fn last_report_file() -> Option<PathBuf> {
+    let own = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || {
+        if nix::unistd::geteuid().is_root() {
+            return Some(PathBuf::from("/var/lib"));
+        }
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
+    };
+    own.or_else(home).map(|state| state.join("peergate/last-report"))
+}
+
+/// Until when the last report went.
+fn last_report() -> Option<Timestamp> {
+    std::fs::read_to_string(last_report_file()?).ok()?.trim_end().parse().ok()
+}
+
+/// Notes until when a report went. It is there as a whole or not at all.
+///
+/// # Errors
+///
+/// The file can't be written, or there is no home to keep it in.
+pub fn remember_report(end: Timestamp) -> io::Result<()> {
+    let file =
+        last_report_file().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
+    let directory = file.parent().ok_or_else(|| io::Error::other("it has no directory"))?;
+    std::fs::create_dir_all(directory)?;
+    let next = file.with_extension("next");
+    let mut writer = File::create(&next)?;
+    writeln!(writer, "{end}")?;
+    writer.sync_all()?;
+    std::fs::rename(&next, &file)
 }
 
 /// `1d12h` in microseconds.

@@ -1,34 +1,39 @@
 //! One segment, read from where the last look ended.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
+use std::rc::Rc;
 
-use nix::libc;
-
+use super::source::{self, Source};
 use crate::audit::encode::LINE_MAX;
 use crate::audit::plain::Record;
 
 /// A position in a segment, and the open file while there is something to read.
 #[derive(Debug)]
 pub(super) struct Tail {
-    path: PathBuf,
-    open: Option<BufReader<File>>,
+    directory: PathBuf,
+    segment: Rc<str>,
+    open: Option<BufReader<Source>>,
     /// Bytes that were read as whole lines.
     position: u64,
     /// Bytes behind the last LF, at the last look.
     unfinished: u64,
     /// The `ts` of the latest record.
     ts: Vec<u8>,
+    /// It was read to the end of its compressed form, which never grows.
+    complete: bool,
 }
 
 /// A line: its `ts`, where it begins, its bytes.
 type Found = (Vec<u8>, u64, Vec<u8>);
 
 impl Tail {
-    pub(super) fn new(path: PathBuf) -> Tail {
-        Tail { path, open: None, position: 0, unfinished: 0, ts: Vec::new() }
+    pub(super) fn new(directory: PathBuf, segment: Rc<str>) -> Tail {
+        Tail { directory, segment, open: None, position: 0, unfinished: 0, ts: Vec::new(), complete: false }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     pub(super) fn unfinished(&self) -> u64 {
@@ -74,6 +79,33 @@ impl Tail {
         Ok(Some((self.ts.clone(), at, bytes)))
     }
 
+    /// Passes over the lines that the sieve does not keep, as far as they are whole in the buffer.
+    #[cfg(feature = "cli")]
+    pub(super) fn pass_over(&mut self, sieve: &dyn super::Sieve) -> io::Result<()> {
+        if self.open.is_none() {
+            self.open = self.look()?;
+        }
+        let Some(file) = &mut self.open else { return Ok(()) };
+        loop {
+            let buffer = file.fill_buf()?;
+            let mut passed = 0;
+            for end in memchr::memchr_iter(b'\n', buffer) {
+                let line = buffer.get(passed..end).unwrap_or_default();
+                if sieve.keeps(&self.segment, self.position + passed as u64, line) {
+                    file.consume(passed);
+                    self.position += passed as u64;
+                    return Ok(());
+                }
+                passed = end + 1;
+            }
+            if passed == 0 {
+                return Ok(());
+            }
+            file.consume(passed);
+            self.position += passed as u64;
+        }
+    }
+
     /// Passes over all whole lines that are there.
     pub(super) fn skip_to_end(&mut self) -> io::Result<()> {
         while self.next_line()?.is_some() {}
@@ -82,29 +114,26 @@ impl Tail {
 
     fn end(&mut self, unfinished: u64) -> io::Result<Option<Found>> {
         self.unfinished = unfinished;
-        self.open = None;
+        self.complete |= self.open.take().is_some_and(|file| file.get_ref().is_packed());
         Ok(None)
     }
 
-    /// The file behind what was read, if it has grown.
-    fn look(&self) -> io::Result<Option<BufReader<File>>> {
+    /// The file behind what was read, if it has grown. One that was removed meanwhile has not.
+    fn look(&self) -> io::Result<Option<BufReader<Source>>> {
         let read = self.position + self.unfinished;
-        // A link or a device that lies in the directory is not ours, and must not be waited for.
-        if std::fs::symlink_metadata(&self.path)?.len() == read {
+        if self.complete || source::plain_length(&self.directory, &self.segment)? == Some(read) {
             return Ok(None);
         }
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-        let mut file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment is not a regular file"));
+        match Source::open(&self.directory, &self.segment, self.position) {
+            Ok(file) => Ok(Some(BufReader::with_capacity(128 << 10, file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        file.seek(SeekFrom::Start(self.position))?;
-        Ok(Some(BufReader::with_capacity(64 << 10, file)))
     }
 }
 
 /// Reads up to an LF or [`LINE_MAX`] bytes.
-fn read_piece(file: &mut BufReader<File>, bytes: &mut Vec<u8>) -> io::Result<u64> {
+fn read_piece(file: &mut BufReader<Source>, bytes: &mut Vec<u8>) -> io::Result<u64> {
     file.take(LINE_MAX as u64).read_until(b'\n', bytes).map(|read| read as u64)
 }
 

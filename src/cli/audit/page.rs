@@ -78,9 +78,10 @@ pub(super) fn run(
         trust: (trust, &told),
         tally: &gathered.tally,
     };
+    let answer = if gathered.tally.count.total() > 0 { Answer::Yes } else { Answer::No };
     if file == Path::new("-") {
         term.line(page.to_string().trim_end())?;
-        return Ok(Answer::Yes);
+        return Ok(answer);
     }
     let unwritable = || Failure::at(format!("can't write {}", file.display()));
     // It tells who did what: nobody else's to read, and not through a link that another laid.
@@ -93,7 +94,7 @@ pub(super) fn run(
         .open(file)
         .map_err(unwritable())?;
     to.write_all(page.to_string().as_bytes()).map_err(unwritable())?;
-    Ok(Answer::Yes)
+    Ok(answer)
 }
 
 /// The filters as they were typed.
@@ -103,7 +104,7 @@ fn asked() -> String {
     while let Some(word) = typed.next() {
         let word = word.to_string_lossy();
         let (name, inline) = word.split_once('=').map_or((&*word, false), |(name, _)| (name, true));
-        if !["--html", "--rows", "--dir"].contains(&name) {
+        if !["--html", "--rows", "--dir", "--format", "--top"].contains(&name) {
             asked.push(word.into_owned());
         } else if !inline {
             typed.next();

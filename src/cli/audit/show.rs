@@ -1,16 +1,19 @@
-//! `peergate audit show`: who asked what, by which rule it was judged, and what became of it.
+//! `peergate audit show`: who asked what, by which rule it was judged, what became of it, and which seal vouches for
+//! that.
 
-use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
 
 use clap::Args;
 
-use super::{How, Where, tell_torn};
-use crate::audit::plain::{Record, Value, Word};
-use crate::audit::reader::{Line, Reader};
-use crate::audit::segment::SegmentName;
+use super::print::{Form, How, Printer, word};
+use super::{Where, search, tell_torn};
+use crate::audit::query::filter::Id;
+use crate::audit::query::search::Question;
+use crate::audit::query::{Access, Conn, Decision, Filter, Held, Item, cover};
 use crate::cli::term::Term;
-use crate::cli::{Answer, Failure, Format};
-use crate::model::ids::{BadId, ConnectionId, RequestId};
+use crate::cli::{Answer, Failure};
+use crate::model::ids::ConnectionId;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -22,227 +25,198 @@ pub(in crate::cli) struct Arguments {
     id: Id,
 }
 
-/// What was asked for.
-#[derive(Debug, Clone, Copy)]
-enum Id {
-    Request(RequestId),
-    Connection(ConnectionId),
-}
-
-impl std::str::FromStr for Id {
-    type Err = BadId;
-
-    fn from_str(text: &str) -> Result<Id, BadId> {
-        text.parse().map(Id::Request).or_else(|_| text.parse().map(Id::Connection))
-    }
-}
-
-impl Id {
-    fn connection(self) -> ConnectionId {
-        match self {
-            Id::Request(request) => request.connection,
-            Id::Connection(connection) => connection,
-        }
-    }
-
-    /// The request that a record is about, where it is asked for.
-    fn covers(self, id: &str) -> Option<RequestId> {
-        let found: RequestId = id.parse().ok()?;
-        match self {
-            Id::Request(request) => found == request,
-            Id::Connection(connection) => found.connection == connection,
-        }
-        .then_some(found)
-    }
-}
-
 /// What the record holds of it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Found {
-    conn: Option<Line>,
-    /// By their numbers within the connection.
-    requests: BTreeMap<u32, Request>,
-}
-
-/// One request of it.
-#[derive(Debug, Default)]
-struct Request {
-    decision: Option<Line>,
-    grants: Vec<Line>,
-    outcome: Option<Line>,
+    conn: Option<Rc<Conn>>,
+    requests: Vec<Access>,
 }
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     let directory = arguments.place.directory();
-    let boot = arguments.id.connection().boot;
-    let mut reader = Reader::open_boot(&directory, boot)
-        .map_err(Failure::at(format!("can't read {}", directory.display())))?;
+    let filter = Filter { req: vec![arguments.id], ..Filter::default() };
+    let question = Question { texts: Vec::new(), filter };
+    let mut join = search::open(&arguments.place, &question, term)?;
     let mut found = Found::default();
-    loop {
-        match reader.next_line() {
-            Ok(Some(line)) => found.take(line, arguments.id),
-            Ok(None) => break,
-            // What is missing by it shows as missing.
-            Err(error) => term.complain(format!("can't read a segment: {error}")),
+    while let Some(item) = search::next(&mut join, term) {
+        match item {
+            Item::Access(access) if arguments.id.covers(access.id) => found.requests.push(*access),
+            _ => {}
         }
     }
-    if found.lacks(arguments.id) {
+    found.conn = join.connection(arguments.id.connection());
+    found.requests.sort_by_key(|access| access.id.number);
+    // The caller alone is no answer about a request.
+    if found.requests.is_empty() && (found.conn.is_none() || matches!(arguments.id, Id::Request(_))) {
         term.complain(format!("{} has no record of it", directory.display()));
-        tell_torn(&reader, term);
+        tell_torn(join.reader(), term);
         return Ok(Answer::No);
     }
     match arguments.how.format {
-        Format::Text => found.tell(arguments.id.connection(), term)?,
-        Format::Json => term.line(found.to_json())?,
+        Form::Text => found.tell(arguments.id.connection(), &directory, term)?,
+        Form::Json => term.line(found.to_json(&directory))?,
+        form => {
+            let mut printer = Printer::new(form);
+            printer.head(term)?;
+            for access in found.requests {
+                printer.item(&Item::Access(Box::new(access)), term)?;
+            }
+        }
     }
     Ok(Answer::Yes)
 }
 
 impl Found {
-    /// Whether there is nothing of what was asked for: the caller alone is no answer about a request.
-    fn lacks(&self, asked: Id) -> bool {
-        self.requests.is_empty() && (self.conn.is_none() || matches!(asked, Id::Request(_)))
-    }
-
-    /// Keeps the line if it belongs here. What only the warden can know counts only in its own segments: a gate
-    /// that was taken over can write what it likes into its own.
-    fn take(&mut self, line: Line, asked: Id) {
-        let Some(record) = line.record() else { return };
-        let by_warden =
-            SegmentName::parse(&line.segment).is_some_and(|name| name.writer.starts_with("warden-"));
-        let id = record.text("id");
-        let request = asked.covers(id);
-        match (record.kind(), request) {
-            ("conn", _) if by_warden && id.parse() == Ok(asked.connection()) => self.conn = Some(line),
-            ("grant", Some(id)) if by_warden => self.request(id).grants.push(line),
-            ("decision", Some(id)) => self.request(id).decision = Some(line),
-            ("outcome", Some(id)) => self.request(id).outcome = Some(line),
-            _ => {}
-        }
-    }
-
-    fn request(&mut self, id: RequestId) -> &mut Request {
-        self.requests.entry(id.number).or_default()
-    }
-
     /// For people: a block for the caller, one for each request.
-    fn tell(&self, connection: ConnectionId, term: &mut Term) -> Result<(), Failure> {
+    fn tell(&self, connection: ConnectionId, directory: &Path, term: &mut Term) -> Result<(), Failure> {
         term.line(format_args!("connection {connection}"))?;
-        match self.conn.as_ref().and_then(Line::record) {
+        match &self.conn {
             Some(conn) => tell_caller(conn, term)?,
             None => term.line("  who       not on record: the warden's segment is missing or unreadable")?,
         }
-        for (number, request) in &self.requests {
+        for access in &self.requests {
             term.line("")?;
-            term.line(format_args!("request {connection}-{number}"))?;
-            request.tell(term)?;
+            term.line(format_args!("request {}", access.id))?;
+            match &access.decision {
+                Some(decision) => tell_decision(decision, term)?,
+                None => {
+                    term.line("  asked     not on record: the gate's segment is missing or unreadable")?
+                }
+            }
+            tell_effects(access, term)?;
+            for doubt in access.doubts() {
+                term.line(format_args!("  doubt     {}", doubt.code()))?;
+            }
+            if let Some(decision) = &access.decision {
+                term.line(format_args!("  record    {}", decision.held.segment))?;
+                term.line(format_args!("  seal      {}", seal(directory, &decision.held)))?;
+            }
         }
         Ok(())
     }
 
     /// For programs: the records as they stand, in one object.
-    fn to_json(&self) -> String {
-        let requests: Vec<String> = self.requests.values().map(Request::to_json).collect();
-        format!("{{\"conn\":{},\"requests\":[{}]}}", json(self.conn.as_ref()), requests.join(","))
+    fn to_json(&self, directory: &Path) -> String {
+        let requests: Vec<String> =
+            self.requests.iter().map(|access| request_json(access, directory)).collect();
+        let conn = json(self.conn.as_ref().map(|conn| &conn.held));
+        format!("{{\"conn\":{conn},\"requests\":[{}]}}", requests.join(","))
     }
 }
 
-impl Request {
-    fn tell(&self, term: &mut Term) -> Result<(), Failure> {
-        let Some(decision) = self.decision.as_ref().and_then(Line::record) else {
-            term.line("  asked     not on record: the gate's segment is missing or unreadable")?;
-            return self.tell_effects(term);
-        };
-        let [method, target] = ["method", "target"].map(|name| Word(decision.text(name)));
-        term.line(format_args!("  asked     {method} {target}"))?;
-        term.line(format_args!("  when      {}", decision.text("ts")))?;
-        let verdict = decision.text("decision");
-        let refusal = decision.field("refusal").map(|refusal| format!(" ({})", refusal.as_str()));
-        term.line(format_args!("  verdict   {verdict}{}", refusal.unwrap_or_default()))?;
-        term.line(format_args!("  rule      {}", rule(decision)))?;
-        for name in ["shadow", "status", "us"] {
-            if let Some(value) = decision.field(name) {
-                term.line(format_args!("  {name:<9} {}", Word(value.as_str())))?;
-            }
-        }
-        self.tell_effects(term)?;
-        self.tell_written(term)
+fn tell_decision(decision: &Decision, term: &mut Term) -> Result<(), Failure> {
+    let [method, target] = [decision.method(), decision.target()].map(|text| word(text.unwrap_or_default()));
+    term.line(format_args!("  asked     {method} {target}"))?;
+    term.line(format_args!("  when      {}", decision.held.ts))?;
+    let verdict = if decision.allowed { "allow" } else { "deny" };
+    let refusal = decision.refusal().map(|refusal| format!(" ({})", word(refusal)));
+    term.line(format_args!("  verdict   {verdict}{}", refusal.unwrap_or_default()))?;
+    term.line(format_args!("  rule      {}", rule(decision)))?;
+    if let Some(shadow) = decision.shadow() {
+        term.line(format_args!("  shadow    {}", word(shadow)))?;
     }
-
-    fn tell_effects(&self, term: &mut Term) -> Result<(), Failure> {
-        for grant in self.grants.iter().filter_map(Line::record) {
-            let (backend, at) = (Word(grant.text("backend")), grant.text("ts"));
-            match grant.field("refused") {
-                None => term.line(format_args!("  granted   {backend}, at {at}"))?,
-                Some(why) => term.line(format_args!("  refused   {backend} ({}), at {at}", why.as_str()))?,
-            }
-        }
-        let at_once =
-            self.decision.as_ref().and_then(Line::record).is_some_and(|it| it.field("status").is_some());
-        match self.outcome.as_ref().and_then(Line::record) {
-            Some(outcome) => {
-                let status = outcome.field("status").map_or("no status", |status| status.as_str());
-                let [result, bytes_in, bytes_out, us] =
-                    ["result", "in", "out", "us"].map(|name| outcome.text(name));
-                let amount = format!("{bytes_in} bytes in, {bytes_out} out, {us} us");
-                term.line(format_args!("  outcome   {status} {result}, {amount}, at {}", outcome.text("ts")))
-            }
-            None if at_once => term.line("  outcome   answered at once, with the verdict"),
-            None => term.line("  outcome   none on record: it still runs, or its gate ended"),
+    for (name, value) in [("status", decision.status.map(u64::from)), ("us", decision.us)] {
+        if let Some(value) = value {
+            term.line(format_args!("  {name:<9} {value}"))?;
         }
     }
+    Ok(())
+}
 
-    fn tell_written(&self, term: &mut Term) -> Result<(), Failure> {
-        let written = self.decision.as_ref().map_or("", |line| &line.segment);
-        term.line(format_args!("  record    {written}"))
+fn tell_effects(access: &Access, term: &mut Term) -> Result<(), Failure> {
+    for grant in &access.grants {
+        let (backend, at) = (word(grant.backend().unwrap_or_default()), grant.held.ts);
+        match grant.refused() {
+            None => term.line(format_args!("  granted   {backend}, at {at}"))?,
+            Some(why) => term.line(format_args!("  refused   {backend} ({}), at {at}", word(why)))?,
+        }
     }
+    match &access.outcome {
+        Some(outcome) => {
+            let status = outcome.status.map_or_else(|| "no status".to_owned(), |status| status.to_string());
+            let result = word(outcome.result().unwrap_or_default());
+            let mut amount = format!("{} bytes in, {} out", outcome.bytes_in, outcome.bytes_out);
+            if let Some(us) = outcome.us {
+                amount.push_str(&format!(", {us} us"));
+            }
+            term.line(format_args!("  outcome   {status} {result}, {amount}, at {}", outcome.held.ts))
+        }
+        None if access.is_open() => term.line("  outcome   none on record: it still runs, or its gate ended"),
+        None => term.line("  outcome   answered at once, with the verdict"),
+    }
+}
 
-    fn to_json(&self) -> String {
-        let grants: Vec<String> = self.grants.iter().map(|line| json(Some(line))).collect();
-        let [decision, outcome] = [&self.decision, &self.outcome].map(|line| json(line.as_ref()));
-        format!("{{\"decision\":{decision},\"grants\":[{}],\"outcome\":{outcome}}}", grants.join(","))
+/// Which seal vouches for the decision, as far as the scribe's lines say.
+fn seal(directory: &Path, decision: &Held) -> String {
+    match cover::of(directory, &decision.segment, decision.at) {
+        Ok(Some(seal)) => {
+            let cover::Cover { epoch, i, ts, segment } = seal;
+            format!("number {i} of epoch {epoch}, at {ts}, in {segment}")
+        }
+        Ok(None) => "none yet".to_owned(),
+        Err(error) => format!("unknown: {error}"),
     }
+}
+
+fn request_json(access: &Access, directory: &Path) -> String {
+    let grants: Vec<&str> = access.grants.iter().map(|grant| grant.held.line()).collect();
+    let decision = access.decision.as_ref().map(|decision| &decision.held);
+    let outcome = access.outcome.as_ref().map(|outcome| &outcome.held);
+    let seal = decision.and_then(|held| cover::of(directory, &held.segment, held.at).ok().flatten());
+    let seal = seal.map_or_else(
+        || "null".to_owned(),
+        |seal| {
+            let cover::Cover { epoch, i, ts, segment } = seal;
+            format!("{{\"epoch\":{epoch},\"i\":{i},\"ts\":\"{ts}\",\"segment\":\"{segment}\"}}")
+        },
+    );
+    let (decision, outcome, grants) = (json(decision), json(outcome), grants.join(","));
+    format!("{{\"decision\":{decision},\"grants\":[{grants}],\"outcome\":{outcome},\"seal\":{seal}}}")
 }
 
 /// The record as it stands, which is JSON.
-fn json(line: Option<&Line>) -> String {
-    line.and_then(Line::record).map_or_else(|| "null".to_owned(), |record| record.line().to_owned())
+fn json(held: Option<&Held>) -> String {
+    held.map_or_else(|| "null".to_owned(), |held| held.line().to_owned())
 }
 
-fn tell_caller(conn: Record<'_>, term: &mut Term) -> Result<(), Failure> {
-    let user = conn.field("user").map_or_else(String::new, |user| format!("{} ", Word(user.as_str())));
-    let [uid, gid, pid] = ["uid", "gid", "pid"].map(|name| conn.text(name));
-    let groups = match conn.field("groups").map(Value::as_str) {
-        None => "unknown",
-        Some("") => "none",
-        Some(groups) => groups,
+fn tell_caller(conn: &Conn, term: &mut Term) -> Result<(), Failure> {
+    let user = conn.user().map_or_else(String::new, |user| format!("{} ", word(user)));
+    let Conn { uid, gid, pid, .. } = conn;
+    let groups = match conn.groups() {
+        None => "unknown".to_owned(),
+        Some(groups) => {
+            let groups: Vec<String> = groups.map(|group| group.to_string()).collect();
+            if groups.is_empty() { "none".to_owned() } else { groups.join(",") }
+        }
     };
     term.line(format_args!("  who       {user}uid {uid}, gid {gid}, groups {groups}, pid {pid}"))?;
-    for (label, name) in [
-        ("program", "exe"),
-        ("unit", "unit"),
-        ("namespace", "ns"),
-        ("login uid", "login"),
-        ("label", "label"),
+    for (label, value) in [
+        ("program", conn.exe()),
+        ("unit", conn.unit()),
+        ("namespace", conn.ns()),
+        ("login uid", conn.login()),
+        ("label", conn.label()),
     ] {
-        if let Some(value) = conn.field(name) {
-            term.line(format_args!("  {label:<9} {}", Word(value.as_str())))?;
+        if let Some(value) = value {
+            term.line(format_args!("  {label:<9} {}", word(value)))?;
         }
     }
-    term.line(format_args!("  listener  {}, at {}", Word(conn.text("on")), conn.text("ts")))?;
-    match conn.field("shed") {
-        Some(shed) => term.line(format_args!("  shed      {}", shed.as_str())),
+    term.line(format_args!("  listener  {}, at {}", word(conn.on().unwrap_or_default()), conn.held.ts))?;
+    match conn.shed() {
+        Some(shed) => term.line(format_args!("  shed      {}", word(shed))),
         None => Ok(()),
     }
 }
 
 /// `who.ci at policy.toml:42, route containers-list, policy 9f2c1e77`
-fn rule(decision: Record<'_>) -> String {
-    let mut rule = decision.field("by").map_or_else(|| "none".to_owned(), |by| Word(by.as_str()).to_string());
-    for (before, name) in [(" at ", "at"), (", route ", "route"), (", policy ", "policy")] {
-        if let Some(value) = decision.field(name) {
+fn rule(decision: &Decision) -> String {
+    let mut rule = decision.by().map_or_else(|| "none".to_owned(), word);
+    for (before, value) in
+        [(" at ", decision.place()), (", route ", decision.route()), (", policy ", decision.policy())]
+    {
+        if let Some(value) = value {
             rule.push_str(before);
-            rule.push_str(&Word(value.as_str()).to_string());
+            rule.push_str(&word(value));
         }
     }
     rule

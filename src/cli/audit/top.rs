@@ -23,6 +23,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd;
 
 use super::Where;
+use crate::audit::query::when::When;
 use crate::audit::query::{Filter, Join};
 use crate::audit::reader::Reader;
 use crate::cli::term::Term;
@@ -68,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     let moment = until.unwrap_or(now);
     if filter.since.is_none() {
         let begin = Timestamp::from_micros(moment.micros().saturating_sub(BACK));
-        filter.since = Some(crate::audit::query::when::When { begin, end: begin });
+        filter.since = Some(When { begin, end: begin, is_last_report: false });
     }
     let mut live =
         Live { join: Join::following(reader), board: Board::new(filter, moment), place, failed: None };

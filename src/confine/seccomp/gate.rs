@@ -17,6 +17,7 @@ pub(in crate::confine) const GATE: &[Row] = &[
         "answers and messages to the warden, to whom the socket is connected; never to an address"
     ),
     row!(SYS_writev, Work, "heads and bodies in one go"),
+    row!(SYS_lseek, Work, "whether a record landed behind the one before"),
     row!(SYS_shutdown, Work, "ends a connection"),
     row!(SYS_epoll_create1, Work, "each lane's event loop"),
     row!(SYS_epoll_ctl, Work, "what it watches"),

@@ -18,11 +18,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tower_service::Service;
 
-use crate::audit::log::Receipt;
 use crate::gate::answer::Answer;
+use crate::gate::recorded::Recorded;
 use crate::model::caller::{Attr, Caller, Gid};
 use crate::model::ids::RequestId;
-use crate::policy::{Offer, Permit};
+use crate::policy::Offer;
 
 /// What a handler may know of the request that it answers.
 #[derive(Debug)]
@@ -51,8 +51,13 @@ impl Withheld {
         self.0.status().as_u16()
     }
 
+    /// Bytes of its body.
+    pub(in crate::gate) fn length(&self) -> u64 {
+        http_body::Body::size_hint(self.0.body()).exact().unwrap_or(0)
+    }
+
     /// Lets it go, for a permission that is on record.
-    pub(in crate::gate) fn release(self, _recorded: Receipt<Permit>) -> Response<Answer> {
+    pub(in crate::gate) fn release(self, _recorded: Recorded) -> Response<Answer> {
         self.0
     }
 }

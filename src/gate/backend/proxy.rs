@@ -13,15 +13,14 @@ use http_body::SizeHint;
 use hyper::body::Incoming;
 
 use super::link::Link;
-use crate::audit::log::Receipt;
 use crate::gate::answer::Answer;
 use crate::gate::connection::Connection;
 use crate::gate::deadline::Phase;
 use crate::gate::head::{self, Event, Expected, Framing, Head, HeadLimits, ResponseGuard, Version};
+use crate::gate::recorded::Recorded;
 use crate::gate::tunnel::Tunnel;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
-use crate::policy::Permit;
 use upload::Upload;
 
 /// What follows the request's head.
@@ -62,7 +61,7 @@ impl Unsent {
 /// the caller reads it.
 pub(in crate::gate) async fn send(
     connection: &Rc<Connection>,
-    receipt: &Receipt<Permit>,
+    recorded: &Recorded,
     link: Link,
     head: &Head,
     payload: Payload,
@@ -91,7 +90,7 @@ pub(in crate::gate) async fn send(
         ),
         began: false,
         takes_interim: head.version() == Version::Http11,
-        response_ms: (!receipt.terms().stream).then_some(limits.response_ms),
+        response_ms: (!recorded.terms().stream).then_some(limits.response_ms),
     };
     relay.expect_answer();
     let answered = std::future::poll_fn(|cx| relay.poll_head(cx)).await;

@@ -10,6 +10,7 @@ use super::super::table::{Forbid, Named, Route, Who};
 use super::{Checker, find, show_bad_pattern};
 use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
+use crate::model::keeping::{Durability, OnFailure};
 use crate::model::method::Method;
 
 /// Names of a `query`: each name of a request is compared with each.
@@ -114,6 +115,14 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         self.check_captures("encoded_slash", written.encoded_slash.as_ref(), &matches);
         self.check_captures("path_parameter", written.path_parameter.as_ref(), &matches);
         let upgrade = self.protocols(written.upgrade.as_ref());
+        let durability = self.route_durability(written);
+        if let (Some(at), Some(to)) = (&written.on_failure, to)
+            && at.value == OnFailure::Journal
+            && self.builtins.contains(&to)
+        {
+            let help = "leave it out: the daemon's own API changes nothing that could be urgent";
+            self.problems.add_help(at.span, "the journal stands in for a `proxy` only", help);
+        }
         let id = written.id.as_ref()?;
         Some(Route {
             id: id.value.clone(),
@@ -124,6 +133,8 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             to: to?,
             allow: allow?,
             body_max: written.body_max.as_ref().map(|max| max.value),
+            durability,
+            on_failure: written.on_failure.as_ref().map(|at| at.value).unwrap_or_default(),
             help: written.help.as_ref().map(|help| help.value.clone()),
             stream: written.stream.as_ref().is_some_and(|stream| stream.value),
             upgrade,
@@ -131,6 +142,17 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             path_parameter: written.path_parameter.as_ref().map(plain).unwrap_or_default(),
             shadow: written.shadow.as_ref().is_some_and(|shadow| shadow.value),
         })
+    }
+
+    /// What the route says, which may be more than what holds for all, never less.
+    fn route_durability(&mut self, written: &WrittenRoute) -> Durability {
+        let Some(at) = &written.durability else { return self.durability };
+        if at.value < self.durability {
+            let message = "a route may raise the durability of `[audit]`, never lower it";
+            let help = "leave it out here, or write `durability = \"write\"` in `[audit]`";
+            self.problems.add_help(at.span, message, help);
+        }
+        at.value.max(self.durability)
     }
 
     pub(super) fn forbids(&mut self, file: &'c File) -> Vec<Forbid> {

@@ -5,7 +5,9 @@ use super::super::quantity::{show_size, size};
 use super::super::reader::Section;
 use super::super::table::NamespaceRule;
 use super::Texts;
+use super::settings::DURABILITIES;
 use crate::model::caller::{Attr, Namespace};
+use crate::model::keeping::{Durability, OnFailure};
 
 /// `[who.NAME]`.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) to: Option<At<String>>,
     pub(crate) allow: Option<Texts>,
     pub(crate) body_max: Option<At<u64>>,
+    pub(crate) durability: Option<At<Durability>>,
+    pub(crate) on_failure: Option<At<OnFailure>>,
     pub(crate) help: Option<At<String>>,
     pub(crate) stream: Option<At<bool>>,
     pub(crate) upgrade: Option<Texts>,
@@ -74,6 +78,11 @@ impl Route {
         let matches = section.some_texts("match", "name at least one method and path");
         let to = section.text("to");
         let allow = section.some_texts("allow", "name who may; a route that allows nobody is no route");
+        let audit = section.table("audit", "route.audit", |audit| {
+            let failures = [("deny", OnFailure::Deny), ("journal", OnFailure::Journal)];
+            (audit.word("durability", &DURABILITIES), audit.word("on_failure", &failures))
+        });
+        let (durability, on_failure) = audit.unwrap_or_default();
         Route {
             span: section.span,
             id: section.need("id", id, "\"containers-list\""),
@@ -89,6 +98,8 @@ impl Route {
                     body.need("max", max, "\"64KiB\"")
                 })
                 .flatten(),
+            durability,
+            on_failure,
             help: section.text("help"),
             stream: section.boolean("stream"),
             upgrade: section.texts("upgrade"),

@@ -2,10 +2,11 @@
 
 use super::super::diagnostics::At;
 use super::super::keys::{LIMITS, Unit};
-use super::super::quantity::{rate, show_size, size, size_rate, time};
+use super::super::quantity::{rate, show_size, show_time, size, size_rate, time};
 use super::super::reader::Section;
 use super::super::table::{Gates, IdentityDepth};
 use super::Texts;
+use crate::model::keeping::Durability;
 
 /// `[daemon]`.
 #[derive(Debug, Default)]
@@ -56,27 +57,54 @@ pub(super) fn limits(section: &mut Section<'_, '_, '_>) -> Vec<(usize, u64)> {
 pub(crate) struct Audit {
     pub(crate) directory: Option<At<String>>,
     pub(crate) readers: Option<At<String>>,
-    pub(crate) keep_days: Option<At<u64>>,
-    pub(crate) keep_bytes: Option<At<u64>>,
+    pub(crate) durability: Option<At<Durability>>,
+    pub(crate) keep: Keep,
+    pub(crate) shipped: Option<At<String>>,
     pub(crate) segment: Option<At<u64>>,
+    pub(crate) segment_time: Option<At<u64>>,
+    pub(crate) compress: Option<At<bool>>,
     pub(crate) identity: Option<At<IdentityDepth>>,
 }
+
+/// `[audit] keep`.
+#[derive(Debug, Default)]
+pub(crate) struct Keep {
+    pub(crate) days: Option<At<u64>>,
+    pub(crate) bytes: Option<At<u64>>,
+    pub(crate) count: Option<At<u64>>,
+    pub(crate) free: Option<At<u64>>,
+}
+
+/// How a durability is written.
+pub(super) const DURABILITIES: [(&str, Durability); 2] =
+    [("write", Durability::Write), ("sync", Durability::Sync)];
 
 impl Audit {
     pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Audit {
         const SIZE: &str = "a size such as `\"64MiB\"`";
-        let keep = section.table("keep", "audit.keep", |keep| {
-            let days = keep.integer("days", 1, 36_500);
-            (days, keep.quantity("bytes", SIZE, size, (1 << 20, 1 << 60), &show_size))
+        let keep = section.table("keep", "audit.keep", |keep| Keep {
+            days: keep.integer("days", 1, 36_500),
+            bytes: keep.quantity("bytes", SIZE, size, (1 << 20, 1 << 60), &show_size),
+            count: keep.integer("count", 1, 1_000_000),
+            free: keep.quantity("free", SIZE, size, (0, 1 << 60), &show_size),
         });
-        let (keep_days, keep_bytes) = keep.unwrap_or_default();
+        let times = (60_000, 30 * 86_400_000);
         let depths = [("needed", IdentityDepth::Needed), ("full", IdentityDepth::Full)];
         Audit {
             directory: section.text("directory"),
             readers: section.text("readers"),
-            keep_days,
-            keep_bytes,
+            durability: section.word("durability", &DURABILITIES),
+            keep: keep.unwrap_or_default(),
+            shipped: section.text("shipped"),
             segment: section.quantity("segment", SIZE, size, (64 << 10, 1 << 40), &show_size),
+            segment_time: section.quantity(
+                "segment_time",
+                "a time such as `\"1d\"`",
+                time,
+                times,
+                &show_time,
+            ),
+            compress: section.boolean("compress"),
             identity: section
                 .table("record", "audit.record", |record| record.word("identity", &depths))
                 .flatten(),

@@ -1,5 +1,6 @@
 //! The manual, the list of keys and the reader say the same.
 
+use crate::model::keeping::{Durability, Keep, OnFailure};
 use crate::model::limits::Limits;
 use crate::policy::keys::{KEYS, LIMITS, Unit};
 use crate::policy::quantity::{rate, size, size_rate, time};
@@ -86,8 +87,12 @@ LIMITS
 [audit]
 directory = "/var/log/p"
 readers = "adm"
-keep = { days = 7, bytes = "1GiB" }
+durability = "sync"
+keep = { days = 7, bytes = "1GiB", count = 50, free = "2GiB" }
+shipped = "/var/lib/shipper/done"
 segment = "1MiB"
+segment_time = "1h"
+compress = false
 record = { identity = "full" }
 [diagnostics]
 directory = "/var/log/d"
@@ -120,6 +125,7 @@ query = ["q"]
 to = "p"
 allow = ["w"]
 body = { max = "1KiB" }
+audit = { durability = "sync", on_failure = "journal" }
 help = "h"
 stream = true
 upgrade = ["tcp"]
@@ -155,7 +161,11 @@ fn file_with_every_key_means_what_it_says() {
         (policy.limits.head_bytes, policy.limits.drain_ms, policy.limits.log_bytes_per_s),
         (1024, 10, 16 << 10)
     );
-    assert_eq!((policy.audit.keep_days, policy.audit.keep_bytes), (7, 1 << 30));
+    assert_eq!(policy.audit.keep, Keep { days: 7, bytes: 1 << 30, count: Some(50), free: 2 << 30 });
+    assert_eq!((policy.audit.segment_ms, policy.audit.compress), (3_600_000, false));
+    assert_eq!(policy.audit.shipped.as_deref(), Some("/var/lib/shipper/done"));
+    let route = &policy.routes[0];
+    assert_eq!((route.durability, route.on_failure), (Durability::Sync, OnFailure::Journal));
     assert_eq!((policy.listeners[0].mode, policy.listeners[0].browsers), (0o620, true));
     assert_eq!(policy.methods, ["PROPFIND"]);
     assert_eq!(policy.daemon.lanes, Some(3));
@@ -173,8 +183,12 @@ fn file_with_nothing_optional_takes_the_defaults() {
     assert_eq!(policy.daemon.control, "/run/peergate/control.sock");
     assert_eq!(policy.audit.directory, "/var/log/peergate");
     assert_eq!(
-        (policy.audit.keep_days, policy.audit.keep_bytes, policy.audit.segment_bytes),
-        (90, 20 << 30, 64 << 20)
+        (&policy.audit.keep, policy.audit.segment_bytes, policy.audit.segment_ms, policy.audit.compress),
+        (&Keep { days: 90, bytes: 20 << 30, count: None, free: 256 << 20 }, 64 << 20, 86_400_000, true)
+    );
+    assert_eq!(
+        (policy.routes[0].durability, policy.routes[0].on_failure),
+        (Durability::Write, OnFailure::Deny)
     );
     assert_eq!(policy.listeners[0].mode, 0o600);
     assert_eq!((policy.daemon.gate_user, policy.audit.readers), (None, None), "the daemon is not root here");

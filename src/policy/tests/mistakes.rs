@@ -123,12 +123,33 @@ fn mistakes_in_every_table_are_named() {
             "version = 1\n[audit]\nrecord.identity = \"all\"",
             "write `\"needed\"` or `\"full\"`",
         ),
+        ("version = 1", "version = 1\n[audit]\nkeep = { count = 0 }", "`count` lies between 1 and 1000000"),
+        (
+            "allow = \"ops\"",
+            "allow = \"ops\"\naudit = { durability = \"disk\" }",
+            "write `\"write\"` or `\"sync\"`",
+        ),
+        (
+            "proxy = \"unix:/run/docker.sock\"",
+            "builtin = \"api\"\n[[route]]\nid = \"j\"\nmatch = \"GET /j\"\nto = \"docker\"\n\
+          allow = \"ops\"\naudit = { on_failure = \"journal\" }",
+            "stands in for a `proxy` only",
+        ),
         ("version = 1", "version = 1\nversion = 1", "duplicate key"),
         ("version = 1", "version = 1\nx = [", "policy.toml:"),
     ] {
         let shown = spoilt(from, to);
         assert!(shown.contains(said), "{to}: {shown}");
     }
+}
+
+#[test]
+fn durability_is_raised_by_a_route_and_never_lowered() {
+    let lowered = ROUTE.replace("allow =", "audit = { durability = \"write\" }\nallow =");
+    let all = HEAD.replace("version = 1", "version = 1\n[audit]\ndurability = \"sync\"");
+    let shown = mistakes(&format!("{all}{lowered}"));
+    assert!(shown.contains("a route may raise the durability"), "{shown}");
+    super::load(&format!("{HEAD}{lowered}")).unwrap();
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! The seals: what the scribe vouches for, by keys that no longer exist, and how that is checked with nothing but the
+//! public key of the genesis.
+//!
+//! # Writing
+//!
+//! An **epoch** is one segment of the scribe's. Its key is in the store, in one of the two slots of `seal.key`
+//! ([`store`]); it signs the epoch's record, and is erased. To begin one:
+//!
+//! 1. read both slots. The smallest epoch whose record is not on record is the one that begins; of a damaged slot
+//!    nothing is used. Slots of epochs that are on record are overwritten with zeros.
+//! 2. [`Handover::new`] with a [`Secret::random`] for the next epoch (or [`Handover::resume`], where the next epoch's
+//!    slot is there already); [`Handover::next`] goes into the free slot, and is made durable;
+//! 3. `open` is written as record 0, [`Handover::begin`] makes record 1 and the [`Signer`]; the segment is made durable,
+//!    and its directory;
+//! 4. the same line, byte for byte, is appended to [`EPOCHS`] and made durable;
+//! 5. the slot of this epoch is overwritten with zeros, and made durable.
+//!
+//! Then [`Signer::seal`], at each seal. A seal's line is written in one piece with what it covers, or behind it. Its
+//! span ends where its own line begins, so that line is the first of the next span. `prev` is the hash of the latest
+//! seal's line that is in the files; zeros never stand for an absent one.
+//!
+//! Only these lines count, and only in the scribe's segments. Their values are in [`entry`](super::entry); `n` goes on
+//! without gaps over all lines of the segment.
+//!
+//! | record | rule |
+//! |---|---|
+//! | `range` | of one segment in order, from byte 0 on without gaps, over all epochs; never empty; ends behind an LF, but for the last of a torn segment |
+//! | `close` | its `bytes` is the end of the last range (0 for an empty segment). A scribe may close the segment of the epoch before in its own |
+//! | `recover` | `from` is the end of the segment's last range. The rest follows as `range`, then `close`. `settled` comes once all are closed |
+//! | `pending` | any number for a segment, before or behind its `close` |
+//! | `prune` | only of a closed segment, but for the scribe's own; a scribe's segment goes only after every segment of which it holds a range, and with `epoch`, `seals`, `last` |
+//! | `epoch.again` | zeros where no seal was known; the number goes on behind the last epoch that is known |
+//!
+//! # Reading
+//!
+//! [`Lineage`] walks from the pinned key to the epochs; [`Chain`] checks one segment of the scribe's, line by line;
+//! [`Ledger`] adds up what the lines say of the other segments. What is behind a segment's last good seal is not
+//! vouched for yet, a `range` there neither.
+
+mod check;
+mod head;
+mod keys;
+mod ledger;
+mod line;
+mod lineage;
+mod sign;
+pub mod store;
+
+pub use check::{Broken, Chain};
+pub use head::{Head, LogId};
+pub use keys::{Digest, Domain, NotHex, Public, Secret, unhex};
+pub use ledger::{Account, Breach, Ledger, is_scribes};
+pub use line::{Line, Said, Signed, read};
+pub use lineage::{EPOCHS, Lineage, Stranger};
+pub use sign::{Handover, Sealed, Signer};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::audit::query::Filter;
+use clap::Parser;
+use proptest::prelude::*;
+
+#[derive(Parser)]
+struct Arguments {
+    text: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+fn question(words: &[&str]) -> Question {
+    let parsed = Arguments::try_parse_from(std::iter::once(&"x").chain(words)).ok().unwrap();
+    Question { texts: parsed.text, filter: parsed.filter }
+}
+
+/// One event in the life of the daemon: who, on which of the connections, what.
+#[derive(Debug, Clone)]
+struct Step {
+    connection: u64,
+    what: u8,
+    how: usize,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step =
+        (1..8_u64, 0..12_u8, 0..4_usize).prop_map(|(connection, what, how)| Step { connection, what, how });
+    prop::collection::vec(step, 1..120)
+}
+
+const ROUTES: [&str; 4] = ["list", "inspect", "l\\u00e9st", "exec"];
+const USERS: [&str; 2] = ["deploy", "o\\u0027hara"];
+
+/// Writes what the steps say: odd connections are uid 1001's, even ones uid 1002's; every tenth second a rotation.
+fn write(directory: &Path, steps: &[Step]) {
+    let mut asked: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut files: BTreeMap<std::path::PathBuf, String> = BTreeMap::new();
+    let segment_of = |writer: &str, second: usize| {
+        let made = second / 20 * 20;
+        directory.join(format!(
+            "20261123T00{:02}{:02}.000000Z-7k3qzd-{writer}-{made}.ndjson",
+            made / 60,
+            made % 60
+        ))
+    };
+    let mut append = |writer: &str, second: usize, kind: &str, rest: &str| {
+        let path = segment_of(writer, second);
+        let ts = format!("2026-11-23T00:{:02}:{:02}.000000Z", second / 60, second % 60);
+        let line = format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":0,\"ts\":\"{ts}\",{rest}}}\n");
+        files.entry(path).or_default().push_str(&line);
+    };
+    for (second, step) in steps.iter().enumerate() {
+        let Step { connection, what, how } = *step;
+        let uid = 1001 + connection % 2;
+        let (gate, route) = (format!("gate-{uid}-0"), ROUTES[how]);
+        let conn = format!("7k3qzd-{connection}");
+        let number = asked.entry(connection).or_insert(1);
+        let asks = format!(
+            "\"uid\":{uid},\"pid\":9,\"method\":\"GET\",\"target\":\"/{route}/{second}\",\"route\":\"{route}\""
+        );
+        match what {
+            0 => {
+                let user = USERS[usize::from(uid == 1001)].replace("\\u0027", "'");
+                let who = format!(
+                    "\"id\":\"{conn}\",\"on\":\"docker\",\"uid\":{uid},\"gid\":100,\"groups\":[{uid}],\"user\":\"{user}\",\"pid\":9,\"exe\":\"/bin/{route}\""
+                );
+                append("warden", second, "conn", &who);
+            }
+            1..=3 => {
+                *number += 1;
+                let rest = format!(
+                    "\"id\":\"{conn}-{number}\",{asks},\"decision\":\"allow\",\"by\":\"who.ci\",\"at\":\"p:{how}\",\"policy\":\"9f\""
+                );
+                append(&gate, second, "decision", &rest);
+            }
+            4 | 5 => {
+                *number += 1;
+                let rest = format!(
+                    "\"id\":\"{conn}-{number}\",{asks},\"decision\":\"deny\",\"refusal\":\"not-allowed\",\"policy\":\"9f\",\"status\":403"
+                );
+                append(&gate, second, "decision", &rest);
+            }
+            6 => append(
+                "warden",
+                second,
+                "grant",
+                &format!(
+                    "\"id\":\"{conn}-{number}\",\"uid\":{uid},\"backend\":\"{route}\",\"policy\":\"9f\""
+                ),
+            ),
+            7 | 8 => {
+                let result = ["completed", "backend-died"][how % 2];
+                append(
+                    &gate,
+                    second,
+                    "outcome",
+                    &format!(
+                        "\"id\":\"{conn}-{number}\",\"status\":{},\"result\":\"{result}\",\"in\":0,\"out\":{second},\"us\":{second}000000",
+                        [200, 502][how % 2]
+                    ),
+                );
+            }
+            9 => append(
+                &gate,
+                second,
+                "repeat",
+                &format!(
+                    "\"uid\":{uid},\"on\":\"docker\",\"route\":\"{route}\",\"refusal\":\"not-allowed\",\"count\":2,\"first\":\"2026-11-23T00:00:00.000000Z\",\"last\":\"2026-11-23T00:{:02}:{:02}.000000Z\"",
+                    second / 60,
+                    second % 60
+                ),
+            ),
+            10 => append(
+                "warden",
+                second,
+                "conn",
+                &format!(
+                    "\"id\":\"{conn}\",\"on\":\"docker\",\"uid\":{uid},\"gid\":1,\"pid\":9,\"shed\":\"connection-limit\""
+                ),
+            ),
+            // A lie, and nonsense.
+            _ if how == 0 => append(
+                &gate,
+                second,
+                "grant",
+                &format!("\"id\":\"{conn}-{number}\",\"uid\":0,\"backend\":\"list\",\"policy\":\"9f\""),
+            ),
+            _ => append(&gate, second, "gate", "nonsense list"),
+        }
+    }
+    for (path, text) in files {
+        fs::write(path, text).unwrap();
+    }
+    let scribe = "20261123T000000.000000Z-7k3qzd-scribe-0.ndjson";
+    let mut closes = String::new();
+    for (n, name) in fs::read_dir(directory).unwrap().enumerate() {
+        let name = name.unwrap().file_name().into_string().unwrap();
+        let made: usize = name.trim_end_matches(".ndjson").rsplit('-').next().unwrap().parse().unwrap();
+        let (minute, second) = ((made + 20) / 60, (made + 20) % 60);
+        closes += &format!(
+            "{{\"v\":1,\"t\":\"close\",\"n\":{n},\"ts\":\"2026-11-23T00:{minute:02}:{second:02}.000000Z\",\"segment\":\"{name}\",\"bytes\":1,\"torn\":false}}\n"
+        );
+    }
+    fs::write(directory.join(scribe), closes).unwrap();
+}
+
+fn told(mut join: Join, question: &Question) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(item) = join.next_item().unwrap() {
+        // Nonsense has no time: in a segment that is passed over as a whole it is not seen.
+        let timeless = question.filter.since.is_some() && matches!(item, Item::Garbage(_));
+        if question.covers(&item) && !timeless {
+            told.push(format!("{item:?}"));
+        }
+    }
+    // Where nothing else is read, an access without end comes earlier or later.
+    told.sort();
+    told
+}
+
+const QUESTIONS: &[&[&str]] = &[
+    &[],
+    &["list"],
+    &["l\u{e9}st"],
+    &["/exec/", "--decision", "deny"],
+    &["backend-died"],
+    &["connection-limit"],
+    &["nonsense"],
+    &["deploy", "list"],
+    &["--user", "deploy"],
+    &["--user", "o'hara", "--decision", "deny"],
+    &["--user", "1001"],
+    &["--user", "1002", "--status", "403"],
+    &["--user", "deploy,1002", "--since", "2026-11-23T00:00:50Z"],
+    &["--group", "1001", "--until", "2026-11-23T00:01:00Z"],
+    &["--exe", "inspect"],
+    &["--exe", "/bin/*", "--route", "list"],
+    &["--on", "docker"],
+    &["--route", "l\u{e9}st"],
+    &["--route", "list", "--route", "exec"],
+    &["--rule", "p:2"],
+    &["--rule", "who.*"],
+    &["--decision", "deny"],
+    &["--decision", "allow", "--since", "2026-11-23T00:00:45Z", "--until", "2026-11-23T00:01:20Z"],
+    &["--decision", "deny", "--since", "2026-11-23T00:00:45Z", "--until", "2026-11-23T00:01:20Z"],
+    &["--refusal", "not-allowed"],
+    &["--refusal", "backend-died", "--until", "2026-11-23T00:00:30Z"],
+    &["--refusal", "connection-limit"],
+    &["--status", "502"],
+    &["--status", "4xx"],
+    &["--target", "/list/3"],
+    &["--method", "get", "--user", "deploy"],
+    &["--req", "7k3qzd-3"],
+    &["--req", "7k3qzd-1-1"],
+    &["--req", "7k3qzd-1", "--req", "7k3qzd-2-1"],
+    &["--since", "2026-11-23T00:01:00Z"],
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 100, ..ProptestConfig::default() })]
+
+    /// The fast way and the plain one find the same, whatever is asked.
+    #[test]
+    fn search_finds_what_reading_everything_finds(steps in steps()) {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), &steps);
+        for words in QUESTIONS {
+            let question = question(words);
+            let plain = told(Join::new(Reader::open(directory.path()).unwrap()), &question);
+            let fast = open(directory.path(), &question, |why| panic!("{why}"), |_| ()).unwrap();
+            prop_assert_eq!(told(fast, &question), plain, "{:?}", words);
+        }
+    }
+}
+
+#[test]
+fn scan_blocks_hold_whole_lines_and_find_each_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = |n: usize| format!("{n} {} needle needle\n", "x".repeat(n * 97 % 5_000));
+    let text: String = (0..2_000).map(line).collect();
+    fs::write(directory.path().join("a"), format!("{text}needle without end")).unwrap();
+    let finder = memchr::memmem::Finder::new("needle");
+    let (mut found, mut passed) = (Vec::new(), 0);
+    scan::scan(directory.path(), "a", |block| {
+        block.lines_with(&finder, |at, line| found.push((passed + at, line.to_vec())));
+        passed += block.len();
+    })
+    .unwrap();
+    assert_eq!(found.len(), 2_000);
+    for (at, line) in found {
+        assert!(text.as_bytes()[at..].starts_with(&line));
+    }
+}

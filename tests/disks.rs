@@ -1,0 +1,289 @@
+//! Disks that are full, fail, or lose what was written: nothing is served without a record that can be found, nothing
+//! that was accepted is lost, and the daemon recovers by itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+use support::client::{self, Client};
+use support::daemon::{self, Daemon, Place};
+use support::disk::Disk;
+use support::strace::{self, Strace};
+use support::upstream::Upstream;
+
+const POLICY: &str = include_str!("policies/up.toml");
+
+fn started_in(place: Place) -> (Daemon, Upstream) {
+    let upstream = Upstream::start(&place.path().join("up.sock"));
+    (Daemon::start_in(place, POLICY), upstream)
+}
+
+fn decisions(all: &[Value], target: &str) -> usize {
+    all.iter().filter(|record| record["t"] == "decision" && record["target"] == target).count()
+}
+
+/// Asks until it is served, on a connection of its own each time; how often it was refused.
+fn ask_until_served(daemon: &Daemon, target: &str) -> usize {
+    (0..).find(|_| client::ask(&daemon.socket(), "GET", target).status() == 200).unwrap()
+}
+
+/// The gate's segment that was written last.
+fn present_segment(daemon: &Daemon) -> PathBuf {
+    let segments = fs::read_dir(daemon.path("audit")).unwrap().map(|entry| entry.unwrap().path());
+    let of_gate = segments.filter(|path| path.to_str().unwrap().contains("-gate-"));
+    of_gate.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+}
+
+fn unmark(path: &std::path::Path) {
+    let file = fs::File::open(path).unwrap();
+    peergate::sys::append_only::set(file.as_fd(), false).unwrap();
+}
+
+/// Fills what is left, as another process does that may use the disk's last block.
+fn fill(path: PathBuf) -> PathBuf {
+    let mut file = fs::File::create(&path).unwrap();
+    for size in [1 << 16, 512] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+    path
+}
+
+#[test]
+fn full_ext4_keeps_what_is_reserved_and_serves_again_when_there_is_room() {
+    need_root!();
+    need_programs!("mkfs.ext4");
+    let place = daemon::place();
+    let disk = Disk::ext4(&place.path().join("audit"), "24M");
+    let (daemon, _upstream) = started_in(place);
+    let mut client = Client::connect(&daemon.socket());
+    assert_eq!(client.ask("GET", "/allowed/first").answer().status(), 200);
+    let filler = fill(daemon.path("audit/filler"));
+    let mut served = 0;
+    let refused = loop {
+        let answer = client.ask("GET", "/allowed/full").answer();
+        if answer.status() != 200 {
+            break answer;
+        }
+        served += 1;
+        assert!(served < 100_000, "it goes on without a record");
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().contains("audit-unavailable"), "{}", refused.text());
+    assert!(served > 300, "the space that was reserved served {served} only");
+    fs::remove_file(filler).unwrap();
+    ask_until_served(&daemon, "/allowed/again");
+    drop(client);
+    let (place, all) = daemon.stop_keeping();
+    assert_eq!(decisions(&all, "/allowed/full"), served, "each that was served is on record, and no other");
+    drop((disk, place));
+}
+
+#[test]
+fn write_that_fails_is_refused_and_the_next_goes_to_another_segment() {
+    need_root!();
+    need_programs!("strace");
+    let place = daemon::place();
+    let _upstream = Upstream::start(&place.path().join("up.sock"));
+    let daemon = Daemon::start_to_be_failed(place, POLICY);
+    let mut client = Client::connect(&daemon.socket());
+    assert_eq!(client.ask("GET", "/allowed/first").answer().status(), 200);
+    daemon.wait_for("the outcome", |record| record["t"] == "outcome");
+    let gate = strace::process(&daemon, "gate");
+    for errno in ["EIO", "ENOSPC", "EDQUOT", "EROFS"] {
+        let present = present_segment(&daemon);
+        let before = fs::metadata(&present).unwrap().len();
+        let path = present.to_str().unwrap();
+        let inject = format!("inject=write:error={errno}:when=1");
+        let trace = Strace::attach(gate, &["-f", "-P", path, "-e", "trace=write", "-e", &inject]);
+        let target = format!("/allowed/{errno}");
+        assert_eq!(client.ask("GET", &target).answer().status(), 503);
+        drop(trace);
+        while client.ask("GET", "/allowed/again").answer().status() != 200 {}
+        assert_eq!(
+            fs::metadata(&present).unwrap().len(),
+            before,
+            "{errno}: nothing goes behind a failed write"
+        );
+        assert_eq!(decisions(&daemon.records(), &target), 0);
+        daemon.wait_for("an outcome in the next segment", |record| record["t"] == "outcome");
+        // The next one writes to the largest again only where this is it.
+        while present_segment(&daemon) == present {
+            assert_eq!(client.ask("GET", "/allowed/more").answer().status(), 200);
+        }
+    }
+    daemon.stop();
+}
+
+#[test]
+fn write_that_is_cut_short_is_refused_and_nothing_goes_behind_it() {
+    need_root!();
+    need_programs!("strace");
+    let place = daemon::place();
+    let _upstream = Upstream::start(&place.path().join("up.sock"));
+    let daemon = Daemon::start_to_be_failed(place, POLICY);
+    let mut client = Client::connect(&daemon.socket());
+    assert_eq!(client.ask("GET", "/allowed/first").answer().status(), 200);
+    daemon.wait_for("the outcome", |record| record["t"] == "outcome");
+    let torn = present_segment(&daemon);
+    let before = fs::metadata(&torn).unwrap().len();
+    let path = torn.to_str().unwrap();
+    let short = ["-f", "-P", path, "-e", "trace=write", "-e", "inject=write:retval=40:when=1"];
+    let trace = Strace::attach(strace::process(&daemon, "gate"), &short);
+    assert_eq!(client.ask("GET", "/allowed/cut").answer().status(), 503);
+    drop(trace);
+    while client.ask("GET", "/allowed/again").answer().status() != 200 {}
+    let all = daemon.stop();
+    assert_eq!(decisions(&all, "/allowed/cut"), 0);
+    let name = torn.file_name().unwrap().to_str().unwrap();
+    let close = all.iter().find(|record| record["t"] == "close" && record["segment"] == name).unwrap();
+    assert_eq!(
+        (&close["torn"], close["bytes"].as_u64()),
+        (&false.into(), Some(before)),
+        "nothing goes behind it"
+    );
+}
+
+#[test]
+fn size_limit_that_is_too_low_for_a_segment_stops_the_start() {
+    need_root!();
+    need_programs!("prlimit");
+    let place = daemon::place();
+    let file = daemon::write_policy(place.path(), POLICY);
+    let mut limited = Command::new("prlimit");
+    limited.args(["--fsize=100000:100000", env!("CARGO_BIN_EXE_peergated")]);
+    let refused = Daemon::spawn_by(limited, &place, &file, |_| {}).err().expect("it starts");
+    assert_eq!(refused.status.code(), Some(1));
+    println!("{}", refused.said);
+}
+
+#[test]
+fn disk_that_turns_read_only_refuses_and_another_one_in_its_place_serves() {
+    need_root!();
+    need_programs!("mkfs.ext4", "mount");
+    let place = daemon::place();
+    let audit = place.path().join("audit");
+    let disk = Disk::ext4(&audit, "24M");
+    let (daemon, _upstream) = started_in(place);
+    ask_until_served(&daemon, "/allowed/first");
+    // What ext4 does by itself when it finds an error, with errors=remount-ro.
+    disk.break_down();
+    while client::ask(&daemon.socket(), "GET", "/allowed/broken").status() != 503 {}
+    disk.unmount();
+    let other = Disk::ext4_at(&audit, "24M");
+    ask_until_served(&daemon, "/allowed/again");
+    daemon.wait_for("a record on the other disk", |record| record["target"] == "/allowed/again");
+    drop(daemon);
+    drop((other, disk));
+}
+
+#[test]
+fn directory_moved_away_is_made_anew_and_the_record_goes_on_there() {
+    need_root!();
+    let (daemon, _upstream) = started_in(daemon::place());
+    ask_until_served(&daemon, "/allowed/first");
+    let key = fs::read(daemon.path("audit/hash.key")).unwrap();
+    fs::rename(daemon.path("audit"), daemon.path("away")).unwrap();
+    // Until it is noticed what is served stands in the directory that was moved.
+    let mut asked = 0;
+    while decisions(&daemon.records(), "/allowed/moved") == 0 {
+        client::ask(&daemon.socket(), "GET", "/allowed/moved");
+        asked += 1;
+        assert!(asked < 100_000, "nothing is ever found there");
+    }
+    ask_until_served(&daemon, "/allowed/again");
+    assert_eq!(fs::read(daemon.path("audit/hash.key")).unwrap(), key);
+    let all = daemon.stop();
+    assert_eq!(decisions(&all, "/allowed/again"), 1);
+}
+
+#[test]
+fn directory_that_cannot_be_had_refuses_until_it_can() {
+    need_root!();
+    let (daemon, _upstream) = started_in(daemon::place());
+    ask_until_served(&daemon, "/allowed/first");
+    fs::rename(daemon.path("audit"), daemon.path("away")).unwrap();
+    fs::write(daemon.path("audit"), "in the way").unwrap();
+    while client::ask(&daemon.socket(), "GET", "/allowed/gone").status() != 503 {}
+    assert!(daemon.said().contains("the audit directory was moved or removed"), "{}", daemon.said());
+    fs::remove_file(daemon.path("audit")).unwrap();
+    ask_until_served(&daemon, "/allowed/again");
+    let all = daemon.stop();
+    assert_eq!(decisions(&all, "/allowed/again"), 1);
+}
+
+/// What somebody does to the segment that a gate is writing.
+fn spoilt(spoil: impl Fn(&std::path::Path)) -> Vec<Value> {
+    let (daemon, _upstream) = started_in(daemon::place());
+    let mut client = Client::connect(&daemon.socket());
+    assert_eq!(client.ask("GET", "/allowed/first").answer().status(), 200);
+    daemon.wait_for("the outcome", |record| record["t"] == "outcome");
+    let present = present_segment(&daemon);
+    unmark(&present);
+    spoil(&present);
+    // Until another segment is there, which is noticed within a second.
+    let name = present.file_name().unwrap().to_str().unwrap().to_owned();
+    let others = || {
+        let all = fs::read_dir(daemon.path("audit")).unwrap().map(|entry| entry.unwrap().file_name());
+        all.filter(|other| other.to_str().unwrap().contains("-gate-") && **other != *name).count()
+    };
+    let before = others();
+    while others() == before {
+        client.ask("GET", "/allowed/meanwhile").answer();
+    }
+    while client.ask("GET", "/allowed/again").answer().status() != 200 {}
+    drop(client);
+    let place = {
+        let mut daemon = daemon;
+        daemon.signal(nix::sys::signal::Signal::SIGTERM);
+        assert!(daemon.wait().success(), "{}", daemon.said());
+        daemon
+    };
+    let all = place.records();
+    assert!(decisions(&all, "/allowed/again") > 0);
+    assert!(
+        !all.iter().any(|record| record["t"] == "close"
+            && record["segment"] == name.as_str()
+            && record["bytes"] == 0),
+        "what was lost is not closed as if it were whole"
+    );
+    all
+}
+
+#[test]
+fn segment_removed_is_replaced() {
+    need_root!();
+    spoilt(|path| fs::remove_file(path).unwrap());
+}
+
+#[test]
+fn segment_replaced_by_another_file_is_replaced_by_ours() {
+    need_root!();
+    spoilt(|path| {
+        fs::rename(path, path.with_extension("away")).unwrap();
+        fs::write(path, "").unwrap();
+    });
+}
+
+#[test]
+fn segment_truncated_is_replaced() {
+    need_root!();
+    spoilt(|path| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap());
+}
+
+#[test]
+fn segment_copied_and_truncated_is_replaced() {
+    need_root!();
+    spoilt(|path| {
+        fs::copy(path, path.with_extension("1")).unwrap();
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+    });
+}
