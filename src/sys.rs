@@ -12,6 +12,7 @@
 //! | [`append_only`] | a file that only grows |
 //! | [`memfd`] | sealed memory that another role can trust not to change |
 //! | [`attempt`] | what a confined process tries, to show that it can't |
+//! | `terminal` | how large a terminal is (feature `cli`) |
 //! | [`limits`] | the process's own: descriptors, random bytes, umask |
 //!
 //! Nothing here depends on another floor, and nothing here decides who may do what.
@@ -28,6 +29,8 @@ pub mod peer;
 pub mod process;
 pub mod reactor;
 pub mod receive;
+#[cfg(feature = "cli")]
+pub mod terminal;
 pub mod trusted;
 
 #[cfg(test)]

@@ -5,15 +5,18 @@ mod bundle;
 mod export;
 mod hash;
 mod init;
+mod page;
 mod print;
 mod prune;
 mod rekey;
 mod report;
+mod row;
 mod schema;
 mod search;
 mod show;
 mod status;
 mod tail;
+mod top;
 mod verify;
 
 use std::path::PathBuf;
@@ -42,7 +45,7 @@ pub(super) enum Command {
     Rekey(control::Arguments),
     /// Prints who asked for what, what was denied, what was never seen before, what was slow; exit code 1 where
     /// nothing was asked
-    Report(report::Arguments),
+    Report(Box<report::Arguments>),
     /// Prints how the record is doing: how much there is, how fast it grows, how old the latest seal is; exit code 1
     /// where the daemon can't record
     Status(status::Arguments),
@@ -50,6 +53,8 @@ pub(super) enum Command {
     Bundle(bundle::Arguments),
     /// Prints which segments the daemon would remove; exit code 1 where it would none
     Prune(prune::Arguments),
+    /// Shows what happens now, on a terminal: how much is allowed and denied, by whom, on which routes
+    Top(Box<top::Arguments>),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
     /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
@@ -71,6 +76,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Init(arguments) => init::run(&arguments, term),
         Command::Rekey(arguments) => rekey::run(&arguments, term),
         Command::Report(arguments) => report::run(&arguments, term),
+        Command::Top(arguments) => top::run(&arguments, term),
         Command::Status(arguments) => status::run(&arguments, term),
         Command::Bundle(arguments) => bundle::run(&arguments, term),
         Command::Prune(arguments) => prune::run(&arguments, term),

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
+pub mod browser;
 pub mod client;
 pub mod daemon;
 pub mod disk;
@@ -14,9 +15,13 @@ pub mod docker;
 pub mod heads;
 pub mod http;
 pub mod people;
+#[cfg(feature = "cli")]
+pub mod pty;
 pub mod readers;
 pub mod records;
 pub mod seals;
+#[cfg(feature = "cli")]
+pub mod stage;
 pub mod strace;
 pub mod upstream;
 

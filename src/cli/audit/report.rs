@@ -6,7 +6,7 @@ mod tally;
 use clap::Args;
 
 use super::print::{Form, How, cell, word};
-use super::{Where, search, tell_torn};
+use super::{Where, page, search, tell_torn};
 use crate::audit::query::when::{self, When};
 use crate::audit::query::{Filter, Join};
 use crate::audit::reader::Reader;
@@ -28,6 +28,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "LINES", default_value_t = 10)]
     top: usize,
     #[command(flatten)]
+    page: page::Wanted,
+    #[command(flatten)]
     filter: Filter,
 }
 
@@ -40,6 +42,13 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     if follows_last && filter.until.is_none() {
         let end = Timestamp::from_micros(now.micros().saturating_sub(SETTLED));
         filter.until = Some(When { begin: end, end, is_last_report: false });
+    }
+    if let Some(file) = arguments.page.file() {
+        let answer = page::run(&arguments.page, file, &arguments.place, &filter, term)?;
+        if follows_last {
+            remember(&filter, now, term)?;
+        }
+        return Ok(answer);
     }
     let reader =
         Reader::open(&directory).map_err(Failure::at(format!("can't read {}", directory.display())))?;
@@ -64,13 +73,16 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     tell_torn(join.reader(), term);
     search::tell_missed(&join, term);
     if follows_last {
-        let end = filter.until.map_or(now, |until| until.end);
-        term.flush()?;
-        when::remember_report(end).map_err(Failure::at(
-            "the report is complete, but when it ended can't be noted for the next one",
-        ))?;
+        remember(&filter, now, term)?;
     }
     Ok(if tally.is_empty() { Answer::No } else { Answer::Yes })
+}
+
+/// Notes where the next report begins, once this one is out.
+fn remember(filter: &Filter, now: Timestamp, term: &mut Term) -> Result<(), Failure> {
+    term.flush()?;
+    when::remember_report(filter.until.map_or(now, |until| until.end))
+        .map_err(Failure::at("the report is complete, but when it ended can't be noted for the next one"))
 }
 
 /// From when to when, in words.
