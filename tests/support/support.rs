@@ -13,6 +13,7 @@ pub mod docker;
 pub mod http;
 pub mod people;
 pub mod records;
+pub mod seals;
 pub mod upstream;
 
 use std::process::{Command, Output};
