@@ -11,7 +11,9 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
 
 use peergate::audit::chain::Digest;
 use peergate::audit::verify::{Question, verify};
@@ -36,16 +38,17 @@ fn main() {
     record.seal_own();
     let genesis = record.genesis();
     let question = |threads| Question { pins: vec![genesis], threads, ..Question::default() };
-    let mut line = |what: &str, bytes: u64, began: Instant| {
-        let took = began.elapsed().as_secs_f64();
-        writeln!(out, "{what:<34} {:>7.0} MB/s", bytes as f64 / 1e6 / took).unwrap();
+    let mut line = |what: &str, bytes: u64, (began, used): (Instant, Duration)| {
+        let rate = |took: Duration| bytes as f64 / 1e6 / took.as_secs_f64();
+        let (wall, core) = (rate(began.elapsed()), rate(cpu() - used));
+        writeln!(out, "{what:<34} {wall:>7.0} MB/s, {core:>7.0} MB a second of CPU").unwrap();
     };
     for round in 0..3 {
-        let began = Instant::now();
+        let began = (Instant::now(), cpu());
         let bytes: u64 = writers.iter().map(|name| hash(&directory.path().join(name))).sum();
         line(&format!("{round}: SHA-256 alone, one core"), bytes, began);
         for threads in [1, 0] {
-            let began = Instant::now();
+            let began = (Instant::now(), cpu());
             let report = verify(directory.path(), &question(threads), &mut |_, _| {}).unwrap();
             assert!(report.damages.is_empty(), "{:?}", report.damages);
             let cores = if threads == 1 { "one core" } else { "all cores" };
@@ -55,10 +58,15 @@ fn main() {
     for name in &writers {
         record.pack(name);
     }
-    let began = Instant::now();
+    let began = (Instant::now(), cpu());
     let report = verify(directory.path(), &question(1), &mut |_, _| {}).unwrap();
     assert!(report.damages.is_empty(), "{:?}", report.damages);
     line("verify, compressed, one core", report.bytes, began);
+}
+
+/// What the process has used of all cores; other work on the machine does not count.
+fn cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap().into()
 }
 
 fn hash(path: &Path) -> u64 {

@@ -2,7 +2,7 @@
 //! goes on where the one before ended.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
 
 use super::kind::{Damage, Kind};
 use super::told::{Told, What, epoch_line};
@@ -18,13 +18,13 @@ pub(super) struct Walked {
     pub(super) lost: bool,
 }
 
-/// Walks the epochs. Of `told`, which comes in the order of epochs, those stay whose epoch is this log's.
-pub(super) fn walk(directory: &Path, pins: &[Public], told: &mut Vec<Told>) -> Walked {
+/// Walks the epochs; `listed` is `epochs.ndjson`. Of `told`, which comes in the order of epochs, those stay whose epoch is this log's.
+pub(super) fn walk(listed: io::Result<Vec<u8>>, pins: &[Public], told: &mut Vec<Told>) -> Walked {
     let mut damages = Vec::new();
     let mut lineage = Lineage::new(pins.to_vec());
     let mut lines = BTreeMap::new();
     let mut unpinned = 0;
-    let listed = list(directory, told, &mut damages);
+    let listed = list(listed, told, &mut damages);
     let mut strange = |stranger, file: &str, line: Option<u64>, damages: &mut Vec<Damage>| {
         let kind = match stranger {
             Stranger::Unpinned => {
@@ -83,10 +83,10 @@ pub(super) fn walk(directory: &Path, pins: &[Public], told: &mut Vec<Told>) -> W
 
 /// The lines of `epochs.ndjson`, with their numbers. One that a crash has torn stands before the whole one, or at the
 /// end.
-fn list(directory: &Path, told: &[Told], damages: &mut Vec<Damage>) -> Vec<(u64, Vec<u8>)> {
-    let bytes = match std::fs::read(directory.join(EPOCHS)) {
+fn list(listed: io::Result<Vec<u8>>, told: &[Told], damages: &mut Vec<Damage>) -> Vec<(u64, Vec<u8>)> {
+    let bytes = match listed {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if told.iter().any(|told| told.epoch.is_some()) {
                 damages.push(Damage::of(Kind::MissingSegment, EPOCHS, "it is gone"));
             }
