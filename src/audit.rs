@@ -11,7 +11,11 @@ pub mod entry;
 pub mod inspect;
 pub mod log;
 pub mod plain;
+#[cfg(feature = "cli")]
+pub mod query;
 pub mod reader;
 pub mod secret;
 pub mod segment;
 pub mod vault;
+#[cfg(feature = "cli")]
+pub mod verify;

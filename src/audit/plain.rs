@@ -4,6 +4,7 @@
 //! A text value is kept as it stands between its quotes: it is printable ASCII already, hostile characters
 //! spelt out, so it can be shown on any terminal.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use super::inspect::Judged;
@@ -54,6 +55,12 @@ impl<'a> Record<'a> {
     /// A line that [`inspect`](super::inspect) has judged; it is not read again.
     pub fn judged(judged: &Judged<'a>) -> Option<Record<'a>> {
         std::str::from_utf8(judged.line).ok().map(|line| Record { line })
+    }
+
+    /// A line that was parsed before.
+    #[cfg(feature = "cli")]
+    pub(in crate::audit) fn known(line: &'a str) -> Record<'a> {
+        Record { line }
     }
 
     /// The line itself, without LF.
@@ -188,6 +195,32 @@ fn is_bare(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let number = !digits.is_empty() && digits.len() <= 16 && digits.bytes().all(|byte| byte.is_ascii_digit());
     number || text == "true" || text == "false"
+}
+
+/// The text that a value between quotes stands for. It is hostile again: for programs that look into it, never
+/// for a terminal.
+pub fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut units = Vec::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+            continue;
+        }
+        match rest.next() {
+            Some('u') => {
+                let digits = rest.as_str().get(..4).unwrap_or_default();
+                units.push(u16::from_str_radix(digits, 16).unwrap_or(0xfffd));
+                rest = rest.as_str().get(4..).unwrap_or_default().chars();
+            }
+            Some(other) => units.extend_from_slice(other.encode_utf16(&mut [0; 2])),
+            None => {}
+        }
+    }
+    Cow::Owned(String::from_utf16_lossy(&units))
 }
 
 /// Shows one line of a segment to a person: time, id, what happened, then the rest. What is no record of ours

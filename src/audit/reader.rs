@@ -3,8 +3,10 @@
 //! A segment is opened when the stream reaches the time at which it was made, and closed at its end, so that a
 //! directory of thousands of them costs few descriptors. Reading goes on after the end: [`Reader::rescan`]
 //! looks for new segments and for what was appended since. A line without its LF is not there yet; whether the
-//! writer is about to finish it or died over it, only time tells ([`Reader::torn`]).
+//! writer is about to finish it or died over it, only time tells ([`Reader::torn`]). A segment is the same one in its
+//! compressed form (`….ndjson.zst`), and reading goes on where it was when the one takes the other's place.
 
+pub mod source;
 mod tail;
 
 use std::cmp::Reverse;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::plain::Record;
-use super::segment::SegmentName;
+use super::segment::{self, SegmentName};
 use crate::model::ids::BootId;
 use tail::Tail;
 
@@ -24,6 +26,8 @@ use tail::Tail;
 pub struct Line {
     /// The segment's file name.
     pub segment: Rc<str>,
+    /// Where it begins: bytes from the start of the (uncompressed) segment.
+    pub at: u64,
     /// The bytes, without LF. Nothing is known of them yet: see [`Line::record`].
     pub bytes: Vec<u8>,
 }
@@ -54,6 +58,8 @@ pub struct Reader {
     opened: BTreeMap<Rc<str>, Tail>,
     /// The next line of each segment that has one, the earliest on top.
     heads: BinaryHeap<Reverse<Head>>,
+    /// Why the segment of the line before has no next one.
+    trouble: Option<io::Error>,
 }
 
 /// Ordered by time, then by segment.
@@ -62,6 +68,7 @@ struct Head {
     /// The record's `ts` as it is spelt; that of the line before where it has none.
     ts: Vec<u8>,
     segment: Rc<str>,
+    at: u64,
     bytes: Vec<u8>,
 }
 
@@ -91,6 +98,7 @@ impl Reader {
             waiting: BTreeSet::new(),
             opened: BTreeMap::new(),
             heads: BinaryHeap::new(),
+            trouble: None,
         };
         reader.list()?;
         Ok(reader)
@@ -102,15 +110,18 @@ impl Reader {
     ///
     /// A segment can't be read. The stream goes on without it until the next [`Reader::rescan`].
     pub fn next_line(&mut self) -> io::Result<Option<Line>> {
+        if let Some(error) = self.trouble.take() {
+            return Err(error);
+        }
         while self.opens_first() {
             let Some(segment) = self.waiting.pop_first() else { break };
-            let tail = Tail::new(self.directory.join(&*segment));
-            self.opened.insert(Rc::clone(&segment), tail);
+            self.start(&segment);
             self.refill(&segment)?;
         }
         let Some(Reverse(head)) = self.heads.pop() else { return Ok(None) };
-        self.refill(&head.segment)?;
-        Ok(Some(Line { segment: head.segment, bytes: head.bytes }))
+        // What is at hand is told first.
+        self.trouble = self.refill(&head.segment).err();
+        Ok(Some(Line { segment: head.segment, at: head.at, bytes: head.bytes }))
     }
 
     /// Looks again: for segments that are new, and for lines behind the end of those that were read.
@@ -137,7 +148,7 @@ impl Reader {
     pub fn skip_to_end(&mut self) -> io::Result<()> {
         self.heads.clear();
         while let Some(segment) = self.waiting.pop_first() {
-            self.opened.insert(Rc::clone(&segment), Tail::new(self.directory.join(&*segment)));
+            self.start(&segment);
         }
         self.opened.values_mut().try_for_each(Tail::skip_to_end)
     }
@@ -157,11 +168,15 @@ impl Reader {
         SegmentName::parse(next).is_none_or(|name| name.made_by(&head.ts))
     }
 
+    fn start(&mut self, segment: &Rc<str>) {
+        self.opened.insert(Rc::clone(segment), Tail::new(self.directory.clone(), Rc::clone(segment)));
+    }
+
     fn list(&mut self) -> io::Result<()> {
         let mut present: BTreeSet<Rc<str>> = BTreeSet::new();
         for entry in fs::read_dir(&self.directory)? {
             let name = entry?.file_name();
-            let Some(name) = name.to_str() else { continue };
+            let Some((name, _)) = name.to_str().and_then(segment::of_file) else { continue };
             let Some(parsed) = SegmentName::parse(name) else { continue };
             if self.boot.is_none_or(|boot| boot == parsed.boot) {
                 present.insert(Rc::from(name));
@@ -176,8 +191,9 @@ impl Reader {
     /// Puts the segment's next line, where it has one, among the heads.
     fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
         let Some(tail) = self.opened.get_mut(segment) else { return Ok(()) };
-        if let Some((ts, bytes)) = tail.next_line()? {
-            self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), bytes }));
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{segment}: {error}"));
+        if let Some((ts, at, bytes)) = tail.next_line().map_err(named)? {
+            self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), at, bytes }));
         }
         Ok(())
     }

@@ -8,6 +8,31 @@ use crate::model::time::Timestamp;
 /// How every name ends.
 const END: &str = ".ndjson";
 
+/// Whose segment it is, by its name. The name is the warden's: no gate can choose it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The warden's.
+    Warden,
+    /// The scribe's.
+    Scribe,
+    /// A gate's, of this uid's callers; `None` for a gate that callers share.
+    Gate(Option<u32>),
+    /// A role that this version does not know.
+    Other,
+}
+
+/// What follows a segment's name where it is compressed.
+pub const PACKED: &str = ".zst";
+
+/// A file's segment, and whether the file is its compressed form; `None` where it is no segment's.
+pub fn of_file(name: &str) -> Option<(&str, bool)> {
+    let (segment, packed) = match name.strip_suffix(PACKED) {
+        Some(segment) => (segment, true),
+        None => (name, false),
+    };
+    SegmentName::parse(segment).map(|_| (segment, packed))
+}
+
 /// What the name of a segment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentName<'a> {
@@ -37,6 +62,18 @@ impl<'a> SegmentName<'a> {
             boot: boot.parse().ok()?,
             writer,
         })
+    }
+
+    /// Whose it is.
+    pub fn role(&self) -> Role {
+        let mut words = self.writer.split('-');
+        match (words.next(), words.next()) {
+            (Some("warden"), _) => Role::Warden,
+            (Some("scribe"), _) => Role::Scribe,
+            (Some("gate"), Some("shared")) => Role::Gate(None),
+            (Some("gate"), Some(uid)) => uid.parse().map_or(Role::Other, |uid| Role::Gate(Some(uid))),
+            _ => Role::Other,
+        }
     }
 
     /// When it was made.
@@ -83,9 +120,34 @@ mod tests {
         assert_eq!(name, "20261123T034629.123456Z-7k3qzd-gate-1001-0-12.ndjson");
         let parsed = SegmentName::parse(&name).unwrap();
         assert_eq!((parsed.boot, parsed.writer), (boot, "gate-1001-0-12"));
+        assert_eq!(parsed.role(), Role::Gate(Some(1001)));
         assert_eq!(parsed.made(), made);
         assert!(parsed.made_by(b"2026-11-23T03:46:29.123456Z"));
         assert!(!parsed.made_by(b"2026-11-23T03:46:29.123455Z"));
+    }
+
+    #[test]
+    fn file_is_of_a_segment_compressed_or_not() {
+        let name = "20261123T034629.123456Z-7k3qzd-warden-2.ndjson";
+        assert_eq!(of_file(name), Some((name, false)));
+        assert_eq!(of_file(&format!("{name}.zst")), Some((name, true)));
+        assert_eq!(of_file(&format!("{name}.zst.zst")), None);
+        assert_eq!(of_file("hash.key"), None);
+    }
+
+    #[test]
+    fn role_is_the_writers() {
+        for (writer, role) in [
+            ("warden-1", Role::Warden),
+            ("scribe-2", Role::Scribe),
+            ("gate-shared-0-3", Role::Gate(None)),
+            ("gate-0-0-3", Role::Gate(Some(0))),
+            ("gate-x-0-3", Role::Other),
+            ("wardens-1", Role::Other),
+        ] {
+            let name = name(Timestamp::from_micros(0), "7k3qzd".parse().unwrap(), writer);
+            assert_eq!(SegmentName::parse(&name).unwrap().role(), role, "{writer}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! `peergate audit`: a review of the record. Follow it, look one access up, find a secret's hash.
+//! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
 
 mod hash;
 mod init;
 mod rekey;
 mod show;
 mod tail;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,9 @@ pub(super) enum Command {
     Init(init::Arguments),
     /// Has a running daemon begin another epoch, with another key
     Rekey(control::Arguments),
+    /// Checks a record against the pinned public key: what is sealed, up to when, and everything that is wrong
+    #[command(after_help = verify::EXIT_CODES)]
+    Verify(verify::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
 }
@@ -35,6 +39,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Show(arguments) => show::run(&arguments, term),
         Command::Init(arguments) => init::run(&arguments, term),
         Command::Rekey(arguments) => rekey::run(&arguments, term),
+        Command::Verify(arguments) => verify::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }
 }

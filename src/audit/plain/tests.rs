@@ -74,3 +74,12 @@ proptest! {
         prop_assert!(Record::parse(&DECISION.as_bytes()[..at]).is_none());
     }
 }
+
+#[test]
+fn decoded_is_what_was_escaped() {
+    for text in ["", "plain", "\"\\", "a\n\u{1b}[2J", "\u{202e}\u{1f600}\u{e9}", "\\u0041"] {
+        let shown = Escaped(text.as_bytes()).to_string();
+        assert_eq!(decoded(&shown), text);
+    }
+    assert_eq!(decoded("\\ud83dx"), "\u{fffd}x", "half a pair");
+}

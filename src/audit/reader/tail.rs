@@ -1,39 +1,43 @@
 //! One segment, read from where the last look ended.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
+use std::rc::Rc;
 
-use nix::libc;
-
+use super::source::{self, Source};
 use crate::audit::encode::LINE_MAX;
 use crate::audit::plain::Record;
 
 /// A position in a segment, and the open file while there is something to read.
 #[derive(Debug)]
 pub(super) struct Tail {
-    path: PathBuf,
-    open: Option<BufReader<File>>,
+    directory: PathBuf,
+    segment: Rc<str>,
+    open: Option<BufReader<Source>>,
     /// Bytes that were read as whole lines.
     position: u64,
     /// Bytes behind the last LF, at the last look.
     unfinished: u64,
     /// The `ts` of the latest record.
     ts: Vec<u8>,
+    /// It was read to the end of its compressed form, which never grows.
+    complete: bool,
 }
 
+/// A line: its `ts`, where it begins, its bytes.
+type Found = (Vec<u8>, u64, Vec<u8>);
+
 impl Tail {
-    pub(super) fn new(path: PathBuf) -> Tail {
-        Tail { path, open: None, position: 0, unfinished: 0, ts: Vec::new() }
+    pub(super) fn new(directory: PathBuf, segment: Rc<str>) -> Tail {
+        Tail { directory, segment, open: None, position: 0, unfinished: 0, ts: Vec::new(), complete: false }
     }
 
     pub(super) fn unfinished(&self) -> u64 {
         self.unfinished
     }
 
-    /// The next whole line and its time; `None` at the end, where the file is closed until the next look.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    /// The next whole line, behind its time and place; `None` at the end, where the file is closed until the next look.
+    pub(super) fn next_line(&mut self) -> io::Result<Option<Found>> {
         if self.open.is_none() {
             let Some(file) = self.look()? else { return Ok(None) };
             self.open = Some(file);
@@ -59,6 +63,7 @@ impl Tail {
         } else if !whole {
             return self.end(length);
         }
+        let at = self.position;
         self.position += length;
         self.unfinished = 0;
         if bytes.last() == Some(&b'\n') {
@@ -67,7 +72,7 @@ impl Tail {
         if let Some(record) = Record::parse(&bytes) {
             self.ts = record.text("ts").as_bytes().to_vec();
         }
-        Ok(Some((self.ts.clone(), bytes)))
+        Ok(Some((self.ts.clone(), at, bytes)))
     }
 
     /// Passes over all whole lines that are there.
@@ -76,31 +81,28 @@ impl Tail {
         Ok(())
     }
 
-    fn end(&mut self, unfinished: u64) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    fn end(&mut self, unfinished: u64) -> io::Result<Option<Found>> {
         self.unfinished = unfinished;
-        self.open = None;
+        self.complete |= self.open.take().is_some_and(|file| file.get_ref().is_packed());
         Ok(None)
     }
 
-    /// The file behind what was read, if it has grown.
-    fn look(&self) -> io::Result<Option<BufReader<File>>> {
+    /// The file behind what was read, if it has grown. One that was removed meanwhile has not.
+    fn look(&self) -> io::Result<Option<BufReader<Source>>> {
         let read = self.position + self.unfinished;
-        // A link or a device that lies in the directory is not ours, and must not be waited for.
-        if std::fs::symlink_metadata(&self.path)?.len() == read {
+        if self.complete || source::plain_length(&self.directory, &self.segment)? == Some(read) {
             return Ok(None);
         }
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-        let mut file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment is not a regular file"));
+        match Source::open(&self.directory, &self.segment, self.position) {
+            Ok(file) => Ok(Some(BufReader::with_capacity(64 << 10, file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        file.seek(SeekFrom::Start(self.position))?;
-        Ok(Some(BufReader::with_capacity(64 << 10, file)))
     }
 }
 
 /// Reads up to an LF or [`LINE_MAX`] bytes.
-fn read_piece(file: &mut BufReader<File>, bytes: &mut Vec<u8>) -> io::Result<u64> {
+fn read_piece(file: &mut BufReader<Source>, bytes: &mut Vec<u8>) -> io::Result<u64> {
     file.take(LINE_MAX as u64).read_until(b'\n', bytes).map(|read| read as u64)
 }
 

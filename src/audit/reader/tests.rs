@@ -110,3 +110,65 @@ fn segment_that_is_a_link_is_an_error() {
     std::os::unix::fs::symlink("/etc/passwd", directory.0.path().join(A)).unwrap();
     assert!(directory.reader().next_line().is_err());
 }
+
+#[cfg(feature = "cli")]
+impl Directory {
+    /// As the daemon does it: the compressed form is made, then the plain one removed.
+    fn pack(&self, segment: &str) {
+        let path = self.0.path().join(segment);
+        let packed = zstd::encode_all(fs::File::open(&path).unwrap(), 3).unwrap();
+        fs::write(self.0.path().join(format!("{segment}.zst")), packed).unwrap();
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn compressed_segment_is_read_as_itself() {
+    let directory = Directory::new();
+    directory.append(A, &(record(1, 1) + &record(3, 3)));
+    directory.append(B, &record(2, 2));
+    directory.pack(A);
+    let mut reader = directory.reader();
+    let first = reader.next_line().unwrap().unwrap();
+    assert_eq!((&*first.segment, first.at), (A, 0));
+    assert_eq!(uids(&mut reader), ["2", "3"]);
+    reader.rescan().unwrap();
+    assert_eq!(uids(&mut reader), [""; 0]);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn segment_compressed_while_it_is_read_goes_on_where_it_was() {
+    let directory = Directory::new();
+    directory.append(A, &record(1, 1));
+    let mut reader = directory.reader();
+    assert_eq!(uids(&mut reader), ["1"]);
+    directory.append(A, &(record(2, 2) + &record(3, 3)));
+    directory.pack(A);
+    reader.rescan().unwrap();
+    assert_eq!(uids(&mut reader), ["2", "3"]);
+    // Both forms are there for a moment.
+    directory.append(C, &record(9, 9));
+    directory.pack(C);
+    directory.append(C, &record(9, 9));
+    reader.rescan().unwrap();
+    assert_eq!(uids(&mut reader), ["9"]);
+    fs::remove_file(directory.0.path().join(format!("{A}.zst"))).unwrap();
+    reader.rescan().unwrap();
+    assert_eq!(uids(&mut reader), [""; 0]);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn damaged_compressed_segment_is_an_error_and_the_rest_is_read() {
+    let directory = Directory::new();
+    directory.append(A, &record(1, 1));
+    directory.append(B, &record(2, 2));
+    directory.pack(A);
+    directory.append(&format!("{A}.zst"), "garbage");
+    let mut reader = directory.reader();
+    assert_eq!(reader.next_line().unwrap().unwrap().record().unwrap().text("uid"), "1");
+    assert!(reader.next_line().is_err());
+    assert_eq!(uids(&mut reader), ["2"]);
+}

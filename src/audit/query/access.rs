@@ -1,0 +1,138 @@
+//! One access, whole: who asked what, how it was judged, what was granted for it, how it ended.
+
+use std::rc::Rc;
+
+use super::parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
+use crate::audit::reader::Line;
+use crate::model::ids::RequestId;
+use crate::model::time::Timestamp;
+
+/// What a record tells, joined.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// A request and all that is on record of it.
+    Access(Box<Access>),
+    /// An allowed request, as far as it has come; only from a [`Join`](super::Join) that was asked for it. The same
+    /// one comes as [`Item::Access`] when it has ended.
+    Begun(Box<Access>),
+    /// A connection that was closed at once instead of served.
+    Shed(Rc<Conn>),
+    /// Refusals that got no record of their own.
+    Repeat(Box<Repeat>),
+    /// Any other record: `open`, `gate`, `policy`, and what the scribe writes.
+    Event(Held),
+    /// A record where nobody believes it: a gate's of something that only the warden or the scribe can know, or of
+    /// a caller whom it does not serve. Nobody writes such a one by mistake.
+    Disbelieved(Held),
+    /// A line that is no record.
+    Garbage(Line),
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Its id.
+    pub id: RequestId,
+    /// Who asked; `None` where the warden's record of the connection is not at hand.
+    pub conn: Option<Rc<Conn>>,
+    /// What was asked, and the verdict; `None` where its record is not at hand, or was withheld by its gate.
+    pub decision: Option<Decision>,
+    /// What the warden granted for it.
+    pub grants: Vec<Grant>,
+    /// How it ended; `None` where the answer came at once, where it still runs, and where nobody closed it.
+    pub outcome: Option<Outcome>,
+}
+
+/// Something about an access that does not fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Doubt {
+    /// The warden's record of the connection is not at hand.
+    CallerMissing,
+    /// The warden granted a backend, but no gate recorded a decision.
+    DecisionMissing,
+    /// The gate names another uid than the warden.
+    UidDiffers,
+    /// The gate recorded a denial, but the warden granted a backend.
+    DeniedButGranted,
+}
+
+impl Doubt {
+    /// Its stable name.
+    pub fn code(self) -> &'static str {
+        match self {
+            Doubt::CallerMissing => "caller-missing",
+            Doubt::DecisionMissing => "decision-missing",
+            Doubt::UidDiffers => "uid-differs",
+            Doubt::DeniedButGranted => "denied-but-granted",
+        }
+    }
+}
+
+impl Access {
+    pub(super) fn new(id: RequestId, conn: Option<Rc<Conn>>) -> Access {
+        Access { id, conn, decision: None, grants: Vec::new(), outcome: None }
+    }
+
+    /// When it was asked; where no decision is on record, when the first that is was noted.
+    pub fn when(&self) -> Timestamp {
+        let granted = || self.grants.first().map(|grant| grant.held.ts);
+        let ended = || self.outcome.as_ref().map(|outcome| outcome.held.ts);
+        let decided = self.decision.as_ref().map(|decision| decision.held.ts);
+        decided.or_else(granted).or_else(ended).unwrap_or(Timestamp::from_micros(0))
+    }
+
+    /// The caller's uid: the warden's word, where it is at hand, else the gate's.
+    pub fn uid(&self) -> Option<u32> {
+        let warden = self.conn.as_ref().map(|conn| conn.uid).or(self.grants.first().map(|grant| grant.uid));
+        warden.or(self.decision.as_ref().map(|decision| decision.uid))
+    }
+
+    /// The caller's name, as it stands in the record.
+    pub fn user(&self) -> Option<&str> {
+        self.conn.as_ref()?.user()
+    }
+
+    /// The status that the caller got, as far as it is known.
+    pub fn status(&self) -> Option<u16> {
+        let ended = self.outcome.as_ref().and_then(|outcome| outcome.status);
+        ended.or(self.decision.as_ref().and_then(|decision| decision.status))
+    }
+
+    /// Microseconds from head to end, as far as it is known.
+    pub fn us(&self) -> Option<u64> {
+        let ended = self.outcome.as_ref().and_then(|outcome| outcome.us);
+        ended.or(self.decision.as_ref().and_then(|decision| decision.us))
+    }
+
+    /// Whether it was allowed; `None` where no decision is at hand.
+    pub fn allowed(&self) -> Option<bool> {
+        self.decision.as_ref().map(|decision| decision.allowed)
+    }
+
+    /// Whether something must still come: it was allowed, and no end of it is on record.
+    pub fn is_open(&self) -> bool {
+        let at_once = self.decision.as_ref().is_some_and(|decision| decision.status.is_some());
+        self.outcome.is_none() && !at_once && self.allowed() != Some(false)
+    }
+
+    /// What does not fit together.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let mut doubts = Vec::new();
+        let granted = self.grants.iter().any(|grant| grant.refused().is_none());
+        if self.conn.is_none() {
+            doubts.push(Doubt::CallerMissing);
+        }
+        if self.decision.is_none() && granted {
+            doubts.push(Doubt::DecisionMissing);
+        }
+        if let (Some(conn), Some(decision)) = (&self.conn, &self.decision)
+            && conn.uid != decision.uid
+        {
+            doubts.push(Doubt::UidDiffers);
+        }
+        if self.allowed() == Some(false) && granted {
+            doubts.push(Doubt::DeniedButGranted);
+        }
+        doubts
+    }
+}

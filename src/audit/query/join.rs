@@ -1,0 +1,282 @@
+//! Lines in the order of time become accesses, in bounded memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+
+use super::access::{Access, Item};
+use super::parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
+use crate::audit::reader::{Line, Reader};
+use crate::audit::segment::{Role, SegmentName};
+use crate::model::ids::{ConnectionId, RequestId};
+
+/// Connections that are remembered, half of them at least: those that were used last. Beyond, an access lacks its
+/// caller, and [`Join::missed`] counts.
+const CONNECTIONS: usize = 1 << 18;
+
+/// Requests that wait for their end. Beyond, the eldest comes as it is.
+const WAITING: usize = 1 << 17;
+
+/// Users whose names are remembered.
+const USERS: usize = 1 << 16;
+
+/// Joins what a reader finds.
+#[derive(Debug)]
+pub struct Join {
+    reader: Reader,
+    /// Begun requests are told, and those without end are kept: more may come.
+    follows: bool,
+    conns: Conns,
+    waiting: HashMap<RequestId, Box<Access>>,
+    /// The waiting ones as they came; some are gone already.
+    eldest: VecDeque<RequestId>,
+    ready: VecDeque<Item>,
+}
+
+impl Join {
+    /// Joins all that is there. An access comes when its end is read, and those without end come last.
+    pub fn new(reader: Reader) -> Join {
+        Join {
+            reader,
+            follows: false,
+            conns: Conns::with_room(CONNECTIONS / 2),
+            waiting: HashMap::new(),
+            eldest: VecDeque::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Joins what is there and what comes ([`Join::rescan`]): tells [`Item::Begun`] as well, and keeps what has no
+    /// end yet.
+    pub fn following(reader: Reader) -> Join {
+        Join { follows: true, ..Join::new(reader) }
+    }
+
+    /// The next item; `None` at the end of what was there at the last look.
+    ///
+    /// # Errors
+    ///
+    /// A segment can't be read. The stream goes on without it.
+    pub fn next_item(&mut self) -> io::Result<Option<Item>> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(Some(item));
+            }
+            match self.reader.next_line()? {
+                Some(line) => self.take(line),
+                None if self.follows => return Ok(None),
+                None => return Ok(self.next_waiting().map(Item::Access)),
+            }
+        }
+    }
+
+    /// Looks for what came since.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::rescan`].
+    pub fn rescan(&mut self) -> io::Result<()> {
+        self.reader.rescan()
+    }
+
+    /// What is read.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// How often a caller was not at hand after connections had to be forgotten for want of room.
+    pub fn missed(&self) -> u64 {
+        self.conns.missed
+    }
+
+    /// The eldest request that has no end.
+    fn next_waiting(&mut self) -> Option<Box<Access>> {
+        while let Some(id) = self.eldest.pop_front() {
+            if let Some(access) = self.waiting.remove(&id) {
+                return Some(access);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, line: Line) {
+        let Some(held) = Held::new(&line) else { return self.ready.push_back(Item::Garbage(line)) };
+        let segment = Rc::clone(&held.segment);
+        let Some(name) = SegmentName::parse(&segment) else { return self.disbelieve(held) };
+        match held.record().kind() {
+            "conn" => self.take_conn(name, held),
+            "grant" => self.take_grant(name, held),
+            "decision" => self.take_decision(name, held),
+            "outcome" => self.take_outcome(name, held),
+            "repeat" if matches!(name.role(), Role::Gate(_) | Role::Warden) => self.take_repeat(name, held),
+            "open" => self.ready.push_back(Item::Event(held)),
+            "gate" | "policy" if name.role() == Role::Warden => self.ready.push_back(Item::Event(held)),
+            // The scribe's own kinds, and those of a later version, in whoever's but a gate's.
+            "gate" | "policy" | "repeat" => self.disbelieve(held),
+            _ if matches!(name.role(), Role::Gate(_)) => self.disbelieve(held),
+            _ if name.role() == Role::Warden && is_scribes(held.record().kind()) => self.disbelieve(held),
+            _ => self.ready.push_back(Item::Event(held)),
+        }
+    }
+
+    fn disbelieve(&mut self, held: Held) {
+        self.ready.push_back(Item::Disbelieved(held));
+    }
+
+    fn take_conn(&mut self, name: SegmentName<'_>, held: Held) {
+        let conn = (name.role() == Role::Warden).then(|| Conn::new(held.clone())).flatten();
+        let Some(conn) = conn.filter(|conn| conn.id.boot == name.boot) else { return self.disbelieve(held) };
+        let conn = Rc::new(conn);
+        self.conns.put(&conn);
+        if conn.shed().is_some() {
+            self.ready.push_back(Item::Shed(conn));
+        }
+    }
+
+    fn take_grant(&mut self, name: SegmentName<'_>, held: Held) {
+        let grant = (name.role() == Role::Warden).then(|| Grant::new(held.clone())).flatten();
+        let Some(grant) = grant.filter(|grant| grant.id.connection.boot == name.boot) else {
+            return self.disbelieve(held);
+        };
+        self.waits(grant.id).grants.push(grant);
+    }
+
+    fn take_decision(&mut self, name: SegmentName<'_>, held: Held) {
+        let Some(decision) = Decision::new(held.clone()) else { return self.disbelieve(held) };
+        let conn = self.conns.find(decision.id.connection);
+        let uid = conn.as_ref().map_or(decision.uid, |conn| conn.uid);
+        // A second verdict on one request: the first one counts.
+        let second = self.waiting.get(&decision.id).is_some_and(|access| access.decision.is_some());
+        if second || !speaks_for(name, decision.id, uid) {
+            return self.disbelieve(held);
+        }
+        let (id, ended) = (decision.id, !decision.allowed || decision.status.is_some());
+        if ended {
+            let mut access = self.waiting.remove(&id).unwrap_or_else(|| Box::new(Access::new(id, conn)));
+            access.decision = Some(decision);
+            return self.ready.push_back(Item::Access(access));
+        }
+        let follows = self.follows;
+        let access = self.waits(id);
+        access.decision = Some(decision);
+        let begun = follows.then(|| Item::Begun(access.clone().into()));
+        self.ready.extend(begun);
+    }
+
+    fn take_outcome(&mut self, name: SegmentName<'_>, held: Held) {
+        let Some(outcome) = Outcome::new(held.clone()) else { return self.disbelieve(held) };
+        let id = outcome.id;
+        let known = self.waiting.get(&id).and_then(|access| access.uid());
+        let uid = known.or_else(|| self.conns.find(id.connection).map(|conn| conn.uid));
+        // The scribe closes what a gate that is gone left open, of an earlier start too. Where nobody else knows the
+        // caller, a gate's own uid does.
+        let own = match name.role() {
+            Role::Gate(uid) => uid,
+            _ => None,
+        };
+        let believed = name.role() == Role::Scribe || speaks_for(name, id, uid.or(own).unwrap_or(0));
+        if !believed {
+            return self.disbelieve(held);
+        }
+        let conns = &mut self.conns;
+        let mut access =
+            self.waiting.remove(&id).unwrap_or_else(|| Box::new(Access::new(id, conns.find(id.connection))));
+        access.outcome = Some(outcome);
+        self.ready.push_back(Item::Access(access));
+    }
+
+    fn take_repeat(&mut self, name: SegmentName<'_>, held: Held) {
+        let users = &self.conns.users;
+        let repeat = Repeat::new(held.clone(), |uid| users.get(&uid).cloned());
+        let believed = |repeat: &Repeat| match name.role() {
+            Role::Gate(Some(uid)) => repeat.uid == uid,
+            _ => true,
+        };
+        match repeat.filter(believed) {
+            Some(repeat) => self.ready.push_back(Item::Repeat(Box::new(repeat))),
+            None => self.disbelieve(held),
+        }
+    }
+
+    /// The waiting access of this id, made where there is none.
+    fn waits(&mut self, id: RequestId) -> &mut Access {
+        if !self.waiting.contains_key(&id) {
+            if self.waiting.len() >= WAITING
+                && let Some(access) = self.next_waiting()
+            {
+                self.ready.push_back(Item::Access(access));
+            }
+            self.eldest.push_back(id);
+            // Ids whose access has ended are passed over; from time to time they are cleared out.
+            if self.eldest.len() > 2 * WAITING {
+                let waiting = &self.waiting;
+                self.eldest.retain(|old| waiting.contains_key(old) || *old == id);
+            }
+        }
+        let conns = &mut self.conns;
+        self.waiting.entry(id).or_insert_with(|| Box::new(Access::new(id, conns.find(id.connection))))
+    }
+}
+
+/// Kinds that the scribe alone writes.
+fn is_scribes(kind: &str) -> bool {
+    ["close", "seal", "range", "epoch", "recover", "pending", "prune"].contains(&kind)
+}
+
+/// Whether this gate can speak of a request of `uid`'s: of its own start, and of the callers that it serves.
+fn speaks_for(name: SegmentName<'_>, id: RequestId, uid: u32) -> bool {
+    let serves = match name.role() {
+        Role::Gate(whose) => whose.is_none_or(|whose| whose == uid),
+        _ => false,
+    };
+    serves && id.connection.boot == name.boot
+}
+
+/// The connections that were used last, in two generations: what is used moves into the young one; when that is
+/// full, it becomes the old one, and what was not used since is forgotten.
+#[derive(Debug)]
+struct Conns {
+    /// Of each generation.
+    room: usize,
+    young: HashMap<ConnectionId, Rc<Conn>>,
+    old: HashMap<ConnectionId, Rc<Conn>>,
+    users: HashMap<u32, Rc<str>>,
+    forgot: bool,
+    missed: u64,
+}
+
+impl Conns {
+    fn with_room(room: usize) -> Conns {
+        let (young, old, users) = Default::default();
+        Conns { room, young, old, users, forgot: false, missed: 0 }
+    }
+
+    fn put(&mut self, conn: &Rc<Conn>) {
+        if let Some(user) = conn.user()
+            && (self.users.len() < USERS || self.users.contains_key(&conn.uid))
+            && self.users.get(&conn.uid).is_none_or(|known| **known != *user)
+        {
+            self.users.insert(conn.uid, user.into());
+        }
+        if self.young.len() >= self.room {
+            let old = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+            self.forgot |= !old.is_empty();
+        }
+        self.young.insert(conn.id, Rc::clone(conn));
+    }
+
+    fn find(&mut self, id: ConnectionId) -> Option<Rc<Conn>> {
+        if let Some(conn) = self.young.get(&id) {
+            return Some(Rc::clone(conn));
+        }
+        let conn = self.old.remove(&id);
+        match &conn {
+            Some(conn) => self.put(conn),
+            None => self.missed += u64::from(self.forgot),
+        }
+        conn
+    }
+}
+
+#[cfg(test)]
+mod tests;
