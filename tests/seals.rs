@@ -57,7 +57,17 @@ fn touch(path: &Path, harm: impl FnOnce(&File)) {
 /// Stops it, and checks its record.
 fn stopped(daemon: Daemon) -> Vec<Value> {
     let (place, _all) = daemon.stop_keeping();
-    seals::check(&place.path().join("audit"))
+    verified(&place.path().join("audit"))
+}
+
+/// By us, and by the operator's tool.
+fn verified(audit: &Path) -> Vec<Value> {
+    let sealed = seals::check(audit);
+    let key = audit.join("genesis.pub");
+    let (code, text) =
+        peergate(&["audit", "verify", audit.to_str().unwrap(), "--key", key.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    sealed
 }
 
 fn ends(daemon: Daemon, upstream: Upstream) -> Place {
@@ -299,7 +309,7 @@ fn torn_line_is_kept_and_told() {
     let mut daemon = daemon;
     daemon.signal(Signal::SIGTERM);
     assert!(daemon.wait().success());
-    seals::check(&audit);
+    verified(&audit);
 }
 
 fn peergate(arguments: &[&str]) -> (Option<i32>, String) {
