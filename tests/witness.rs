@@ -7,6 +7,7 @@
 mod support;
 
 use std::net::UdpSocket;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use support::daemon::{self, Daemon, Place, Running};
@@ -41,6 +42,25 @@ fn status(daemon: &Daemon) -> serde_json::Value {
     serde_json::from_str(&support::out(&peergate.output().unwrap())).unwrap()
 }
 
+/// What `peergate audit verify` says of a record, with what a witness has kept.
+fn verify(audit: &Path, witness: &Path) -> (Option<i32>, String) {
+    let mut peergate = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    peergate.args(["audit", "verify"]).arg(audit).arg("--key").arg(audit.join("genesis.pub"));
+    let output = peergate.arg("--witness").arg(witness).output().unwrap();
+    (output.status.code(), support::said(&output))
+}
+
+/// Cuts the record before its last seal, as if that had never been made.
+fn cut_last_seal(audit: &Path) {
+    let mut scribes: Vec<_> = std::fs::read_dir(audit).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scribes.retain(|path| path.to_string_lossy().contains("-scribe-"));
+    let last = scribes.iter().max().unwrap();
+    let text = std::fs::read_to_string(last).unwrap();
+    let seal = text.rfind("\"t\":\"seal\"").unwrap();
+    let line = text[..seal].rfind('\n').unwrap() + 1;
+    std::fs::write(last, &text[..line]).unwrap();
+}
+
 #[test]
 fn file_and_command_keep_heads_to_the_last() {
     need_root!();
@@ -65,6 +85,12 @@ fn file_and_command_keep_heads_to_the_last() {
         heads::of(&of_command).last().filter(|head| (head.epoch, head.i) == last).map(drop)
     });
     heads::prove(&heads::of(&of_command), &audit);
+    for witness in [place.path().join("heads"), of_command] {
+        assert_eq!(verify(&audit, &witness).0, Some(0), "{}", verify(&audit, &witness).1);
+    }
+    cut_last_seal(&audit);
+    let (code, said) = verify(&audit, &place.path().join("heads"));
+    assert_eq!(code, Some(15), "a head is ahead of the record: {said}");
 }
 
 /// A real rsyslog that listens on UDP and on a socket like /dev/log.
@@ -125,6 +151,7 @@ fn kept_by_rsyslog(place: Place, witness: &str) {
     });
     heads::prove(&heads::of(&file), &audit);
     let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(verify(&audit, &file).0, Some(0), "{}", verify(&audit, &file).1);
     assert!(text.lines().all(|line| line.starts_with("<85>1 ") && line.contains(" peergated ")), "{text}");
 }
 

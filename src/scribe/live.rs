@@ -208,7 +208,7 @@ fn offer(queue: &mut VecDeque<u8>, dropped: &mut u64, said: &Said<'_>) -> u64 {
         return 1;
     }
     *dropped = 0;
-    queue.extend(event.bytes());
+    queue.extend(event.as_bytes());
     0
 }
 
