@@ -22,6 +22,7 @@
 //! [`Syncer::give`](sync::Syncer::give) and comes back in [`Scribe::turn`].
 //!
 //! One thread follows, one syncs; another, for the diagnostics of all roles, writes stderr or rolling files.
+#![doc = include_str!("manual/seals.md")]
 
 mod durable;
 mod feed;

@@ -339,7 +339,7 @@ fn segment_can_only_grow_until_it_is_closed() {
     }
     let segments = || {
         let all = fs::read_dir(daemon.path("audit")).unwrap().map(|entry| entry.unwrap().path());
-        all.filter(|path| path.extension().is_some_and(|ending| ending == "ndjson")).collect::<Vec<_>>()
+        all.filter(|path| support::records::is_segment(path)).collect::<Vec<_>>()
     };
     let open = segments();
     assert!(open.len() >= 3, "warden, scribe, gate: {open:?}");

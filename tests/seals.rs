@@ -365,6 +365,44 @@ fn store_that_is_lost_refuses_a_start_until_another_chain_is_begun() {
 }
 
 #[test]
+fn stop_in_the_midst_of_a_reload_notes_nothing_behind_the_close() {
+    need_root!();
+    let (daemon, _upstream) = started();
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/a").status(), 200);
+    daemon.signal(Signal::SIGHUP);
+    let (place, _all) = daemon.stop_keeping();
+    let audit = place.path().join("audit");
+    verified(&audit);
+    for name in seals::segments(&audit) {
+        assert!(!append_only::is_set(File::open(audit.join(&name)).unwrap().as_fd()).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn stop_while_no_scribe_is_there_has_another_close_the_record() {
+    need_root!();
+    let (daemon, _upstream) = started();
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/a").status(), 200);
+    // One that has died before is not started again at once.
+    for _ in 0..2 {
+        let scribe = process(&daemon, "scribe");
+        let end = daemon::watch_end(scribe);
+        kill(scribe, Signal::SIGKILL).unwrap();
+        assert!(end.wait());
+        daemon.wait_for("its end", |record| {
+            record["event"] == "killed" && record["pid"] == scribe.as_raw() && record["role"] == "scribe"
+        });
+        if daemon.records_of("gate").iter().filter(|record| record["event"] == "killed").count() == 2 {
+            break;
+        }
+        daemon.wait_for("another", |record| {
+            record["role"] == "scribe" && record["event"] == "started" && record["pid"] != scribe.as_raw()
+        });
+    }
+    stopped(daemon);
+}
+
+#[test]
 fn rekey_begins_another_epoch() {
     need_root!();
     let (daemon, _upstream) = started();

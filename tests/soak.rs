@@ -110,7 +110,7 @@ fn round(socket: &Path, turn: u32) {
 fn check_books(audit: &Path) {
     let mut open = HashSet::new();
     let mut segments: Vec<_> = fs::read_dir(audit).unwrap().map(|entry| entry.unwrap().path()).collect();
-    segments.retain(|path| path.extension().is_some_and(|ending| ending == "ndjson"));
+    segments.retain(|path| support::records::is_segment(path));
     segments.sort();
     let lines = |path| BufReader::new(File::open(path).unwrap()).lines().map(Result::unwrap);
     for path in &segments {

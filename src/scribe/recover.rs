@@ -55,6 +55,8 @@ pub(super) struct Past {
     /// All segments' names, and from which of the scribe's own on they matter.
     names: Vec<String>,
     from: Option<String>,
+    /// Damage to its own segments that was accepted.
+    accepted: Vec<Damage>,
 }
 
 impl Scribe {
@@ -76,10 +78,11 @@ impl Scribe {
                 break;
             }
         }
-        let mut window = Window::default();
+        let (mut window, mut accepted) = (Window::default(), Vec::new());
         for (name, bytes) in read.iter().rev() {
             if let Err(damage) = window.take(name, bytes) {
                 self.damaged(&damage)?;
+                accepted.push(damage);
             }
         }
         let from = read.last().map(|(name, _)| name.clone());
@@ -97,13 +100,16 @@ impl Scribe {
             self.recorded = self.recorded.max(listed);
         }
         self.requests = std::mem::take(&mut window.requests);
-        self.past = Past { window, names, from };
+        self.past = Past { window, names, from, accepted };
         self.begin_keys()
     }
 
     /// The third step, once there is a key.
     pub(super) fn recover(&mut self) -> io::Result<()> {
-        let Past { window, names, from } = std::mem::take(&mut self.past);
+        let Past { window, names, from, accepted } = std::mem::take(&mut self.past);
+        for damage in accepted {
+            self.intrusion(&damage.segment, damage.at, Seen::Changed)?;
+        }
         let followed: BTreeSet<String> = self
             .stash
             .iter()

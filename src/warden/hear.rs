@@ -110,12 +110,19 @@ impl Warden {
 
     /// Names of all segments, for a scribe that looks what is there from before.
     fn name_segments(&mut self, after: &str) {
-        let mut names = self.segments.names(after).unwrap_or_else(|error| {
-            tracing::error!(%error, "the audit directory can't be listed");
-            Vec::new()
-        });
-        let more = names.len() > NAMES;
-        names.truncate(NAMES);
+        // Listed once, however many answers it takes.
+        if after.is_empty() {
+            self.scribe.listing = self.segments.names("").unwrap_or_else(|error| {
+                tracing::error!(%error, "the audit directory can't be listed");
+                Vec::new()
+            });
+        }
+        let behind = self.scribe.listing.partition_point(|name| name.as_str() <= after);
+        let names: Vec<String> = self.scribe.listing.iter().skip(behind).take(NAMES).cloned().collect();
+        let more = behind + names.len() < self.scribe.listing.len();
+        if !more {
+            self.scribe.listing = Vec::new();
+        }
         self.tell_scribe(ToScribe::Names { names, more }, Vec::new());
     }
 

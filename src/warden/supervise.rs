@@ -52,6 +52,8 @@ pub(super) struct Scribe {
     pub(super) sealed: Option<LastSeal>,
     /// What keeps it from beginning.
     pub(super) damage: Option<String>,
+    /// Segments' names, for one that asks for them bit by bit.
+    pub(super) listing: Vec<String>,
     /// Clients of the control socket that wait for another epoch.
     pub(super) rekeying: Vec<u32>,
     /// Segments that it could not be given yet.
@@ -85,6 +87,7 @@ impl Scribe {
             epoch: None,
             sealed: None,
             damage: None,
+            listing: Vec::new(),
             rekeying: Vec::new(),
             untold: Vec::new(),
         }

@@ -93,6 +93,12 @@ fn every_damage_to_what_was_sealed_refuses_and_is_recorded_where_it_is_accepted(
     let stage = torn();
     write(&stage, OWN, 300);
     assert!(stage.again(LATER, Damage::Refuses).is_err(), "its own lines");
+    let stage = torn();
+    write(&stage, OWN, 300);
+    let stage = stage.again(LATER, Damage::IsRecorded).unwrap();
+    let text = std::fs::read_to_string(stage.path(LATER)).unwrap();
+    let told = text.lines().find(|line| line.contains("\"intrusion\"")).unwrap();
+    assert!(told.contains(OWN) && told.contains("changed"), "{told}");
 }
 
 #[test]
