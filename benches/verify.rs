@@ -34,7 +34,8 @@ fn main() {
         record.close(name);
     }
     record.seal_own();
-    let question = |threads| Question { pins: vec![record.genesis()], threads, ..Question::default() };
+    let genesis = record.genesis();
+    let question = |threads| Question { pins: vec![genesis], threads, ..Question::default() };
     let mut line = |what: &str, bytes: u64, began: Instant| {
         let took = began.elapsed().as_secs_f64();
         writeln!(out, "{what:<34} {:>7.0} MB/s", bytes as f64 / 1e6 / took).unwrap();

@@ -381,10 +381,14 @@ impl Scribe {
             self.requests.adopt(&lane);
         }
         self.followed.insert(Rc::clone(&name), Followed::new(&name, file.into(), writer));
-        let known = self.known.remove(&*name).unwrap_or_default();
-        match self.resume(&name, known, false) {
-            Ok(()) => Ok(()),
-            Err(trouble) => self.trouble(&name, trouble),
+        let known = self.known.remove(&*name);
+        let before = known.as_ref().map(Known::sealed);
+        if let Err(trouble) = self.resume(&name, known.unwrap_or_default(), false) {
+            self.trouble(&name, trouble)?;
+        }
+        match before {
+            Some(from) => self.tell_recovered(&name, from),
+            None => Ok(()),
         }
     }
 

@@ -17,6 +17,8 @@ use peergate::audit::verify::{End, Kind, Question, Report, verify};
 
 #[path = "support/sealed.rs"]
 mod sealed;
+#[path = "support/tampering.rs"]
+mod tampering;
 
 use sealed::Record;
 
@@ -415,6 +417,20 @@ fn old_copy_is_found_by_a_witness_alone() {
     elsewhere.seal_own();
     elsewhere.seal_own();
     assert_eq!(ask(&[&elsewhere.head()]).end, Some(End::Unwitnessed));
+}
+
+#[test]
+fn any_edits_are_found_or_change_nothing_that_is_sealed() {
+    use proptest::collection::vec;
+    use proptest::prelude::{ProptestConfig, any, proptest};
+    let directory = tempfile::tempdir().unwrap();
+    let stage = tampering::Stage::new(directory.path());
+    proptest!(ProptestConfig::with_cases(512), |(edits in vec(any::<[u8; 6]>(), 1..4))| {
+        stage.tamper(&edits.concat());
+    });
+    proptest!(ProptestConfig::with_cases(512), |(line in vec(any::<u8>(), 0..300))| {
+        tampering::check_line(&line);
+    });
 }
 
 /// What another verifier accepted: CVE-2023-31437, CVE-2023-31438 and CVE-2023-31439.

@@ -148,7 +148,7 @@ pub fn verify(
         report.bytes += told.bytes;
     }
 
-    let Accounts { ledger, mut expected } = accounts(&told, &mut report);
+    let Accounts { ledger, expected } = accounts(&told, &mut report);
     if !walked.lost {
         missing(&ledger, &segments, &mut report);
         let items = items(&segments, question);
@@ -187,7 +187,11 @@ pub fn verify(
             add(&mut report, &segment, &file, checked, &ledger, &told);
         }
     }
-    expected.clear();
+    let newest = told.iter().rev().find(|told| told.epoch.is_some()).map(|told| told.segment.clone());
+    for own in told.iter().filter(|told| told.epoch.is_some()) {
+        let is_newest = newest.as_ref() == Some(&own.segment);
+        add_own(&mut report, own, is_newest, expected.get(&own.segment));
+    }
 
     let last = told.iter().rev().find(|told| told.last.is_some());
     report.trusted = last.and_then(|told| {
@@ -304,26 +308,15 @@ fn items(segments: &BTreeMap<String, Forms>, question: &Question) -> Vec<(String
 /// What came of one file.
 fn add(report: &mut Report, segment: &str, file: &str, checked: Checked, ledger: &Ledger, told: &[Told]) {
     report.segments += 1;
-    report.torn += checked.torn;
     report.damages.extend(checked.damages);
-    if let Some(own) = told.iter().find(|told| told.segment == segment && told.epoch.is_some()) {
-        // Its lines are sealed by its own seals; what is behind the last one only by a later epoch's ranges.
-        let later = ledger.segment(segment).map_or(0, |account| account.to);
-        let behind = if later >= own.bytes { 0 } else { own.behind };
-        report.unsealed += behind;
-        report.sealed += own.lines.saturating_sub(behind);
-        let newest =
-            told.iter().rev().find(|told| told.epoch.is_some()).is_some_and(|last| last.segment == segment);
-        if (behind > 0 || own.torn > 0 && later < own.bytes) && !newest {
-            let what = format!("{behind} lines stand behind its last seal, and no later epoch covers them");
-            let bytes = Some((own.sealed_to, own.bytes));
-            report.damages.push(Damage { bytes, ..Damage::of(Kind::Extra, file, what) });
-        }
+    // Those are counted by what their own seals say.
+    if told.iter().any(|told| told.segment == segment && told.epoch.is_some()) {
         return;
     }
     report.bytes += checked.bytes;
     report.sealed += checked.sealed;
     report.unsealed += checked.unsealed;
+    report.torn += checked.torn;
     let Some(account) = ledger.segment(segment) else {
         let old = told
             .iter()
@@ -343,6 +336,23 @@ fn add(report: &mut Report, segment: &str, file: &str, checked: Checked, ledger:
     if account.pruned && account.closed.is_none() && !is_scribes(segment) {
         let what = "it was pruned, by what is sealed of it, and is here";
         report.damages.push(Damage::of(Kind::Contradiction, file, what));
+    }
+}
+
+/// Counts a segment of the scribe's: its lines are sealed by its own seals, and what is behind the last one by a later
+/// epoch's ranges, if by any. A segment that is over says nothing new: it was closed where it ends.
+fn add_own(report: &mut Report, own: &Told, is_newest: bool, expected: Option<&Expected>) {
+    let ranged = expected.and_then(|expected| expected.parts.last()).map_or(0, |(part, _)| part.to);
+    let covered = ranged >= own.bytes;
+    let behind = if covered { 0 } else { own.behind };
+    report.unsealed += behind;
+    report.sealed += own.lines.saturating_sub(behind);
+    report.torn += own.torn;
+    let closed = expected.and_then(|expected| expected.closed);
+    if (behind > 0 || own.torn > 0 && !covered) && !is_newest && closed.is_none() {
+        let what = format!("{behind} lines stand behind its last seal, and no later epoch tells of them");
+        let bytes = Some((own.sealed_to, own.bytes));
+        report.damages.push(Damage { bytes, ..Damage::of(Kind::Extra, &*own.file, what) });
     }
 }
 

@@ -1,6 +1,8 @@
 //! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
 
 mod hash;
+mod init;
+mod rekey;
 mod show;
 mod tail;
 mod verify;
@@ -10,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::term::Term;
-use super::{Answer, Failure, Format};
+use super::{Answer, Failure, Format, control};
 use crate::audit::reader::Reader;
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +21,11 @@ pub(super) enum Command {
     Tail(tail::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
+    /// Makes the key that seals the record, before the daemon's first start, and prints what to pin of it; where
+    /// there is one, prints that again
+    Init(init::Arguments),
+    /// Has a running daemon begin another epoch, with another key
+    Rekey(control::Arguments),
     /// Checks a record against the pinned public key: what is sealed, up to when, and everything that is wrong
     #[command(after_help = verify::EXIT_CODES)]
     Verify(verify::Arguments),
@@ -30,6 +37,8 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
+        Command::Init(arguments) => init::run(&arguments, term),
+        Command::Rekey(arguments) => rekey::run(&arguments, term),
         Command::Verify(arguments) => verify::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
     }

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::term::Term;
 use super::{Answer, Failure, Format};
+use crate::audit::chain::Digest;
 use crate::model::time::Timestamp;
 use crate::warden::Environment;
 use crate::wire::channel::Channel;
@@ -140,7 +141,14 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
     term.line(format!(
         "scribe    pid {}, {} deaths, {} bytes not synced, {} diagnostic lines lost",
         scribe.pid, scribe.deaths, scribe.unsynced, scribe.lost_lines
-    ))
+    ))?;
+    if let Some(sealed) = scribe.sealed {
+        let at = Timestamp::from_micros(sealed.at);
+        let stuck = if scribe.stuck { "; the disk does not let it seal" } else { "" };
+        term.line(format!("sealed    epoch {}, seal {}, at {at}{stuck}", sealed.epoch, sealed.i))?;
+    }
+    let new = if status.genesis_is_new { ", made at this start: pin it elsewhere" } else { "" };
+    term.line(format!("genesis   {}{new}", status.genesis))
 }
 
 fn gate_line(gate: &GateStatus) -> String {
@@ -168,6 +176,21 @@ fn json(status: &Status) -> serde_json::Value {
         "failing": status.failing,
         "listeners": status.listeners,
         "gates": status.gates,
-        "scribe": status.scribe,
+        "scribe": {
+            "pid": status.scribe.pid,
+            "deaths": status.scribe.deaths,
+            "unsynced": status.scribe.unsynced,
+            "lost_lines": status.scribe.lost_lines,
+            "stuck": status.scribe.stuck,
+            "epoch": status.scribe.epoch,
+            "sealed": status.scribe.sealed.map(|sealed| serde_json::json!({
+                "epoch": sealed.epoch,
+                "i": sealed.i,
+                "at": Timestamp::from_micros(sealed.at).to_string(),
+                "hash": Digest(sealed.hash).to_string(),
+            })),
+        },
+        "genesis": status.genesis,
+        "genesis_is_new": status.genesis_is_new,
     })
 }

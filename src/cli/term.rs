@@ -38,6 +38,15 @@ impl Term {
         self.out.write_all(drawable(&text.to_string()).as_bytes()).map_err(gone)
     }
 
+    /// Prints a picture of our own making, which has other characters than those of text.
+    ///
+    /// # Errors
+    ///
+    /// The output can't be written.
+    pub(super) fn picture(&mut self, lines: &str) -> Result<(), Failure> {
+        self.out.write_all(lines.as_bytes()).map_err(gone)
+    }
+
     /// Says something beside the answer.
     pub fn complain(&mut self, text: impl Display) {
         let text = drawable(&format!("peergate: {text}"));

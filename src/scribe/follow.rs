@@ -19,6 +19,7 @@ use crate::audit::chain::Digest;
 use crate::audit::encode::LINE_MAX;
 use crate::audit::entry::Seen;
 use crate::audit::inspect::{Fault, Inspector, Judged, Role};
+use crate::model::ids::BootId;
 use crate::wire::message::Followed as Source;
 
 /// Bytes read at a time.
@@ -321,6 +322,11 @@ impl Followed {
     /// For the thread that syncs.
     pub(super) fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
+    }
+
+    /// The start that it belongs to.
+    pub(super) fn boot(&self) -> BootId {
+        self.source.boot
     }
 
     /// The gate that writes it, where one of this start does.

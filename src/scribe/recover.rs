@@ -26,7 +26,6 @@ use crate::audit::chain::is_scribes;
 use crate::audit::entry::{Entry, Interrupted, Recover, Seen};
 use crate::audit::inspect::{Judged, Role};
 use crate::audit::segment::SegmentName;
-use crate::model::ids::BootId;
 use crate::model::outcome::Outcome;
 use crate::wire::channel::exactly;
 use crate::wire::message::{Damage as OnDamage, Followed as Source, FromScribe, ToScribe};
@@ -178,17 +177,22 @@ impl Scribe {
             self.damaged(&Damage { segment: name.to_string(), at, why })?;
             self.trouble(&name, trouble)?;
         }
-        let why = self.interrupted(boot);
         if let Some(segment) = self.followed.get_mut(&name) {
             segment.finish();
-            let (from, to, torn) = (sealed, segment.length().max(sealed), segment.is_unfinished());
-            self.own.note(&Entry::Recover(Recover::Segment { segment: &name, from, to, torn, why }))?;
         }
+        self.tell_recovered(&name, sealed)?;
         Ok(Some(name))
     }
 
-    fn interrupted(&self, boot: BootId) -> Interrupted {
-        if boot == self.start.boot { Interrupted::Scribe } else { Interrupted::Restart }
+    /// That a segment was found open, and is read from its last sealed byte on.
+    pub(super) fn tell_recovered(&mut self, name: &str, from: u64) -> io::Result<()> {
+        let Some(segment) = self.followed.get(name) else { return Ok(()) };
+        let why = match segment.boot() == self.start.boot {
+            true => Interrupted::Scribe,
+            false => Interrupted::Restart,
+        };
+        let (to, torn) = (segment.length().max(from), segment.is_finished() && segment.is_unfinished());
+        self.own.note(&Entry::Recover(Recover::Segment { segment: name, from, to, torn, why }))
     }
 
     /// Holds a segment against what is sealed of it, and reads on; `over`: nobody writes to it any more.

@@ -69,6 +69,7 @@ impl Warden {
         self.phase = Phase::Draining;
         self.notify.stopping();
         self.end_probe();
+        self.end_reload();
         self.close_listeners();
         let limit = Duration::from_millis(self.force.policy.limits.drain_ms.into());
         // Who waits for a gate that died lately is not begun with.
@@ -83,9 +84,10 @@ impl Warden {
         self.gate_gone();
     }
 
-    /// Goes on to close once the last gate is gone.
+    /// Goes on to close once the last gate, and a role that tries something, is gone.
     pub(super) fn gate_gone(&mut self) {
-        if self.phase == Phase::Draining && self.roster.gates().next().is_none() {
+        let gone = self.roster.gates().next().is_none() && !self.is_probing();
+        if self.phase == Phase::Draining && gone {
             self.close();
         }
     }
@@ -98,12 +100,20 @@ impl Warden {
         }
     }
 
-    /// The last records are written, then the scribe closes the log.
+    /// The last records are written, then the scribe closes the log. Nothing is noted behind that.
     fn close(&mut self) {
+        self.write_repeats();
+        self.explain_violations();
         self.settle();
+        self.record.close();
         self.phase = Phase::Closing;
         let own = self.record.segment().to_owned();
         self.finished(&own);
+        if !self.scribe.is_running()
+            && let Err(error) = self.start_scribe()
+        {
+            tracing::error!(%error, "the scribe can't be started");
+        }
         if self.scribe.is_running() {
             self.tell_scribe(ToScribe::Close, Vec::new());
             self.timers.after(CLOSE, Due::CloseLimit);
@@ -135,6 +145,7 @@ impl Warden {
             }
             Phase::Closed => {
                 self.scribe.kill();
+                self.release_scribes_last();
                 self.phase = Phase::Over { whole: true };
             }
             Phase::Starting | Phase::Serving | Phase::Draining | Phase::Over { .. } => {}

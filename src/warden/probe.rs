@@ -271,6 +271,11 @@ impl Warden {
         }
     }
 
+    /// Whether one is there.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing.running.is_some()
+    }
+
     /// It had its time.
     pub(super) fn probe_timed_out(&mut self, number: u32) {
         let Some(running) = self.probing.running.as_mut().filter(|running| running.number == number) else {
@@ -312,6 +317,7 @@ impl Warden {
             Exit::Signal(signal) => Found::Signal(signal),
         });
         self.reply_control(running.client, &ControlReply::Probed { found, expected: running.expected });
+        self.gate_gone();
     }
 
     /// What it wrote is part of the record like any other segment.

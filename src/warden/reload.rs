@@ -14,7 +14,7 @@ use crate::confine::Kept;
 use crate::model::ids::Generation;
 use crate::policy::Policy;
 use crate::sys::process::Child;
-use crate::wire::message::{ControlReply, ToGate};
+use crate::wire::message::{ControlReply, ToGate, ToScribe};
 
 /// Lanes get this long to take another policy.
 const ADOPT: Duration = Duration::from_secs(5);
@@ -89,6 +89,19 @@ impl Warden {
         }
     }
 
+    /// The daemon stops: nothing is loaded any more, and who asked is told.
+    pub(super) fn end_reload(&mut self) {
+        if let Some(loading) = self.reload.loading.take() {
+            self.poll.forget(&loading.channel);
+            self.put_down(loading.child);
+        }
+        self.reload.adopting = None;
+        let again = self.reload.again.take().unwrap_or_default();
+        let askers = std::mem::take(&mut self.reload.askers);
+        let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
+        askers.into_iter().chain(again).for_each(|asker| self.reply_control(asker, &reply));
+    }
+
     /// The loader had its time.
     pub(super) fn loader_timed_out(&mut self, run: u32) {
         if run != self.reload.run {
@@ -141,6 +154,9 @@ impl Warden {
         let old = self.force.short.clone();
         self.force.replace(loaded.policy, loaded.memory);
         self.note_policy(Some(&old), None);
+        // On record, and soon sealed.
+        self.settle();
+        self.tell_scribe(ToScribe::Seal, Vec::new());
         tracing::info!(old, new = self.force.short, "another policy is in force");
         let generation = self.force.generation;
         let lanes = self.roster.lanes();

@@ -367,10 +367,8 @@ impl Warden {
         if self.phase.is_over() {
             return;
         }
-        if self.phase == Phase::Closed
-            && let Err(error) = self.segments.release_last(&running.segment)
-        {
-            tracing::warn!(%error, segment = running.segment, "its unused space can't be given back");
+        if self.phase == Phase::Closed {
+            self.release_last(&running.segment);
         }
         if matches!(self.phase, Phase::Closing | Phase::Closed) {
             return self.scribe_left();
@@ -385,9 +383,24 @@ impl Warden {
         self.timers.after(wait, Due::ScribeStart);
     }
 
+    /// The segment of a scribe that closed all others and did not leave.
+    pub(super) fn release_scribes_last(&mut self) {
+        if let Some(segment) = self.scribe.running.as_ref().map(|running| running.segment.clone()) {
+            self.release_last(&segment);
+        }
+    }
+
+    fn release_last(&mut self, segment: &str) {
+        if let Err(error) = self.segments.release_last(segment) {
+            tracing::warn!(%error, segment, "its unused space can't be given back");
+        }
+    }
+
     /// The pause after its death is over.
     pub(super) fn start_scribe_again(&mut self) {
-        if self.scribe.running.is_some() {
+        // Where the log is being closed, that has seen to it.
+        let closes = matches!(self.phase, Phase::Closing | Phase::Closed | Phase::Over { .. });
+        if closes || self.scribe.running.is_some() {
             return;
         }
         if let Err(error) = self.start_scribe() {

@@ -14,6 +14,7 @@ pub mod docker;
 pub mod http;
 pub mod people;
 pub mod records;
+pub mod seals;
 pub mod strace;
 pub mod upstream;
 

@@ -57,7 +57,14 @@ pub(super) fn check(
     for (number, (part, doubtful)) in expected.parts.iter().enumerate() {
         if part.from > lines.at {
             let gap = part.from - lines.at;
-            lines.tell(Kind::MissingRange, Some((lines.at, part.from)), "no range covers these bytes".into());
+            // The scribe's own seals cover what is before.
+            if !lines.is_scribes() {
+                lines.tell(
+                    Kind::MissingRange,
+                    Some((lines.at, part.from)),
+                    "no range covers these bytes".into(),
+                );
+            }
             take(&mut source, gap, &mut lines, &mut read, None)?;
             lines.unseal();
         }
@@ -110,10 +117,19 @@ pub(super) fn check(
         let what = format!("its last {torn_at} bytes are no whole line");
         lines.tell(Kind::Torn, Some((lines.at - torn_at, lines.at)), what);
     }
-    if behind > 0
-        && let Some((closed, _)) = expected.closed
+    if let Some((closed, _)) = expected.closed
+        && lines.at < closed
         && !shifted
     {
+        let what = format!("it ends at byte {}, and was closed at byte {closed}", lines.at);
+        lines.tell(Kind::Cut, Some((lines.at, closed)), what);
+    }
+    if behind > 0
+        && let Some((closed, _)) = expected.closed
+        && lines.at > closed
+        && !shifted
+    {
+        let behind = lines.at - closed;
         let what = format!("{behind} bytes stand behind byte {closed}, at which it was closed");
         lines.tell(Kind::Extra, Some((closed, closed + behind)), what);
     }
@@ -281,6 +297,10 @@ impl Lines {
             let damage = Damage::of(kind, self.file.clone(), fault.to_string());
             self.push(damage.at_line(number, self.line_at));
         }
+    }
+
+    fn is_scribes(&self) -> bool {
+        matches!(self.role, Some((Role::Scribe, _)))
     }
 
     fn count_faults(&self) -> u64 {

@@ -1,6 +1,8 @@
 //! What a scribe finds that was there before it.
 
-use super::{A, B, Damage, LATER, LATEST, OWN, Stage, append, line, lines, released};
+use super::stage::{A, B, LATER, LATEST, OWN, Stage, append, line, lines, released};
+use crate::scribe::recover::Recovery;
+use crate::wire::message::{Damage, ToScribe};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -57,7 +59,7 @@ fn scribe_that_died_before_it_settled_is_made_good() {
     let stage = torn();
     // It leaves a segment with an epoch and nothing behind, the next one's key in the store.
     let directory = stage.dies();
-    let half = Stage::in_directory_until(directory, LATER, super::Recovery::Read);
+    let half = Stage::in_directory_until(directory, LATER, Recovery::Read);
     let stage = half.again(LATEST, Damage::Refuses).unwrap();
     let closed: Vec<String> = stage.closed().into_iter().map(|(segment, ..)| segment).collect();
     assert_eq!(closed, [OWN, A, LATER]);
@@ -130,7 +132,7 @@ fn scribe_of_the_same_start_goes_on_where_the_last_one_was() {
     let mut stage = Stage::following(stage.dies(), own, &[A]);
     writer.write_all(line(3).as_bytes()).unwrap();
     stage.settle();
-    stage.says(&super::ToScribe::GateGone { gate: 1 });
+    stage.says(&ToScribe::GateGone { gate: 1 });
     stage.finished(A);
     let whole = (lines(2) + &allowed(2) + &line(3)).len() as u64;
     assert!(stage.closed().contains(&(A.to_owned(), whole, false)));
