@@ -177,8 +177,10 @@ fn size_limit_that_the_daemon_was_started_with_ends_nobody() {
     // Each connection is a record of the warden's, more than the limit lets into one file.
     let served =
         (0..300).filter(|_| client::ask(&daemon.socket(), "GET", "/allowed/x").status() == 200).count();
-    let all = daemon.stop_in_place();
-    assert_eq!(decisions(&all, "/allowed/x"), served);
+    let all = stopped(daemon);
+    // A connection whose own record met the limit is refused, and has a decision that says so.
+    let completed = all.iter().filter(|record| record["result"] == "completed").count();
+    assert_eq!(completed, served);
     let opened = all.iter().filter(|record| record["t"] == "open" && record["role"] == "warden").count();
     assert!(opened > 1, "the limit was never met");
 }
@@ -238,6 +240,13 @@ fn directory_that_cannot_be_had_refuses_until_it_can() {
     assert_eq!(decisions(&all, "/allowed/again"), 1);
 }
 
+/// Ends the daemon; what it recorded, torn lines and all.
+fn stopped(mut daemon: Daemon) -> Vec<Value> {
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(daemon.wait().success(), "{}", daemon.said());
+    daemon.records()
+}
+
 /// What somebody does to the segment that a gate is writing.
 fn spoilt(spoil: impl Fn(&std::path::Path)) -> Vec<Value> {
     let (daemon, _upstream) = started_in(daemon::place());
@@ -254,25 +263,24 @@ fn spoilt(spoil: impl Fn(&std::path::Path)) -> Vec<Value> {
         all.filter(|other| other.to_str().unwrap().contains("-gate-") && **other != *name).count()
     };
     let before = others();
-    while others() == before {
-        client.ask("GET", "/allowed/meanwhile").answer();
-    }
-    while client.ask("GET", "/allowed/again").answer().status() != 200 {}
     drop(client);
-    let place = {
-        let mut daemon = daemon;
-        daemon.signal(nix::sys::signal::Signal::SIGTERM);
-        assert!(daemon.wait().success(), "{}", daemon.said());
-        daemon
+    // Where the scribe takes it for an intrusion the gate ends, and its callers' connections with it.
+    let ask = |target: &str| {
+        Client::connect(&daemon.socket())
+            .ask("GET", target)
+            .answer_or_end()
+            .is_some_and(|a| a.status() == 200)
     };
-    let all = place.records();
+    while others() == before {
+        ask("/allowed/meanwhile");
+    }
+    while !ask("/allowed/again") {}
+    let all = stopped(daemon);
     assert!(decisions(&all, "/allowed/again") > 0);
-    assert!(
-        !all.iter().any(|record| record["t"] == "close"
-            && record["segment"] == name.as_str()
-            && record["bytes"] == 0),
-        "what was lost is not closed as if it were whole"
-    );
+    let of_it = |kind: &str| all.iter().any(|r| r["t"] == kind && r["segment"] == name.as_str());
+    let empty =
+        |record: &Value| record["t"] == "close" && record["segment"] == name.as_str() && record["bytes"] == 0;
+    assert!(of_it("intrusion") || !all.iter().any(empty), "what was lost is closed as if it were whole");
     all
 }
 
@@ -304,4 +312,26 @@ fn segment_copied_and_truncated_is_replaced() {
         fs::copy(path, path.with_extension("1")).unwrap();
         fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
     });
+}
+
+#[test]
+fn fuse_is_refused_by_name() {
+    need_root!();
+    if !std::path::Path::new("/dev/fuse").exists() {
+        skip!("there is no /dev/fuse");
+    }
+    let place = daemon::place();
+    let audit = place.path().join("audit");
+    fs::create_dir(&audit).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/fuse.py");
+    let mut serving = Command::new(support::python());
+    serving.arg(script).arg(&audit).stdout(std::process::Stdio::piped());
+    let mut serving = daemon::Running(serving.spawn().unwrap());
+    let mut said = [0; 7];
+    std::io::Read::read_exact(serving.0.stdout.as_mut().unwrap(), &mut said).unwrap();
+    let file = daemon::write_policy(place.path(), POLICY);
+    let refused = Daemon::spawn_keeping(&place, &file, |_| {}).err().expect("it starts");
+    support::run(Command::new("umount").arg("-l").arg(&audit));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.said.contains("lies on FUSE"), "{}", refused.said);
 }

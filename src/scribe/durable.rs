@@ -145,9 +145,8 @@ impl Work {
             return true;
         }
         let mut bytes = [0; 64];
-        match read(&self.woken, &mut bytes) {
-            Ok(0) => return false,
-            Ok(_) | Err(_) => {}
+        if read(&self.woken, &mut bytes) == Ok(0) {
+            return false;
         }
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);

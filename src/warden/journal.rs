@@ -83,7 +83,7 @@ impl Warden {
     /// The outcome of what the journal knows of; nothing waits for it.
     pub(super) fn settle_by_journal(&mut self, lane: LaneId, number: u64, line: &str) {
         let live = self.connections.get(number).is_none_or(|connection| connection.lane == Some(lane));
-        let outcome = parsed(line).is_some_and(|record| record["t"] == "outcome");
+        let outcome = parsed(line).is_some_and(|record| record.get("t") == Some(&"outcome".into()));
         // No more of them than there were decisions.
         let Some(left) = self.journal.outcomes.checked_sub(1).filter(|_| live && outcome) else { return };
         self.journal.outcomes = left;

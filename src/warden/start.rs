@@ -190,7 +190,9 @@ fn make_diagnostics_directory(policy: &Policy, identities: &Identities) -> Resul
 }
 
 /// File systems that answer a write before it is anywhere safe, or not at all (`statfs(2)`).
-const NETWORKED: [(FsType, &str); 7] = [
+/// FUSE may be anything, and most of what it is does not wait for a disk.
+const NETWORKED: [(FsType, &str); 8] = [
+    (FsType(0x6573_5546), "FUSE"),
     (NFS_SUPER_MAGIC, "NFS"),
     (SMB_SUPER_MAGIC, "SMB"),
     (FsType(0xFF53_4D42), "CIFS"),

@@ -257,6 +257,15 @@ impl Daemon {
         (place, self.stop_in_place())
     }
 
+    /// The same, where pruning took one half of some pairs of decision and outcome.
+    pub fn stop_keeping_whatever_was_pruned(mut self) -> (Place, Vec<Value>) {
+        self.signal(Signal::SIGTERM);
+        let status = self.wait();
+        assert!(status.success(), "the daemon ended with {status}:\n{}", self.said());
+        let all = self.records();
+        (self.place.take().unwrap(), all)
+    }
+
     /// The same, where the directory is the test's.
     pub fn stop_in_place(mut self) -> Vec<Value> {
         self.signal(Signal::SIGTERM);

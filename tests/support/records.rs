@@ -1,6 +1,6 @@
 //! The records as a reader finds them: every segment of the audit directory, line by line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,15 +16,42 @@ pub fn is_segment(path: &Path) -> bool {
     name.is_some_and(|name| peergate::audit::segment::SegmentName::parse(name).is_some())
 }
 
-/// Every whole record, a segment after the other. Fails on a line that is no record.
-pub fn read(audit: &Path) -> Vec<Value> {
+/// Every segment by its plain name, compressed or not.
+pub fn segments(audit: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(audit) else { return Vec::new() };
-    let mut segments: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let plain = |path: PathBuf| match path.extension().and_then(|ending| ending.to_str()) {
+        Some("zst") => path.with_extension(""),
+        _ => path,
+    };
+    let mut segments: Vec<_> = entries.map(|entry| plain(entry.unwrap().path())).collect();
     segments.retain(|path| is_segment(path));
     segments.sort();
+    segments.dedup();
+    segments
+}
+
+/// A segment's bytes, in whatever form it is there.
+pub fn bytes_of(segment: &Path) -> Option<Vec<u8>> {
+    // The plain file goes once the compressed one is there.
+    std::fs::read(segment).ok().or_else(|| packed(&PathBuf::from(format!("{}.zst", segment.display()))))
+}
+
+#[cfg(feature = "cli")]
+fn packed(path: &Path) -> Option<Vec<u8>> {
+    zstd::decode_all(std::fs::File::open(path).ok()?).ok()
+}
+
+#[cfg(not(feature = "cli"))]
+fn packed(_path: &Path) -> Option<Vec<u8>> {
+    None
+}
+
+/// Every whole record, a segment after the other. Fails on a line that is no record.
+pub fn read(audit: &Path) -> Vec<Value> {
     let mut all = Vec::new();
-    for segment in segments {
-        let bytes = std::fs::read(&segment).unwrap();
+    for segment in segments(audit) {
+        // One that has gone since then is none.
+        let Some(bytes) = bytes_of(&segment) else { continue };
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
             let line = &line[..line.len() - 1];
@@ -96,12 +123,9 @@ pub fn outcome<'a>(all: &'a [Value], decision: &Value) -> &'a Value {
 /// What holds of any set of records after the daemon stopped: `n` counts without gaps within a segment, each
 /// allowed decision without an immediate status has exactly one outcome, each outcome has its decision.
 pub fn check_books(audit: &Path) {
-    for entry in std::fs::read_dir(audit).unwrap() {
-        let path = entry.unwrap().path();
-        if !is_segment(&path) {
-            continue;
-        }
-        for (index, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {
+    for path in segments(audit) {
+        let text = String::from_utf8(bytes_of(&path).unwrap()).unwrap();
+        for (index, line) in text.lines().enumerate() {
             let record: Value = serde_json::from_str(line).unwrap();
             assert_eq!(record["n"], index, "{}: n has a gap at {line}", path.display());
         }

@@ -83,7 +83,7 @@ impl Segments {
     /// What `fstatvfs(3)` answered.
     pub(in crate::warden) fn space(&self) -> io::Result<(u64, u64)> {
         let found = fstatvfs(&self.readable_directory()?)?;
-        let size = u64::from(found.fragment_size());
+        let size = found.fragment_size();
         Ok((size.saturating_mul(found.blocks_available()), size.saturating_mul(found.blocks())))
     }
 
