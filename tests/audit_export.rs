@@ -194,38 +194,6 @@ fn ecs_has_the_published_fields_and_types() {
     assert_eq!(support::out(&output).trim(), lines(&file).len().to_string());
 }
 
-/// A strict reader of the extension: `key=value` pairs, split where an unescaped `=` stands behind a key.
-fn extension(text: &str) -> BTreeMap<String, String> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    let mut letters = text.chars();
-    let mut word = String::new();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => {
-                let next = letters.next().unwrap();
-                assert!(matches!(next, '\\' | '='), "an escape that is none: \\{next}");
-                word.push(next);
-            }
-            '=' => {
-                let key = word.rsplit(' ').next().unwrap().to_owned();
-                assert!(!key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key:?}");
-                let value = word.strip_suffix(&key).unwrap();
-                if let Some(last) = pairs.last_mut() {
-                    last.1 = value.strip_suffix(' ').unwrap().to_owned();
-                }
-                pairs.push((key, String::new()));
-                word.clear();
-            }
-            letter => word.push(letter),
-        }
-    }
-    pairs.last_mut().unwrap().1 = word;
-    let count = pairs.len();
-    let pairs: BTreeMap<String, String> = pairs.into_iter().collect();
-    assert_eq!(pairs.len(), count, "a key twice");
-    pairs
-}
-
 /// Text as it stands in CEF and syslog: a record's, with `"` for itself.
 fn spelt(text: &str) -> String {
     peergate::model::escape::Shown(text.as_bytes()).to_string()
@@ -239,7 +207,7 @@ fn cef_splits_into_what_the_record_says() {
         let parts: Vec<&str> = line.splitn(8, '|').collect();
         assert_eq!(&parts[..3], &["CEF:0", "peergate", "peergated"]);
         assert!((0..=10).contains(&parts[6].parse::<u32>().unwrap()));
-        let pairs = extension(parts[7]);
+        let pairs = readers::cef_extension(parts[7]);
         let Some(id) = pairs.get("externalId").filter(|_| parts[4].starts_with("access-")) else { continue };
         for (key, kind, field) in [
             ("request", "decision", "target"),
@@ -372,26 +340,12 @@ fn journal_takes_entries_and_gives_the_bytes_back() {
                 bytes => Some(serde_json::from_value(bytes.clone()).unwrap()),
             };
             match stage.says(id, kind, &format!("{field}_b64")) {
-                Some(twin) => assert_eq!(base64(&bytes.unwrap()), twin, "{name}"),
+                Some(twin) => assert_eq!(readers::base64(&bytes.unwrap()), twin, "{name}"),
                 None => assert_eq!(bytes, stage.says(id, kind, field).map(String::into_bytes), "{name}"),
             }
         }
     }
     assert_eq!((accesses, entries.lines().count() as u64), (ACCESSES, ACCESSES + 2 * OTHERS));
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize] as char;
-            text.push(if i <= chunk.len() { digit } else { '=' });
-        }
-    }
-    text
 }
 
 #[cfg(feature = "parquet")]

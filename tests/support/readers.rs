@@ -1,5 +1,6 @@
 //! The programs of others that read our exports. `tests/run` installs them below `target/tools`.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,4 +48,51 @@ pub fn wait_in(folder: &Path, what: &str, holds: impl Fn() -> bool) {
         poll(&mut [PollFd::new(changes.as_fd(), PollFlags::POLLIN)], timeout).unwrap();
         while changes.read_events().is_ok_and(|events| !events.is_empty()) {}
     }
+}
+
+/// A strict reader of CEF's extension: `key=value` pairs, split where an unescaped `=` stands behind a key.
+pub fn cef_extension(text: &str) -> BTreeMap<String, String> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut letters = text.chars();
+    let mut word = String::new();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => {
+                let next = letters.next().unwrap();
+                assert!(matches!(next, '\\' | '='), "an escape that is none: \\{next}");
+                word.push(next);
+            }
+            '=' => {
+                let key = word.rsplit(' ').next().unwrap().to_owned();
+                assert!(!key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key:?}");
+                let value = word.strip_suffix(&key).unwrap();
+                if let Some(last) = pairs.last_mut() {
+                    last.1 = value.strip_suffix(' ').unwrap().to_owned();
+                }
+                pairs.push((key, String::new()));
+                word.clear();
+            }
+            letter => word.push(letter),
+        }
+    }
+    pairs.last_mut().unwrap().1 = word;
+    let count = pairs.len();
+    let pairs: BTreeMap<String, String> = pairs.into_iter().collect();
+    assert_eq!(pairs.len(), count, "a key twice");
+    pairs
+}
+
+/// Standard base 64 with padding.
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let digit = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize] as char;
+            text.push(if i <= chunk.len() { digit } else { '=' });
+        }
+    }
+    text
 }
