@@ -118,26 +118,26 @@ impl Detector {
         for reason in self.callers.iter().flat_map(|caller| &caller.reasons) {
             tokens.extend(reason.token().filter(|(family, token)| self.is_change(*family, *token)));
         }
+        // That the new thing is done by known programs is no news of its own.
+        let echoes = |(family, token): (Family, u64)| {
+            let (program, route) = Word::split(token);
+            let [program, route] = [(Family::Program, program), (Family::Route, route)];
+            let of_change = |(family, word): (Family, Word)| tokens.contains(&(family, word.alone()));
+            family == Family::Pair && (of_change(program) || of_change(route))
+        };
         let mut shared: HashMap<(Family, u64), Vec<Reason>> = HashMap::new();
         for caller in &mut self.callers {
-            caller.reasons.retain(|reason| match reason.token().filter(|key| tokens.contains(key)) {
-                Some(key) => {
+            caller.reasons.retain(|reason| match reason.token() {
+                Some(key) if echoes(key) => false,
+                Some(key) if tokens.contains(&key) => {
                     shared.entry(key).or_default().push(reason.clone());
                     false
                 }
-                None => true,
+                _ => true,
             });
         }
-        // That the new thing is done by known programs is no change of its own.
-        let echoes = |(family, token): (Family, u64)| {
-            let (program, route) = Word::split(token);
-            family == Family::Pair
-                && (tokens.contains(&(Family::Program, program.alone()))
-                    || tokens.contains(&(Family::Route, route.alone())))
-        };
         shared
             .into_iter()
-            .filter(|(key, _)| !echoes(*key))
             .filter_map(|((family, token), reasons)| self.change(family, token, reasons))
             .collect()
     }
