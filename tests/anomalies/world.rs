@@ -89,8 +89,8 @@ pub struct Scale {
 impl Scale {
     /// As such a host is.
     pub const FULL: Scale = Scale { monitor: 15 * SECOND, each: 2 };
-    /// With monitoring every ten minutes, for tests in debug builds.
-    pub const SMALL: Scale = Scale { monitor: 10 * MINUTE, each: 2 };
+    /// With monitoring every half hour, for tests in debug builds.
+    pub const SMALL: Scale = Scale { monitor: 30 * MINUTE, each: 2 };
 }
 
 /// What happened, in the order of time, and what is to be found in it.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::amount::Amounts;
-use super::clock::Clock;
+use super::clock::{Clock, DAY};
 use super::reason::{Reason, Samples, Window};
 use super::words::Word;
 
@@ -46,11 +46,18 @@ const NAMES: usize = 1 << 14;
 /// Reasons that are kept of a caller: the strongest.
 pub(super) const REASONS: usize = 96;
 
+/// Since when something is done, the last day, and on how many.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    since: u64,
+    day: u64,
+    days: u32,
+}
+
 /// What is done in one trait.
 #[derive(Debug, Default)]
 pub(super) struct Habit {
-    /// And since when.
-    things: HashMap<u64, u64>,
+    things: HashMap<u64, Done>,
     /// The hour that was counted last.
     pub(super) hour: u64,
     /// The hour in which something new was counted last.
@@ -63,15 +70,25 @@ pub(super) struct Habit {
 impl Habit {
     /// Whether it is new; remembers it.
     pub(super) fn is_new(&mut self, thing: u64, at: u64) -> bool {
-        if self.things.contains_key(&thing) || self.things.len() >= THINGS {
+        let day = at / DAY;
+        if let Some(done) = self.things.get_mut(&thing) {
+            if done.day < day {
+                done.day = day;
+                done.days = done.days.saturating_add(1);
+            }
             return false;
         }
-        self.things.insert(thing, at).is_none()
+        self.things.len() < THINGS && self.things.insert(thing, Done { since: at, day, days: 1 }).is_none()
     }
 
     /// Since when it is done.
     pub(super) fn since(&self, thing: u64) -> Option<u64> {
-        self.things.get(&thing).copied()
+        self.things.get(&thing).map(|done| done.since)
+    }
+
+    /// Whether it was done again on another day.
+    pub(super) fn stayed(&self, thing: u64) -> bool {
+        self.things.get(&thing).is_some_and(|done| done.days > 1)
     }
 }
 

@@ -114,28 +114,48 @@ impl Detector {
 
     /// Takes out of the callers' reasons what many began to do at once, a finding for each such thing.
     fn changes(&mut self) -> Vec<Finding> {
+        let mut tokens: HashSet<(Family, u64)> = HashSet::new();
+        for reason in self.callers.iter().flat_map(|caller| &caller.reasons) {
+            tokens.extend(reason.token().filter(|(family, token)| self.is_change(*family, *token)));
+        }
+        // That the new thing is done by known programs is no news of its own.
+        let echoes = |(family, token): (Family, u64)| {
+            let (program, route) = Word::split(token);
+            let [program, route] = [(Family::Program, program), (Family::Route, route)];
+            let of_change = |(family, word): (Family, Word)| tokens.contains(&(family, word.alone()));
+            family == Family::Pair && (of_change(program) || of_change(route))
+        };
         let mut shared: HashMap<(Family, u64), Vec<Reason>> = HashMap::new();
         for caller in &mut self.callers {
-            let peers = &self.peers;
-            let shares = |reason: &Reason| {
-                let What::New { token, .. } = reason.what else { return None };
-                let of = trait_of(reason.family)?;
-                let spread = peers.spread(of, token)?;
-                (spread.beginners >= SHARED && spread.all == spread.beginners)
-                    .then_some((reason.family, token))
-            };
-            caller.reasons.retain(|reason| match shares(reason) {
-                Some(key) => {
+            caller.reasons.retain(|reason| match reason.token() {
+                Some(key) if echoes(key) => false,
+                Some(key) if tokens.contains(&key) => {
                     shared.entry(key).or_default().push(reason.clone());
                     false
                 }
-                None => true,
+                _ => true,
             });
         }
         shared
             .into_iter()
             .filter_map(|((family, token), reasons)| self.change(family, token, reasons))
             .collect()
+    }
+
+    /// Whether several began with it while it was judged, nobody had done it before, and most of them went on with it:
+    /// what was done once by each of them would be the same stranger with their names.
+    fn is_change(&self, family: Family, token: u64) -> bool {
+        let Some((of, spread)) = trait_of(family).and_then(|of| Some((of, self.peers.spread(of, token)?)))
+        else {
+            return false;
+        };
+        let began = spread.began.iter().filter_map(|who| self.callers.get(*who as usize));
+        let stayed = began
+            .filter_map(|caller| caller.habits.get(of as usize))
+            .filter(|habit| habit.stayed(token))
+            .count();
+        let most = stayed >= SHARED as usize && 2 * stayed > spread.began.len();
+        most && spread.beginners >= SHARED && spread.all == spread.beginners
     }
 
     /// On a day on which many are busier than ever, or come late, nobody is odd for it, unless by far.
@@ -266,6 +286,14 @@ fn score(reasons: &[Reason]) -> f64 {
 }
 
 impl Reason {
+    /// What is new, where something is.
+    fn token(&self) -> Option<(Family, u64)> {
+        match self.what {
+            What::New { token, .. } => Some((self.family, token)),
+            _ => None,
+        }
+    }
+
     fn new_program(&self) -> Option<u64> {
         match self.what {
             What::New { token, .. } if self.family == Family::Program => Some(token),
