@@ -6,8 +6,10 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use peergate::audit::chain::Digest;
 use peergate::audit::encode;
 use peergate::audit::entry::{Decided, Decision, Entry, OutcomeOf};
+use peergate::audit::inspect::{Inspector, Role};
 use peergate::audit::log::Log;
 use peergate::audit::secret::Secrets;
 use peergate::model::ids::{BootId, ConnectionId, RequestId};
@@ -52,6 +54,7 @@ fn main() -> std::io::Result<()> {
         });
         writeln!(out, "encode {name:<10} {:>4} bytes   {spent:>7.1} ns a record", line.len())?;
     }
+    judge(&mut out, &[("decision", &decision), ("outcome", &outcome)])?;
     let secrets = Secrets::new(&[7; 32]);
     for target in [&b"/v1.41/containers/json?all=1"[..], b"/v1.41/images/create?token=abcdef"] {
         let spent = each(|_| {
@@ -79,6 +82,28 @@ fn main() -> std::io::Result<()> {
         writeln!(out, "append {round:>3} a write to {place:<12} {spent:>7.1} ns a record, {failed} failed")?;
     }
     Ok(())
+}
+
+/// What the scribe does for each line beside reading it: it judges, and hashes once as it seals and once at the close.
+fn judge(out: &mut impl Write, entries: &[(&str, &Entry<'_>)]) -> std::io::Result<()> {
+    for (name, entry) in entries {
+        let mut line = Vec::new();
+        encode::line(entry, 1, Timestamp::now(), &mut line);
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        let mut wrong = 0_u64;
+        let spent = each(|_| {
+            let mut inspector = Inspector::resumed(Role::Gate, BootId::from_random(7), 1);
+            wrong += u64::from(inspector.judge(black_box(line)).is_err());
+        });
+        writeln!(out, "judge  {name:<10} {:>4} bytes   {spent:>7.1} ns a record, {wrong} wrong", line.len())?;
+    }
+    let block = vec![b'x'; 1 << 20];
+    let start = Instant::now();
+    (0..256).for_each(|_| {
+        black_box(Digest::of(black_box(&block)));
+    });
+    let spent = start.elapsed().as_secs_f64() * 1e9 / f64::from(256 << 20);
+    writeln!(out, "hash   {spent:>7.3} ns a byte")
 }
 
 fn each(mut work: impl FnMut(u32)) -> f64 {

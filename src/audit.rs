@@ -5,9 +5,12 @@
 //! bytes are in the file, hands out the [`log::Receipt`] without which no effect can begin.
 #![doc = include_str!("manual/audit.md")]
 
+#[cfg(feature = "cli")]
+pub mod anomalies;
 pub mod chain;
 pub mod encode;
 pub mod entry;
+pub mod inspect;
 pub mod log;
 pub mod plain;
 #[cfg(feature = "cli")]
@@ -16,3 +19,6 @@ pub mod reader;
 pub mod retention;
 pub mod secret;
 pub mod segment;
+pub mod vault;
+#[cfg(feature = "cli")]
+pub mod verify;

@@ -82,6 +82,8 @@ pub enum Answer {
     Yes,
     /// Exit code 1.
     No,
+    /// The answer is no, in one of several ways that a script can tell apart by this exit code.
+    NoBecause(u8),
 }
 
 /// A command that could not be carried out: one line for people, exit code 3.
@@ -125,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match answer.and_then(|answer| term.flush().map(|()| answer)) {
         Ok(Answer::Yes) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::NoBecause(code)) => ExitCode::from(code),
         Err(Failure::Because(why)) => {
             term.complain(&why);
             ExitCode::from(3)

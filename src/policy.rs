@@ -34,8 +34,9 @@ pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
 pub use table::{
-    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Forbid, Gates,
-    IdentityDepth, Listener, Named, NamespaceRule, Policy, Route, Table, Who, WhoId,
+    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,
+    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
+    Witness,
 };
 
 use diagnostics::Problems;

@@ -1,40 +1,77 @@
-//! The scribe: reads behind the writers, makes what they wrote durable, and says when a segment is complete. Off
-//! the path of every request; while it does not say [`FromScribe::Alive`], the warden lets no request through.
+//! The scribe: reads behind the writers, judges what they wrote, makes it durable, and seals it. Off the path of every
+//! request; while it does not say [`FromScribe::Alive`], or says that its seals are seconds behind, the warden lets no
+//! request through.
 //!
-//! One thread follows; another, for the diagnostics of all roles, writes stderr or rolling files.
+//! | file | what it says |
+//! |---|---|
+//! | [`follow`] | one segment: lines judged, ranges cut, bytes looked at again |
+//! | [`requests`] | what was let go on and has no outcome yet |
+//! | [`round`] | sync, ranges and a seal, sync: each step with its place in the order |
+//! | [`sync`] | the thread that waits for the disk |
+//! | [`durable`] | syncs for whose effects wait for them, in a thread of its own |
+//! | [`keep`] | closed segments: compressed, and weighed before they go |
+//! | [`own`] | its own segment, one an epoch, and the seals in it |
+//! | [`keys`] | the store of the next epoch's key |
+//! | [`recover`], [`window`] | what is there from before |
+//! | [`feed`], [`live`], [`metrics`] | what callers are told: counters, decisions as they are written |
+//!
+//! Every line of every writer passes [`Scribe::look_at`], judged by [`audit::inspect`](crate::audit::inspect): who
+//! wants to count or to show what goes by does it there, from the [`Judged`] line. Files come by
+//! [`ToScribe::Follow`] with whose they are ([`Followed`](crate::wire::message::Followed)), or, from earlier times, by
+//! asking ([`FromScribe::Names`], [`FromScribe::Show`]); it opens none by name. What has to wait for a disk goes to
+//! [`Syncer::give`](sync::Syncer::give) and comes back in [`Scribe::turn`].
+//!
+//! One thread follows, one syncs; another, for the diagnostics of all roles, writes stderr or rolling files.
 
 mod durable;
+mod feed;
 mod follow;
+mod keep;
+mod keys;
+mod live;
+mod metrics;
 mod own;
+mod recover;
+mod requests;
+mod round;
+mod sync;
+mod window;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
+use crate::audit::chain::{Digest, Sealed};
+use crate::audit::inspect::Judged;
 use crate::confine::{self, Plan, Terms};
 use crate::diagnostics::{self, collect};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Trial};
 use crate::sys;
 use crate::wire::channel::{Channel, exactly};
-use crate::wire::message::{FromScribe, ToScribe};
+use crate::wire::message::{Damage, Followed as Source, FromScribe, LastSeal, ToScribe};
 use durable::Durables;
 use follow::Followed;
+use keep::Keeper;
+use keys::Keys;
+use live::Live;
 use own::{Own, Start};
+use recover::{Past, Recovery};
+use requests::{Lane, Requests};
+use round::Round;
+use sync::Syncer;
+use window::Known;
 
 /// Writers are looked at this often.
 const LOOK: Duration = Duration::from_millis(250);
-/// What was written is made durable, and the warden told that all is well, this often.
-const SYNC: Duration = Duration::from_secs(1);
-/// And earlier where a segment is this many bytes ahead.
-const AHEAD: u64 = 1 << 20;
+/// The warden is told that all is well this often.
+const SIGN: Duration = Duration::from_secs(1);
 
 /// Runs the scribe: descriptor 3 is the channel to the warden, 4 the diagnostics pipe's writing end, 5 its
 /// reading end.
@@ -54,19 +91,23 @@ fn serve(terms: &Terms) -> io::Result<()> {
     let [channel, speak, listen] = exactly(sys::process::inherited(3)?)?;
     let channel = Channel::from(channel);
     let (start, descriptors) = channel.receive_waiting()?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let ToScribe::Start { boot, reserved, policy, missing, diagnostics, level, json } = start else {
+    let ToScribe::Start { boot, segment, reserved, size, policy, missing, diagnostics, level, json, seals } =
+        start
+    else {
         return Err(invalid("the first message is not the start"));
     };
-    let [directory, segment] = exactly(descriptors)?;
-    let confined = confine(&directory, diagnostics.as_deref(), terms)?;
+    let given = Given::from(descriptors, seals)?;
+    let confined = confine(&given.directory, diagnostics.as_deref(), terms)?;
     let posture = confined.clone();
     channel.send(&FromScribe::Confined(Box::new(confined)), &[])?;
     let collector = collect::Collector::start(listen, sink(diagnostics.as_deref()))?;
     diagnostics::start("scribe", Some(speak), &level, json).map_err(io::Error::other)?;
-    let own =
-        Own::begin(segment, Start { boot, reserved, policy: &policy, missing: &missing, posture: &posture })?;
-    let durables = Durables::start(File::from(directory.try_clone()?))?;
-    let mut scribe = Scribe::new(channel, own, directory, durables);
+    let start = Start { boot, policy, missing, posture };
+    let own = Own::begin(segment, given.segment, reserved, &start)?;
+    let mut scribe = Scribe::new(channel, own, given.directory, start, size)?;
+    if let Some((keys, on_damage)) = given.keys {
+        scribe.begin(keys, on_damage)?;
+    }
     let result = scribe.serve(|| collector.lost());
     if let Err(error) = &result {
         // While there still is someone who reads it.
@@ -74,6 +115,24 @@ fn serve(terms: &Terms) -> io::Result<()> {
     }
     collector.finish();
     result
+}
+
+/// The descriptors of the first message.
+struct Given {
+    directory: OwnedFd,
+    segment: OwnedFd,
+    keys: Option<(Keys, Damage)>,
+}
+
+impl Given {
+    fn from(descriptors: Vec<OwnedFd>, seals: Option<Damage>) -> io::Result<Given> {
+        let Some(on_damage) = seals else {
+            let [directory, segment] = exactly(descriptors)?;
+            return Ok(Given { directory, segment, keys: None });
+        };
+        let [directory, segment, store, epochs] = exactly(descriptors)?;
+        Ok(Given { directory, segment, keys: Some((Keys::new(store, epochs), on_damage)) })
+    }
 }
 
 /// Gives up every right but to the audit directory and the diagnostics directory. Here, and nowhere later:
@@ -103,75 +162,165 @@ enum Next {
     End,
 }
 
+/// The segment to go on in.
+struct NextOwn {
+    name: String,
+    segment: OwnedFd,
+    reserved: u64,
+}
+
 struct Scribe {
     channel: Channel,
+    /// What its segments begin with.
+    start: Start,
     own: Own,
+    /// It goes on in another one from this size on, for which it has asked.
+    size: u64,
+    asked: Option<Instant>,
+    next_own: Option<NextOwn>,
+    /// The one before, and its length, until the next epoch has begun.
+    old: Option<(String, u64)>,
+    /// `None` in one that was only started to try something.
+    keys: Option<Keys>,
+    on_damage: Damage,
+    /// The last epoch on record, and the latest seal before this epoch.
+    recorded: Option<u64>,
+    prev: Option<Digest>,
+    /// Epochs' lines that are missing in the file of all epochs.
+    unlisted: Vec<Vec<u8>>,
+    began: Option<(u64, [u8; 32])>,
     /// The audit directory: its entries are synced too, or a new segment may be nameless after a power cut.
-    directory: File,
+    directory: Arc<File>,
     /// A segment was added since the directory was synced.
     directory_changed: bool,
-    followed: BTreeMap<String, Followed>,
-    /// Who can't wait for the next sync.
+    followed: BTreeMap<Rc<str>, Followed>,
+    /// Segments that the disk failed under, and up to where they are sealed.
+    abandoned: BTreeMap<String, u64>,
+    requests: Requests,
+    /// What is counted, and who is told.
+    live: Live,
+    /// Gates that are gone, until the last of their segments is read to its end.
+    gone: BTreeSet<u32>,
+    /// What earlier scribes said of segments that the warden still has to name.
+    known: BTreeMap<String, Known>,
+    past: Past,
+    recovery: Recovery,
+    syncer: Syncer,
+    /// Who can't wait for the next round.
     durables: Durables,
-    /// What the warden had no room for yet.
+    keeper: Keeper,
+    round: Round,
+    /// A round is wanted, though nothing is due.
+    wish: bool,
+    sealed: Option<Sealed>,
+    sealed_at: Instant,
+    closing: bool,
+    /// What the warden had no room for yet, and what it is told once a seal over it is durable.
     unsent: VecDeque<FromScribe>,
-    synced: Instant,
+    leaving: VecDeque<FromScribe>,
+    /// What the warden said while it was asked something else.
+    stash: VecDeque<(ToScribe, Vec<OwnedFd>)>,
+    lost_lines: u64,
+    said: Instant,
 }
 
 impl Scribe {
-    fn new(channel: Channel, own: Own, directory: OwnedFd, durables: Durables) -> Scribe {
-        Scribe {
+    fn new(channel: Channel, own: Own, directory: OwnedFd, start: Start, size: u64) -> io::Result<Scribe> {
+        let directory = Arc::new(File::from(directory));
+        Ok(Scribe {
             channel,
+            start,
             own,
-            directory: directory.into(),
+            size,
+            asked: None,
+            next_own: None,
+            old: None,
+            keys: None,
+            on_damage: Damage::IsRecorded,
+            recorded: None,
+            prev: None,
+            unlisted: Vec::new(),
+            began: None,
+            durables: Durables::start(Arc::clone(&directory))?,
+            keeper: Keeper::start()?,
+            directory,
             directory_changed: true,
             followed: BTreeMap::new(),
-            durables,
+            abandoned: BTreeMap::new(),
+            requests: Requests::default(),
+            live: Live::new(),
+            gone: BTreeSet::new(),
+            known: BTreeMap::new(),
+            past: Past::default(),
+            recovery: Recovery::Over,
+            syncer: Syncer::start()?,
+            round: Round::Idle,
+            wish: true,
+            sealed: None,
+            sealed_at: Instant::now(),
+            closing: false,
             unsent: VecDeque::new(),
-            synced: Instant::now(),
-        }
+            leaving: VecDeque::new(),
+            stash: VecDeque::new(),
+            lost_lines: 0,
+            said: Instant::now(),
+        })
+    }
+
+    /// As one that seals: with what was before.
+    fn begin(&mut self, keys: Keys, on_damage: Damage) -> io::Result<()> {
+        self.keys = Some(keys);
+        self.on_damage = on_damage;
+        self.recovery = Recovery::Read;
+        self.read_past()
     }
 
     /// Until the warden says close, or is gone.
     fn serve(&mut self, lost_lines: impl Fn() -> u64) -> io::Result<()> {
-        self.sync()?;
-        self.say_alive(lost_lines());
+        self.say_alive();
         loop {
             self.send();
             self.wait()?;
             if self.obey()? == Next::End {
                 return Ok(());
             }
-            self.look();
-            if self.synced.elapsed() >= SYNC {
-                self.sync()?;
-                self.say_alive(lost_lines());
+            self.look()?;
+            self.hear_keeper()?;
+            self.turn()?;
+            self.live.push();
+            if self.said.elapsed() >= SIGN {
+                self.lost_lines = lost_lines();
+                self.say_alive();
+            }
+            if self.is_closed() {
+                // Its last seal is what witnesses have to know.
+                self.say_alive();
+                self.unsent.push_back(FromScribe::Closed);
+                return self.flush();
             }
         }
     }
 
-    /// Sleeps until the next look, or a message.
-    fn wait(&self) -> io::Result<()> {
-        let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(LOOK).map_err(io::Error::other)?;
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+    /// Sleeps until the next look, a message, or what the disk has done.
+    fn wait(&mut self) -> io::Result<()> {
+        Ok(self.live.wait(&[self.channel.as_fd(), self.syncer.as_fd()], LOOK)?)
     }
 
     /// Takes all messages that are there.
     fn obey(&mut self) -> io::Result<Next> {
         loop {
             match self.channel.receive::<ToScribe>() {
+                // Before there is a key nothing can be begun with.
+                Ok(Some(said)) if self.recovery == Recovery::Read => self.stash.push_back(said),
                 Ok(Some((message, descriptors))) => {
                     if self.take(message, descriptors)? == Next::End {
                         return Ok(Next::End);
                     }
                 }
                 Ok(None) => {
-                    self.look();
-                    self.sync()?;
+                    self.look()?;
+                    self.wish = true;
+                    self.turn()?;
                     return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the warden is gone"));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::GoOn),
@@ -185,100 +334,117 @@ impl Scribe {
 
     fn take(&mut self, message: ToScribe, descriptors: Vec<OwnedFd>) -> io::Result<Next> {
         match message {
-            ToScribe::Start { .. } => tracing::error!("the warden started a scribe that runs"),
-            ToScribe::Follow { segment } => self.follow(segment, descriptors)?,
-            ToScribe::Finished { segment } => self.finish(&segment)?,
-            ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
-            ToScribe::Close => {
-                self.close()?;
-                return Ok(Next::End);
+            ToScribe::Start { .. } | ToScribe::Names { .. } | ToScribe::Shown { .. } => {
+                tracing::error!("the warden says what it was not asked");
             }
+            ToScribe::Follow { segment, writer } => {
+                let mut descriptors = descriptors.into_iter();
+                match (descriptors.next(), descriptors.next(), descriptors.next()) {
+                    (Some(file), None, None) => self.follow(&segment, file, writer)?,
+                    (Some(file), Some(synced), Some(lane)) => {
+                        self.durables.serve(&segment, synced, lane)?;
+                        self.follow(&segment, file, writer)?;
+                    }
+                    _ => tracing::error!(segment, "there is no following a segment without its descriptors"),
+                }
+            }
+            ToScribe::Finished { segment } => self.finish(&segment)?,
+            ToScribe::GateGone { gate } => {
+                self.gone.insert(gate);
+                self.wish = true;
+            }
+            ToScribe::Settle => self.settle()?,
+            ToScribe::Own { segment, reserved, policy } => match exactly(descriptors) {
+                Ok([file]) => {
+                    self.start.policy = policy;
+                    self.next_own = Some(NextOwn { name: segment, segment: file, reserved });
+                }
+                Err(error) => tracing::error!(%error, segment, "there is no going on in a segment"),
+            },
+            ToScribe::Seal => self.wish = true,
+            ToScribe::Policy => self.know(descriptors),
+            ToScribe::Serve(serve) => self.answer(*serve, descriptors),
+            ToScribe::Pack { segment } => match exactly(descriptors) {
+                Ok([plain, packed]) => self.keeper.pack(segment, plain, packed)?,
+                Err(error) => tracing::error!(%error, segment, "there is no compressing a segment"),
+            },
+            ToScribe::Prune { segment, packed, why } => match exactly(descriptors) {
+                Ok([file]) => self.keeper.weigh(segment, file, packed, why)?,
+                Err(error) => tracing::error!(%error, segment, "there is no weighing a segment"),
+            },
+            ToScribe::Try(trial) => self.attempt(trial, descriptors)?,
+            ToScribe::Close => self.close(),
         }
         Ok(Next::GoOn)
     }
 
-    fn follow(&mut self, segment: String, descriptors: Vec<OwnedFd>) -> io::Result<()> {
-        let mut descriptors = descriptors.into_iter();
-        match (descriptors.next(), descriptors.next(), descriptors.next()) {
-            (Some(file), None, None) => {
-                self.directory_changed = true;
-                self.followed.insert(segment, Followed::new(file.into()));
-            }
-            (Some(file), Some(synced), Some(lane)) => {
-                self.directory_changed = true;
-                self.durables.serve(&segment, synced, lane)?;
-                self.followed.insert(segment, Followed::new(file.into()));
-            }
-            _ => tracing::error!(segment, "there is no following a segment without its descriptors"),
+    fn follow(&mut self, name: &str, file: OwnedFd, writer: Source) -> io::Result<()> {
+        self.directory_changed = true;
+        let name: Rc<str> = name.into();
+        if let Some(lane) = Lane::of(&name, writer.gate) {
+            self.requests.adopt(&lane);
         }
-        Ok(())
-    }
-
-    /// Marks the segments that could not be synced for those who can't wait.
-    fn hear_failures(&mut self) {
-        for (name, errno) in self.durables.failed() {
-            if let Some(segment) = self.followed.get_mut(&name) {
-                tell_failure(&mut self.unsent, &self.durables, &name, segment, Err(errno));
-            }
+        self.followed.insert(Rc::clone(&name), Followed::new(&name, file.into(), writer));
+        let known = self.known.remove(&*name);
+        let before = known.as_ref().map(Known::sealed);
+        if let Err(trouble) = self.resume(&name, known.unwrap_or_default(), false) {
+            self.trouble(&name, trouble)?;
+        }
+        match before {
+            Some(from) => self.tell_recovered(&name, from),
+            None => Ok(()),
         }
     }
 
     /// Reads what was written since the last look.
-    fn look(&mut self) {
-        self.hear_failures();
-        for (name, segment) in &mut self.followed {
-            let result = segment.look().and_then(|()| segment.sync_beyond(AHEAD));
-            tell_failure(&mut self.unsent, &self.durables, name, segment, result);
-        }
+    fn look(&mut self) -> io::Result<()> {
+        self.hear_failures()?;
+        let names: Vec<Rc<str>> = self.followed.keys().cloned().collect();
+        names.iter().try_for_each(|name| self.look_at(name))
     }
 
-    /// Makes all that was read durable. Its own segment comes last: a `close` must not outlive what it closes.
-    fn sync(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.directory_changed) {
-            self.directory.sync_all()?;
-        }
-        for (name, segment) in &mut self.followed {
-            let result = segment.sync_beyond(0);
-            tell_failure(&mut self.unsent, &self.durables, name, segment, result);
-        }
-        self.own.sync()?;
-        self.synced = Instant::now();
-        Ok(())
-    }
-
-    /// The last look at a segment whose writer is done with it: synced, then closed in the record.
-    fn finish(&mut self, name: &str) -> io::Result<()> {
-        self.hear_failures();
-        let Some(mut segment) = self.followed.remove(name) else {
-            tracing::error!(segment = name, "the warden finished a segment that nobody follows");
-            return Ok(());
-        };
-        self.durables.finish(name)?;
-        let result = segment.look().and_then(|()| segment.sync_beyond(0));
-        tell_failure(&mut self.unsent, &self.durables, name, &mut segment, result);
-        if !segment.has_failed() {
-            self.own.close(name, &segment)?;
-        }
-        // A segment that failed is given back as well: nobody writes to it any more.
-        self.unsent.push_back(FromScribe::Released { segment: name.to_owned(), bytes: segment.length() });
-        Ok(())
-    }
-
-    fn close(&mut self) -> io::Result<()> {
-        let names: Vec<String> = self.followed.keys().cloned().collect();
-        for name in names {
-            self.finish(&name)?;
-        }
-        self.sync()?;
-        self.unsent.push_back(FromScribe::Closed);
-        while !self.unsent.is_empty() {
-            self.send();
-            if !self.unsent.is_empty() {
-                let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLOUT)];
-                poll(&mut fds, PollTimeout::try_from(LOOK).map_err(io::Error::other)?)?;
+    /// The same of one segment: where every line of every writer passes.
+    fn look_at(&mut self, name: &Rc<str>) -> io::Result<()> {
+        let Some(segment) = self.followed.get_mut(name) else { return Ok(()) };
+        let lane = segment.lane().cloned();
+        let (requests, live) = (&mut self.requests, &mut self.live);
+        let looked = segment.look(&mut |source: &Source, judged: &Judged<'_>| {
+            live.note(judged, source.role);
+            if let (Some(lane), Some(progress)) = (&lane, judged.request) {
+                requests.heed(lane, progress);
             }
+        });
+        match looked {
+            Ok(()) => Ok(()),
+            Err(trouble) => self.trouble(name, trouble),
+        }
+    }
+
+    /// The last look at a segment whose writer is done with it; the next round closes it.
+    fn finish(&mut self, name: &str) -> io::Result<()> {
+        self.hear_failures()?;
+        self.durables.finish(name)?;
+        match self.followed.get_mut(name) {
+            Some(segment) => segment.finish(),
+            None => tracing::error!(segment = name, "the warden finished a segment that nobody follows"),
         }
         Ok(())
+    }
+
+    fn close(&mut self) {
+        self.closing = true;
+        self.wish = true;
+        self.followed.values_mut().for_each(Followed::finish);
+    }
+
+    /// Whether all is closed, sealed and durable.
+    fn is_closed(&self) -> bool {
+        self.closing
+            && self.followed.is_empty()
+            && matches!(self.round, Round::Idle)
+            && self.syncer.is_idle()
+            && !self.wish
+            && !(self.own.is_unsealed() && self.keys.is_some())
     }
 
     /// Tries what it is asked to, here or in a thread that is started for it.
@@ -294,11 +460,28 @@ impl Scribe {
         Ok(())
     }
 
-    fn say_alive(&mut self, lost_lines: u64) {
-        let unsynced = self.followed.values().map(Followed::unsynced).sum();
+    /// A sign of life, whether or not the disk gives one.
+    fn say_alive(&mut self) {
+        self.said = Instant::now();
         // One that waits to be sent says the same.
-        self.unsent.retain(|message| !matches!(message, FromScribe::Alive { .. }));
-        self.unsent.push_back(FromScribe::Alive { unsynced, lost_lines });
+        self.unsent.retain(|said| !matches!(said, FromScribe::Alive { .. } | FromScribe::Reading));
+        if self.recovery != Recovery::Over {
+            return self.unsent.push_back(FromScribe::Reading);
+        }
+        let unsynced = self.followed.values().map(Followed::unsynced).sum();
+        let oldest = self.followed.values().filter_map(Followed::unsealed_since).min();
+        let behind = oldest.map_or(Duration::ZERO, |since| since.elapsed()).max(self.syncer.waiting_for());
+        let sealed = self.sealed.map(|Sealed { epoch, i, ts, hash, next }| LastSeal {
+            epoch,
+            i,
+            at: ts.micros(),
+            hash: hash.0,
+            next: next.0,
+        });
+        let behind_ms = u32::try_from(behind.as_millis()).unwrap_or(u32::MAX);
+        let lost_lines = self.lost_lines;
+        let lag = self.lag();
+        self.unsent.push_back(FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed });
     }
 
     /// Sends what the warden has room for.
@@ -312,27 +495,6 @@ impl Scribe {
             }
             self.unsent.pop_front();
         }
-    }
-}
-
-/// Tells the warden of a segment that failed, once: its writer needs another. Nothing is tried again, since a
-/// second fsync may succeed over pages that the first one dropped.
-fn tell_failure(
-    unsent: &mut VecDeque<FromScribe>,
-    durables: &Durables,
-    name: &str,
-    segment: &mut Followed,
-    result: Result<(), Errno>,
-) {
-    if let Err(errno) = result
-        && !segment.has_failed()
-    {
-        segment.fail();
-        if let Err(error) = durables.fail(name) {
-            tracing::error!(%error, segment = name, "its lane is not told of a failure");
-        }
-        tracing::error!(segment = name, errno = errno.desc(), "a segment can't be read or synced");
-        unsent.push_back(FromScribe::Failed { segment: name.to_owned(), errno: errno as i32 });
     }
 }
 

@@ -13,9 +13,13 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`feed`] | what only the scribe can tell a caller |
+//! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`keep`] | what of the record is kept: compressed, removed, renewed |
 //! | [`watch`] | whether what is written is still found under its name |
-//! | [`supervise`], [`violation`] | the scribe; what roles died of |
+//! | [`witness`] | who else keeps the heads of the seals |
+//! | [`supervise`], [`follow`], [`hear`], [`violation`] | the scribe; what it follows and says; what roles died of |
 //! | [`rights`], [`posture`], [`doctor`] | what it keeps, whom roles run as, how all of that stands |
 //! | [`loader`], [`reload`] | another policy |
 //! | [`probe`] | roles started to prove that they are confined |
@@ -28,10 +32,15 @@ mod control;
 pub mod demo;
 mod doctor;
 mod drain;
+mod feed;
+mod follow;
 mod force;
 mod gates;
 mod grant;
+mod hear;
 pub mod identify;
+mod journal;
+mod keep;
 mod line;
 pub mod loader;
 mod notify;
@@ -51,12 +60,14 @@ mod start;
 mod supervise;
 mod violation;
 mod watch;
+mod witness;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::audit::vault::Genesis;
 use crate::confine::Kept;
 use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
@@ -68,6 +79,8 @@ use control::Control;
 use drain::Phase;
 use force::InForce;
 use identify::OwnNamespaces;
+use journal::Journal;
+use keep::Keeping;
 use notify::Notify;
 use poll::{LaneId, News, Poll, Source, Timers};
 use probe::Probing;
@@ -79,10 +92,12 @@ use shed::Callers;
 use signals::Signals;
 use supervise::Scribe;
 use violation::Deaths;
+use witness::Witness;
 
 pub use options::{Environment, Options};
 pub use posture::plans;
 pub use start::Trouble;
+pub use witness::keep;
 
 /// After this long what could not be had (a segment, space, room in a channel) is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -110,6 +125,10 @@ enum Due {
     Violations,
     /// Whether the scribe still gives signs of life.
     ScribeWatch,
+    /// What of the record is kept.
+    Keep,
+    /// The same, a moment after something was closed.
+    KeepSoon,
     /// Whether segments are still found under their names.
     NamesWatch,
     /// The scribe may start again.
@@ -130,6 +149,8 @@ enum Due {
     ProbeLimit(u32),
     /// Processes that were put down may be gone by now.
     Ending,
+    /// The witnesses are to be told.
+    Witness,
     /// Running exchanges had their time.
     DrainLimit,
     /// The scribe had its time to close.
@@ -152,13 +173,17 @@ pub(crate) struct Warden {
     callers: Callers,
     connections: Connections,
     roster: Roster,
+    journal: Journal,
+    keeping: Keeping,
     /// The audit directory is gone.
     homeless: bool,
     connects: Connects,
     segments: Segments,
     record: Record,
     scribe: Scribe,
+    vault: Vault,
     deaths: Deaths,
+    witness: Witness,
     control: Control,
     probing: Probing,
     reload: Reload,
@@ -178,6 +203,15 @@ pub(crate) struct Warden {
     /// Where a lane without a segment writes: nothing is reserved there, so it refuses everything.
     nowhere: Rc<OwnedFd>,
     since: Instant,
+}
+
+/// What the scribe seals with.
+struct Vault {
+    store: Rc<OwnedFd>,
+    epochs: Rc<OwnedFd>,
+    genesis: Genesis,
+    /// This start made it.
+    is_new: bool,
 }
 
 /// The pipe through which every role's diagnostics reach the scribe's process. The warden keeps both ends, so
@@ -228,6 +262,7 @@ impl Warden {
             Source::Connection(number) if news.ended => self.connection_ended(number),
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
+            Source::Keeper(place) => self.hear_keeper(place),
             Source::Loader(run) => self.hear_loader(run),
             Source::Probe(probe) => self.hear_probe(probe),
             Source::ProbeProcess(probe) => self.reap_probe(probe),
@@ -246,6 +281,8 @@ impl Warden {
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
+            Due::Keep => self.keep_often(),
+            Due::KeepSoon => self.keep(),
             Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
             Due::PushScribe => self.push_scribe(),
@@ -256,6 +293,7 @@ impl Warden {
             Due::AdoptLimit(generation) => self.adopt_timed_out(generation),
             Due::ProbeLimit(probe) => self.probe_timed_out(probe),
             Due::Ending => self.reap_ending(),
+            Due::Witness => self.witness_due(),
             Due::DrainLimit => self.drain_timed_out(),
             Due::CloseLimit => self.close_timed_out(),
         }

@@ -5,3 +5,4 @@ pub mod channel;
 pub mod durable;
 pub mod message;
 pub mod report;
+pub mod told;

@@ -17,6 +17,7 @@ use serde_json::Value;
 use support::client::{self, Client};
 use support::daemon::{self, Daemon, Place};
 use support::disk::Disk;
+use support::records;
 use support::strace::{self, Strace};
 use support::upstream::Upstream;
 
@@ -41,6 +42,15 @@ fn present_segment(daemon: &Daemon) -> PathBuf {
     let segments = fs::read_dir(daemon.path("audit")).unwrap().map(|entry| entry.unwrap().path());
     let of_gate = segments.filter(|path| path.to_str().unwrap().contains("-gate-"));
     of_gate.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+}
+
+/// Until each decision has its outcome.
+fn wait_until_settled(daemon: &Daemon) {
+    let settled = |all: &[Value]| {
+        let count = |kind: &str| all.iter().filter(|record| record["t"] == kind).count();
+        (count("decision") == count("outcome")).then_some(())
+    };
+    records::wait(&daemon.path("audit"), settled);
 }
 
 fn unmark(path: &std::path::Path) {
@@ -99,6 +109,7 @@ fn write_that_fails_is_refused_and_the_next_goes_to_another_segment() {
     daemon.wait_for("the outcome", |record| record["t"] == "outcome");
     let gate = strace::process(&daemon, "gate");
     for errno in ["EIO", "ENOSPC", "EDQUOT", "EROFS"] {
+        wait_until_settled(&daemon);
         let present = present_segment(&daemon);
         let before = fs::metadata(&present).unwrap().len();
         let path = present.to_str().unwrap();
@@ -153,16 +164,23 @@ fn write_that_is_cut_short_is_refused_and_nothing_goes_behind_it() {
 }
 
 #[test]
-fn size_limit_that_is_too_low_for_a_segment_stops_the_start() {
+fn size_limit_that_the_daemon_was_started_with_ends_nobody() {
     need_root!();
     need_programs!("prlimit");
     let place = daemon::place();
+    let _upstream = Upstream::start(&place.path().join("up.sock"));
     let file = daemon::write_policy(place.path(), POLICY);
     let mut limited = Command::new("prlimit");
-    limited.args(["--fsize=100000:100000", env!("CARGO_BIN_EXE_peergated")]);
-    let refused = Daemon::spawn_by(limited, &place, &file, |_| {}).err().expect("it starts");
-    assert_eq!(refused.status.code(), Some(1));
-    println!("{}", refused.said);
+    limited.args(["--fsize=40000:unlimited", env!("CARGO_BIN_EXE_peergated")]);
+    let daemon =
+        Daemon::spawn_by(limited, &place, &file, |_| {}).unwrap_or_else(|why| panic!("{}", why.said));
+    // Each connection is a record of the warden's, more than the limit lets into one file.
+    let served =
+        (0..300).filter(|_| client::ask(&daemon.socket(), "GET", "/allowed/x").status() == 200).count();
+    let all = daemon.stop_in_place();
+    assert_eq!(decisions(&all, "/allowed/x"), served);
+    let opened = all.iter().filter(|record| record["t"] == "open" && record["role"] == "warden").count();
+    assert!(opened > 1, "the limit was never met");
 }
 
 #[test]

@@ -54,6 +54,8 @@ fn package_files_are_those_of_the_sources() {
             "deploy/systemd/peergated-foreign-sockets.conf",
             "usr/share/doc/peergate/peergated-foreign-sockets.conf",
         ),
+        ("deploy/systemd/peergated-witness.conf", "usr/share/doc/peergate/peergated-witness.conf"),
+        ("deploy/grafana/peergate.json", "usr/share/doc/peergate/grafana/peergate.json"),
         ("deploy/sysusers.d/peergate.conf", "usr/lib/sysusers.d/peergate.conf"),
         ("deploy/tmpfiles.d/peergate.conf", "usr/lib/tmpfiles.d/peergate.conf"),
         ("deploy/apparmor/usr.bin.peergated", "usr/share/apparmor/extra-profiles/usr.bin.peergated"),
@@ -68,7 +70,9 @@ fn package_files_are_those_of_the_sources() {
             "{there}: `deploy/package`"
         );
     }
-    for (folder, there) in [("policy", "policy"), ("src/manual", "manual")] {
+    for (folder, there) in
+        [("policy", "policy"), ("src/manual", "manual"), ("deploy/prometheus", "prometheus")]
+    {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let source = entry.unwrap().path();
             if source.extension().is_some_and(|ending| ending == "txt") {

@@ -17,3 +17,5 @@ mod machine;
 mod narrow;
 #[path = "service/rights.rs"]
 mod rights;
+#[path = "service/witness.rs"]
+mod witness;

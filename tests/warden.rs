@@ -141,7 +141,9 @@ fn scribe_killed_is_started_again_and_follows_on() {
     let all = daemon.stop();
     // Of both lanes and of the first scribe, too; the last one writes the closes.
     for writer in ["-warden-", "-gate-0-0-", "-gate-0-1-", "-scribe-"] {
-        let closed = |record: &&Value| record["segment"].as_str().is_some_and(|name| name.contains(writer));
+        let closed = |record: &&Value| {
+            record["t"] == "close" && record["segment"].as_str().is_some_and(|name| name.contains(writer))
+        };
         assert_eq!(all.iter().filter(closed).count(), 1, "{writer} is closed once: {all:?}");
     }
 }

@@ -26,8 +26,8 @@
 //! |---|---|
 //! | `range` | of one segment in order, from byte 0 on without gaps, over all epochs; never empty; ends behind an LF, but for the last of a torn segment |
 //! | `close` | its `bytes` is the end of the last range (0 for an empty segment). A scribe may close the segment of the epoch before in its own |
-//! | `recover` | `from` is the end of the segment's last range. The rest follows as `range`, then `close`. `settled` comes once all are closed |
-//! | `pending` | any number for a segment, before or behind its `close` |
+//! | `recover` | `from` is the end of the segment's last range. The rest follows as `range`, then `close`. `settled` comes once all are closed but those that are `carried`: open, and going on, each told right before it by `recover` with `to` = `from`; at a start, and at the beginning of each further segment of the scribe's |
+//! | `pending` | any number for a segment; those between two `close`s are all that is open of its lane, those of segments before too |
 //! | `prune` | only of a closed segment, but for the scribe's own; a scribe's segment goes only after every segment of which it holds a range, and with `epoch`, `seals`, `last` |
 //! | `epoch.again` | zeros where no seal was known; the number goes on behind the last epoch that is known |
 //!

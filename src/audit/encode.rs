@@ -12,7 +12,8 @@ pub(in crate::audit) use scribe::{epoch, seal};
 pub use json::INTEGER_MAX;
 
 use super::entry::{
-    Close, Conn, Decided, Decision, Entry, GateEvent, Grant, Life, Open, OutcomeOf, PolicyEvent, Repeat,
+    Close, Conn, Decided, Decision, Entry, GateEvent, Grant, Journalled, Life, Open, OutcomeOf, PolicyEvent,
+    Repeat,
 };
 use crate::model::time::Timestamp;
 
@@ -44,6 +45,7 @@ pub fn line(entry: &Entry<'_>, n: u64, ts: Timestamp, out: &mut Vec<u8>) {
         Entry::Decision(decision) => write_decision(decision, Object::begin(out, "decision", n, ts)),
         Entry::Outcome(outcome) => write_outcome(outcome, Object::begin(out, "outcome", n, ts)),
         Entry::Repeat(repeat) => write_repeat(repeat, Object::begin(out, "repeat", n, ts)),
+        Entry::Journal(journalled) => write_journal(*journalled, Object::begin(out, "journal", n, ts)),
         Entry::Gate(event) => write_gate(event, Object::begin(out, "gate", n, ts)),
         Entry::Policy(event) => write_policy(event, Object::begin(out, "policy", n, ts)),
         Entry::Close(close) => write_close(close, Object::begin(out, "close", n, ts)),
@@ -160,6 +162,13 @@ fn write_repeat(repeat: &Repeat<'_>, mut to: Object<'_>) {
     to.end();
 }
 
+fn write_journal(journalled: Journalled, mut to: Object<'_>) {
+    to.integer("count", journalled.count);
+    to.instant("first", journalled.first);
+    to.instant("last", journalled.last);
+    to.end();
+}
+
 fn write_gate(event: &GateEvent<'_>, mut to: Object<'_>) {
     to.text("role", event.role, NAME);
     to.maybe_integer("uid", event.uid.map(u64::from));
@@ -176,6 +185,7 @@ fn write_gate(event: &GateEvent<'_>, mut to: Object<'_>) {
             to.signed("signal", signal.into());
         }
         Life::Panicked => to.word("event", "panicked"),
+        Life::Intruded => to.word("event", "intruded"),
         Life::Violated => {
             to.word("event", "violated");
             to.maybe_text("syscall", event.syscall, NAME);

@@ -30,6 +30,8 @@ pub enum Entry<'a> {
     Outcome(OutcomeOf),
     /// Identical denials, or shed connections, that got no record of their own.
     Repeat(Repeat<'a>),
+    /// Requests that were served on a record in the journal.
+    Journal(Journalled),
     /// A role process started, ended or was retired.
     Gate(GateEvent<'a>),
     /// A policy came into force, or was refused.
@@ -174,6 +176,17 @@ pub struct Repeat<'a> {
     pub last: Timestamp,
 }
 
+/// `journal`: how many requests were served on a record in the journal, while this one could not be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Journalled {
+    /// How many.
+    pub count: u64,
+    /// The first one's time.
+    pub first: Timestamp,
+    /// The last one's time.
+    pub last: Timestamp,
+}
+
 /// `gate`: the life of a role process.
 #[derive(Debug, Clone)]
 pub struct GateEvent<'a> {
@@ -206,6 +219,8 @@ pub enum Life {
     Panicked,
     /// It was ended for a system call that its table does not have; follows its [`Life::Killed`].
     Violated,
+    /// The scribe found in its segment what no gate writes, or what somebody changed: it is ended for that.
+    Intruded,
 }
 
 /// `policy`: which one is in force.

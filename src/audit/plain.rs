@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use super::inspect::Judged;
 use crate::model::escape::Escaped;
 
 /// One value, as it stands on the line.
@@ -57,6 +58,11 @@ impl<'a> Record<'a> {
         Record { line }
     }
 
+    /// A line that [`inspect`](super::inspect) has judged; it is not read again.
+    pub fn judged(judged: &Judged<'a>) -> Option<Record<'a>> {
+        std::str::from_utf8(judged.line).ok().map(|line| Record { line })
+    }
+
     /// The line itself, without LF.
     pub fn line(&self) -> &'a str {
         self.line
@@ -89,6 +95,18 @@ pub struct Fields<'a> {
     /// What is not read yet; `None` after something wrong.
     rest: Option<&'a str>,
     first: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of what stands behind some of a record's: `,"id":…}`.
+    pub(super) fn behind(rest: &'a str) -> Fields<'a> {
+        Fields { rest: Some(rest), first: false }
+    }
+
+    /// Once it has ended: whether that is where the record ends.
+    pub(super) fn ended_well(&self) -> bool {
+        self.rest == Some("}")
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {
@@ -128,6 +146,11 @@ impl<'a> Fields<'a> {
 /// A string at the start of `text`: what stands between its quotes, and what follows.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let inside = text.strip_prefix('"')?;
+    // Most have no escape, and are found many bytes at a time.
+    let (plain, rest) = inside.split_at_checked(inside.find('"')?)?;
+    if !plain.contains('\\') {
+        return Some((plain, rest.get(1..)?));
+    }
     let mut bytes = inside.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {

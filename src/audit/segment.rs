@@ -142,6 +142,17 @@ mod tests {
     }
 
     #[test]
+    fn name_says_when_it_was_made() {
+        let boot = "7k3qzd".parse().unwrap();
+        for micros in
+            [0, 951_782_400_000_000, 1_709_251_199_999_999, 1_795_405_589_123_456, 4_107_542_400_000_000]
+        {
+            let name = name(Timestamp::from_micros(micros), boot, "warden-1");
+            assert_eq!(SegmentName::parse(&name).unwrap().made().micros(), micros, "{name}");
+        }
+    }
+
+    #[test]
     fn name_of_other_files_is_refused() {
         for name in [
             "hash.key",

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 enum Asked {
     Help,
     Version,
-    Serve(PathBuf, Terms),
+    Serve(PathBuf, Terms, bool),
     Check(PathBuf),
     PrintPlan(PathBuf, Terms),
     Demo,
@@ -47,7 +47,7 @@ enum Asked {
 
 fn asked(mut parser: Parser) -> Result<Asked, lexopt::Error> {
     let (mut policy, mut check, mut plan, mut demo) = (None, false, false, false);
-    let mut terms = Terms::default();
+    let (mut terms, mut damage) = (Terms::default(), false);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help),
@@ -55,6 +55,7 @@ fn asked(mut parser: Parser) -> Result<Asked, lexopt::Error> {
             Arg::Long("policy") => policy = Some(PathBuf::from(parser.value()?)),
             Arg::Long("check") => check = true,
             Arg::Long("print-plan") => plan = true,
+            Arg::Long("accept-damage") => damage = true,
             Arg::Long("demo") => demo = true,
             Arg::Long("accept-missing") => terms.accept(layer(&parser.value()?.string()?)?),
             Arg::Long("seccomp") => terms.violation = violation(&parser.value()?.string()?)?,
@@ -66,13 +67,13 @@ fn asked(mut parser: Parser) -> Result<Asked, lexopt::Error> {
         }
     }
     match (policy, check, plan, demo) {
-        (None, false, false, true) if terms == Terms::default() => Ok(Asked::Demo),
+        (None, false, false, true) if terms == Terms::default() && !damage => Ok(Asked::Demo),
         (_, _, _, true) => Err("--demo goes alone".into()),
         (_, true, true, _) => Err("--check and --print-plan don't go together".into()),
         (None, _, _, false) => Err("--policy FILE or --demo is needed".into()),
         (Some(policy), true, ..) => Ok(Asked::Check(policy)),
         (Some(policy), _, true, _) => Ok(Asked::PrintPlan(policy, terms)),
-        (Some(policy), ..) => Ok(Asked::Serve(policy, terms)),
+        (Some(policy), ..) => Ok(Asked::Serve(policy, terms, damage)),
     }
 }
 
@@ -95,7 +96,14 @@ fn run(asked: Asked) -> ExitCode {
     match asked {
         Asked::Help => said(HELP.trim_end()),
         Asked::Version => said(format!("peergated {}", env!("CARGO_PKG_VERSION"))),
-        Asked::Serve(policy, terms) => serve(&policy, None, None, terms),
+        Asked::Serve(policy, terms, accept_damage) => serve(Options {
+            policy,
+            runtime: None,
+            terms,
+            accept_damage,
+            environment: Environment::read(),
+            notify: None,
+        }),
         Asked::Check(policy) => check(&policy),
         Asked::PrintPlan(policy, terms) => print_plan(&policy, terms),
         Asked::Demo => try_out(),
@@ -103,15 +111,10 @@ fn run(asked: Asked) -> ExitCode {
     }
 }
 
-fn serve(
-    policy: &Path,
-    runtime: Option<PathBuf>,
-    notify: Option<std::os::fd::OwnedFd>,
-    terms: Terms,
-) -> ExitCode {
-    let options = match std::path::absolute(policy) {
-        Ok(policy) => Options { policy, runtime, terms, environment: Environment::read(), notify },
-        Err(error) => return failed(format!("{}: {error}", policy.display())),
+fn serve(mut options: Options) -> ExitCode {
+    options.policy = match std::path::absolute(&options.policy) {
+        Ok(policy) => policy,
+        Err(error) => return failed(format!("{}: {error}", options.policy.display())),
     };
     // Until the scribe listens, lines go to stderr.
     if let Err(error) = diagnostics::start("warden", None, "info", false) {
@@ -186,10 +189,19 @@ fn play(role: &str, arguments: &[OsString]) -> ExitCode {
             }
             _ => misplayed(),
         },
+        ("@keeper", [kind, words @ ..]) => match given(1) {
+            Some(channel) => warden::keep(kind, words, channel),
+            None => misplayed(),
+        },
         ("@warden", [file, runtime]) => match given(1) {
-            Some(notify) => {
-                serve(Path::new(file), Some(PathBuf::from(runtime)), Some(notify), Terms::default())
-            }
+            Some(notify) => serve(Options {
+                policy: PathBuf::from(file),
+                runtime: Some(PathBuf::from(runtime)),
+                terms: Terms::default(),
+                accept_damage: false,
+                environment: Environment::read(),
+                notify: Some(notify),
+            }),
             None => misplayed(),
         },
         _ => misplayed(),

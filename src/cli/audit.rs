@@ -1,22 +1,28 @@
 //! `peergate audit`: a review of the record.
 #![doc = include_str!("../manual/review.md")]
 
+mod anomalies;
 mod bundle;
+mod export;
 mod hash;
+mod init;
 mod print;
 mod prune;
+mod rekey;
 mod report;
+mod schema;
 mod search;
 mod show;
 mod status;
 mod tail;
+mod verify;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::term::Term;
-use super::{Answer, Failure};
+use super::{Answer, Failure, Format, control};
 use crate::audit::reader::Reader;
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +33,14 @@ pub(super) enum Command {
     Search(search::Arguments),
     /// Prints all that is on record of one request (7k3qzd-41-1) or connection (7k3qzd-41)
     Show(show::Arguments),
+    /// Checks a record against the pinned public key: what is sealed, up to when, and everything that is wrong
+    #[command(after_help = verify::EXIT_CODES)]
+    Verify(verify::Arguments),
+    /// Makes the key that seals the record, before the daemon's first start, and prints what to pin of it; where
+    /// there is one, prints that again
+    Init(init::Arguments),
+    /// Has a running daemon begin another epoch, with another key
+    Rekey(control::Arguments),
     /// Prints who asked for what, what was denied, what was never seen before, what was slow; exit code 1 where
     /// nothing was asked
     Report(report::Arguments),
@@ -39,6 +53,14 @@ pub(super) enum Command {
     Prune(prune::Arguments),
     /// Prints the hash that stands in the record for a secret value
     Hash(hash::Arguments),
+    /// Writes accesses in the formats of others: OCSF, ECS, CEF, syslog, the journal, Parquet; exit code 1 where something
+    /// on record could not be told
+    Export(export::Arguments),
+    /// Prints what a record is, as a JSON Schema (draft 2020-12)
+    Schema(schema::Arguments),
+    /// Ranks what is unusual: learns from the record what each caller does, and says what does not fit, and why
+    #[command(after_help = anomalies::EXIT_CODES)]
+    Anomalies(Box<anomalies::Arguments>),
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
@@ -46,11 +68,17 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Search(arguments) => search::run(&arguments, term),
         Command::Show(arguments) => show::run(&arguments, term),
+        Command::Verify(arguments) => verify::run(&arguments, term),
+        Command::Init(arguments) => init::run(&arguments, term),
+        Command::Rekey(arguments) => rekey::run(&arguments, term),
         Command::Report(arguments) => report::run(&arguments, term),
         Command::Status(arguments) => status::run(&arguments, term),
         Command::Bundle(arguments) => bundle::run(&arguments, term),
         Command::Prune(arguments) => prune::run(&arguments, term),
         Command::Hash(arguments) => hash::run(&arguments, term),
+        Command::Export(arguments) => export::run(&arguments, term),
+        Command::Schema(arguments) => schema::run(&arguments, term),
+        Command::Anomalies(arguments) => anomalies::run(&arguments, term),
     }
 }
 
@@ -73,6 +101,14 @@ impl Where {
         };
         self.dir.clone().or_else(own).unwrap_or_else(|| PathBuf::from("/var/log/peergate"))
     }
+}
+
+/// How an answer is printed that is no list of accesses.
+#[derive(Debug, Args)]
+struct How {
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 /// Says which segments end inside a line: their writers died over it, or are about to finish it.

@@ -9,10 +9,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::term::Term;
 use super::{Answer, Failure, Format};
+use crate::audit::chain::Digest;
 use crate::model::time::Timestamp;
 use crate::warden::Environment;
 use crate::wire::channel::Channel;
-use crate::wire::message::{ControlReply, ControlRequest, GateStatus, Status};
+use crate::wire::message::{ControlReply, ControlRequest, GateStatus, ScribeStatus, Status};
+use crate::wire::told::{Lag, WitnessStatus};
 
 /// A warden answers at once; a reload also waits for the loader and its name service.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,7 +101,10 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
             term.complain(why);
             Ok(Answer::No)
         }
-        ControlReply::Status(_) | ControlReply::Doctor(_) | ControlReply::Probed { .. } => Err(strange()),
+        ControlReply::Status(_)
+        | ControlReply::Doctor(_)
+        | ControlReply::Rekeyed { .. }
+        | ControlReply::Probed { .. } => Err(strange()),
     }
 }
 
@@ -147,17 +152,51 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
     for gate in &status.gates {
         term.line(format!("gate      {}", gate_line(gate)))?;
     }
+    for witness in &status.witness {
+        term.line(format!("witness   {}", witness_line(witness)))?;
+    }
     let scribe = &status.scribe;
     term.line(format!(
         "scribe    pid {}, {} deaths, {} bytes not synced, {} diagnostic lines lost",
         scribe.pid, scribe.deaths, scribe.unsynced, scribe.lost_lines
-    ))
+    ))?;
+    term.line(format!("          {}", lag_line(scribe)))?;
+    if let Some(sealed) = scribe.sealed {
+        let at = Timestamp::from_micros(sealed.at);
+        let stuck = if scribe.stuck { "; the disk does not let it seal" } else { "" };
+        term.line(format!("sealed    epoch {}, seal {}, at {at}{stuck}", sealed.epoch, sealed.i))?;
+    }
+    let new = if status.genesis_is_new { ", made at this start: pin it elsewhere" } else { "" };
+    term.line(format!("genesis   {}{new}", status.genesis))
 }
 
 fn gate_line(gate: &GateStatus) -> String {
     let whose = gate.uid.map_or_else(|| "shared".to_owned(), |uid| format!("of uid {uid}"));
     let process = if gate.pid == 0 { "not running".to_owned() } else { format!("pid {}", gate.pid) };
     format!("{whose}: {process}, {} connections, {} deaths", gate.connections, gate.deaths)
+}
+
+fn lag_line(scribe: &ScribeStatus) -> String {
+    let sealed = match &scribe.sealed {
+        Some(seal) => {
+            let age = Timestamp::now().micros().saturating_sub(seal.at) / 1_000_000;
+            format!("sealed {age} s ago")
+        }
+        None => "no seal yet".to_owned(),
+    };
+    let Lag { unsealed, sync_p99_us } = scribe.lag;
+    let (whole, tenth) = (sync_p99_us / 1_000, sync_p99_us / 100 % 10);
+    format!("{sealed}, {unsealed} bytes not sealed, a sync takes {whole}.{tenth} ms (p99)")
+}
+
+fn witness_line(witness: &WitnessStatus) -> String {
+    let WitnessStatus { sink, taken, failed, why, .. } = witness;
+    let last = match witness.age_s {
+        Some(age) => format!("last head {age} s ago"),
+        None => "no head yet".to_owned(),
+    };
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    format!("{sink}: {last}, {taken} taken, {failed} failed{why}")
 }
 
 fn json(status: &Status) -> serde_json::Value {
@@ -179,6 +218,24 @@ fn json(status: &Status) -> serde_json::Value {
         "failing": status.failing,
         "listeners": status.listeners,
         "gates": status.gates,
-        "scribe": status.scribe,
+        "witness": status.witness,
+        "scribe": {
+            "pid": status.scribe.pid,
+            "deaths": status.scribe.deaths,
+            "unsynced": status.scribe.unsynced,
+            "lost_lines": status.scribe.lost_lines,
+            "unsealed": status.scribe.lag.unsealed,
+            "sync_p99_us": status.scribe.lag.sync_p99_us,
+            "stuck": status.scribe.stuck,
+            "epoch": status.scribe.epoch,
+            "sealed": status.scribe.sealed.map(|sealed| serde_json::json!({
+                "epoch": sealed.epoch,
+                "i": sealed.i,
+                "at": Timestamp::from_micros(sealed.at).to_string(),
+                "hash": Digest(sealed.hash).to_string(),
+            })),
+        },
+        "genesis": status.genesis,
+        "genesis_is_new": status.genesis_is_new,
     })
 }

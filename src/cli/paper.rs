@@ -54,4 +54,6 @@ pub(super) fn man(arguments: &Man, tool: clap::Command) -> Result<Answer, Failur
 
 /// The daemon's last section.
 const SEE: &str = "peergate(1), systemctl(1), journalctl(1); /usr/share/doc/peergate/manual/ holds policy.md (every key \
-                   of a policy), audit.md (every record), service.md (the unit) and attacks.md (what happened elsewhere)";
+                   of a policy), audit.md (every record), verify.md (seals and their verification), disk.md (durability, \
+                   full disks, retention), monitoring.md (metrics, witnesses), service.md (the unit) and attacks.md \
+                   (what happened elsewhere)";

@@ -50,6 +50,15 @@ impl Term {
         self.out.write_all(drawable(&text.to_string()).as_bytes()).map_err(gone)
     }
 
+    /// Prints a picture of our own making, which has other characters than those of text.
+    ///
+    /// # Errors
+    ///
+    /// The output can't be written.
+    pub(super) fn picture(&mut self, lines: &str) -> Result<(), Failure> {
+        self.out.write_all(lines.as_bytes()).map_err(gone)
+    }
+
     /// Prints one row of a table, ended as RFC 4180 has it.
     ///
     /// # Errors

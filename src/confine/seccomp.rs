@@ -79,6 +79,14 @@ const fn is(argument: u8, value: i32) -> Test {
     Test { argument, wide: false, mask: 0xffff_ffff, value: value as u32 as u64 }
 }
 
+/// The argument is the role's own process.
+const fn is_itself(argument: u8) -> Test {
+    Test { argument, wide: false, mask: 0xffff_ffff, value: ITSELF }
+}
+
+/// Stands for the pid in a test; no int has this value.
+const ITSELF: u64 = u64::MAX;
+
 /// The argument is this word, a null pointer for one.
 const fn is_word(argument: u8, value: u64) -> Test {
     Test { argument, wide: true, mask: u64::MAX, value }
@@ -210,7 +218,8 @@ impl Row {
 impl Test {
     fn condition(&self) -> Result<SeccompCondition, seccompiler::BackendError> {
         let length = if self.wide { SeccompCmpArgLen::Qword } else { SeccompCmpArgLen::Dword };
-        SeccompCondition::new(self.argument, length, SeccompCmpOp::MaskedEq(self.mask), self.value)
+        let value = if self.value == ITSELF { std::process::id().into() } else { self.value };
+        SeccompCondition::new(self.argument, length, SeccompCmpOp::MaskedEq(self.mask), value)
     }
 }
 
@@ -236,6 +245,7 @@ impl fmt::Display for Test {
         let Test { argument, wide, mask, value } = *self;
         let whole = if wide { u64::MAX } else { 0xffff_ffff };
         match (mask, value) {
+            (_, ITSELF) => write!(f, "argument {argument} is its own pid"),
             (mask, value) if mask == whole => write!(f, "argument {argument} is {value:#x}"),
             (mask, 0) => write!(f, "argument {argument} lacks {mask:#x}"),
             (mask, value) if mask == value => write!(f, "argument {argument} has {mask:#x}"),

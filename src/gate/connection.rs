@@ -22,9 +22,10 @@ use super::guard::{Guarded, Judged};
 use super::interim::Interim;
 use super::journey;
 use super::lane::{InForce, Lane};
+use super::record;
 use super::stream::Stream;
 use super::tunnel::Tunnel;
-use crate::audit::entry::OutcomeOf;
+use crate::audit::entry::{Entry, OutcomeOf};
 use crate::model::caller::Caller;
 use crate::model::ids::{ConnectionId, Generation, ListenerId, RequestId};
 use crate::model::method::Method;
@@ -66,6 +67,8 @@ pub(super) struct Begun {
     pub(super) upgrade: Option<String>,
     /// Its route lets either side be silent for as long as it likes.
     pub(super) stream: bool,
+    /// Only the journal knows of it.
+    pub(super) by_journal: bool,
 }
 
 /// A request that was allowed and recorded, and whose outcome is still to be written.
@@ -286,7 +289,9 @@ impl Connection {
 
     /// Begins an exchange whose decision is about to be recorded, and whose outcome is to be.
     pub(super) fn begin(&self, begun: Begun) {
-        self.lane.record.expect_outcome();
+        if !begun.by_journal {
+            self.lane.record.expect_outcome();
+        }
         if begun.stream {
             self.deadlines.lift(Phase::Body);
         }
@@ -296,7 +301,7 @@ impl Connection {
 
     /// Drops an exchange whose decision could not be recorded: nothing happened, and it needs no outcome.
     pub(super) fn abandon(&self) {
-        if self.exchange.borrow_mut().take().is_some() {
+        if self.exchange.borrow_mut().take().is_some_and(|exchange| !exchange.begun.by_journal) {
             self.lane.record.expect_no_outcome();
         }
         self.deadlines.lift(Phase::Total);
@@ -358,14 +363,20 @@ impl Connection {
         let Some(exchange) = self.exchange.borrow_mut().take() else { return };
         self.deadlines.lift(Phase::Total);
         self.deadlines.lift(Phase::Response);
-        self.lane.record.outcome(OutcomeOf {
+        let outcome = OutcomeOf {
             id: exchange.begun.id,
             status: exchange.status,
             result,
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
             us: micros(exchange.begun.began),
-        });
+        };
+        if exchange.begun.by_journal {
+            let line = record::line(&Entry::Outcome(outcome));
+            self.lane.tell(FromGate::SettledByJournal { connection: self.id.number, line });
+        } else {
+            self.lane.record.outcome(outcome);
+        }
     }
 }
 

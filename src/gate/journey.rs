@@ -25,7 +25,7 @@ use super::record::{Immediate, Named};
 use super::recorded::Recorded;
 use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
-use crate::model::keeping::Durability;
+use crate::model::keeping::{Durability, OnFailure};
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
@@ -95,6 +95,9 @@ impl Traveller<'_> {
     async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
         self.admit()?;
         let permit = self.lookup(head)?;
+        if !self.recordable() && permit.terms().on_failure == OnFailure::Deny {
+            return Err(Stop::Unrecordable);
+        }
         // Boxed each, so that the rest stays small: the allocator is quick below a kibibyte only.
         match self.kind(&permit)? {
             BackendKind::Builtin => {
@@ -108,6 +111,8 @@ impl Traveller<'_> {
             BackendKind::Proxy { identity_headers, .. } => {
                 Box::pin(self.forward(head, body, permit, *identity_headers)).await
             }
+            // A backend like any other, which is told nothing.
+            BackendKind::Scribe { .. } => Box::pin(self.forward(head, body, permit, false)).await,
         }
     }
 
@@ -135,8 +140,16 @@ impl Traveller<'_> {
         identify: bool,
     ) -> Result<Response<Answer>, Stop> {
         let payload = self.payload(&permit, head, body).await?;
-        let recorded = self.begin(permit, head).await?;
-        let link = self.reach(&recorded).await?;
+        let stands_in = permit.terms().on_failure == OnFailure::Journal;
+        let begun = if self.recordable() { self.begin(permit, head).await } else { Err(Stop::Unrecordable) };
+        let (recorded, link) = match begun {
+            Ok(recorded) => {
+                let link = self.reach(&recorded).await?;
+                (recorded, link)
+            }
+            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head).await?,
+            Err(stop) => return Err(stop),
+        };
         match proxy::send(self.connection, &recorded, link, head, payload, identify).await {
             Ok(response) => Ok(response),
             Err(proxy::Unsent::Stale(payload)) => {
@@ -149,12 +162,14 @@ impl Traveller<'_> {
         }
     }
 
+    /// Whether a record of this request can be written now, as far as that is known.
+    fn recordable(&self) -> bool {
+        self.connection.lane.recordable() && self.connection.recorded
+    }
+
     /// Whether there is room for one more decision at all.
     fn admit(&self) -> Result<(), Stop> {
         let lane = &self.connection.lane;
-        if !lane.recordable() || !self.connection.recorded {
-            return Err(Stop::Unrecordable);
-        }
         let limits = &self.policy.decider.policy().limits;
         let stranger = self.connection.subject(&self.policy).1.is_stranger();
         let uid = self.connection.caller.peer.uid;
@@ -260,19 +275,7 @@ impl Traveller<'_> {
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
     async fn begin(&self, permit: Permit, head: &Head) -> Result<Recorded, Stop> {
-        let stream = permit.terms().stream;
-        self.connection.begin(Begun {
-            id: self.id,
-            began: self.began,
-            generation: self.policy.generation,
-            method: head.method().clone(),
-            target: head.target().clone(),
-            upgrade: head.upgrade().map(str::to_owned),
-            stream,
-        });
-        if !stream && head.upgrade().is_none() {
-            self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
-        }
+        self.begin_exchange(permit.terms().stream, head, false);
         let recorded = self.record(permit, None).await.inspect_err(|stop| {
             // What was written and failed later has its outcome.
             if matches!(stop, Stop::Unrecordable) {
@@ -281,6 +284,45 @@ impl Traveller<'_> {
         })?;
         // A body, or the disk, that was waited for may have outlasted the policy that allowed it.
         if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
+    }
+
+    fn begin_exchange(&self, stream: bool, head: &Head, by_journal: bool) {
+        self.connection.begin(Begun {
+            id: self.id,
+            began: self.began,
+            generation: self.policy.generation,
+            method: head.method().clone(),
+            target: head.target().clone(),
+            upgrade: head.upgrade().map(str::to_owned),
+            stream,
+            by_journal,
+        });
+        if !stream && head.upgrade().is_none() {
+            self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
+        }
+    }
+
+    /// Begins an exchange that only the journal will know of: its record goes to the warden with the wish for a backend,
+    /// and the backend comes back only once the journal has taken it.
+    async fn begin_by_journal(&self, head: &Head) -> Result<(Recorded, Link), Stop> {
+        let lane = &self.connection.lane;
+        // The one that could not be recorded is spent.
+        let permit = self.lookup(head)?;
+        self.begin_exchange(permit.terms().stream, head, true);
+        let (backend, generation) = (permit.terms().backend, self.policy.generation);
+        let line = lane.record.line_of(&permit, self.named());
+        match lane.open_by_journal(self.id, backend, generation, line).await {
+            Ok(opened) => {
+                let recorded = Recorded::journalled(permit, &opened);
+                let link = link::made(opened.into_socket(), self.id, backend, generation);
+                Ok((recorded, link.map_err(Stop::Failed)?))
+            }
+            Err(Refusal::AuditUnavailable) => {
+                self.connection.abandon();
+                Err(Stop::Unrecordable)
+            }
+            Err(refusal) => Err(Stop::Failed(refusal)),
+        }
     }
 
     /// A connection to the backend: the one that was kept for this caller, or a new one by the warden.
@@ -320,7 +362,7 @@ impl Traveller<'_> {
     /// Records a denial, by itself or in a count, and then answers it.
     async fn deny(&self, denial: Denial) -> Response<Answer> {
         let lane = &self.connection.lane;
-        if !lane.recordable() || !self.connection.recorded {
+        if !self.recordable() {
             return answer::refusal(self.id, Refusal::AuditUnavailable, None);
         }
         let (uid, listener) = (self.connection.caller.peer.uid, self.connection.listener.0);

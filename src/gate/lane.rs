@@ -51,6 +51,18 @@ pub(super) struct InForce {
     pub methods: Arc<[Method]>,
 }
 
+/// A backend's connection that the warden opened once the journal had the record. Only [`Lane::open_by_journal`] makes
+/// one.
+#[derive(Debug)]
+pub(super) struct ByJournal(OwnedFd);
+
+impl ByJournal {
+    /// The connection.
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.0
+    }
+}
+
 /// What the tasks of one lane share.
 pub(super) struct Lane {
     pub boot: BootId,
@@ -257,6 +269,30 @@ impl Lane {
         self.busy.notify_one();
     }
 
+    /// Asks as [`Lane::open`] does, for a request that only the journal can know of; `line` is its decision.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lane::open`]; [`Refusal::AuditUnavailable`] where the journal did not take it.
+    pub(super) fn open_by_journal(
+        &self,
+        id: RequestId,
+        backend: BackendId,
+        generation: Generation,
+        line: String,
+    ) -> impl Future<Output = Result<ByJournal, Refusal>> + use<> {
+        let (connection, request) = (id.connection.number, id.number);
+        let answered = self.ask(move |ticket| FromGate::OpenByJournal {
+            ticket,
+            connection,
+            request,
+            backend,
+            generation,
+            line,
+        });
+        async move { answered.await.map(ByJournal) }
+    }
+
     /// Asks the warden for a connection to a backend, in the name of a live request.
     ///
     /// # Errors
@@ -268,17 +304,19 @@ impl Lane {
         backend: BackendId,
         generation: Generation,
     ) -> impl Future<Output = Result<OwnedFd, Refusal>> + use<> {
+        let (connection, request) = (id.connection.number, id.number);
+        self.ask(move |ticket| FromGate::Open { ticket, connection, request, backend, generation })
+    }
+
+    fn ask<Q: FnOnce(u32) -> FromGate>(
+        &self,
+        question: Q,
+    ) -> impl Future<Output = Result<OwnedFd, Refusal>> + use<Q> {
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket.wrapping_add(1));
         let (answer, answered) = oneshot::channel();
         self.tickets.borrow_mut().insert(ticket, answer);
-        self.tell(FromGate::Open {
-            ticket,
-            connection: id.connection.number,
-            request: id.number,
-            backend,
-            generation,
-        });
+        self.tell(question(ticket));
         async move { answered.await.unwrap_or(Err(Refusal::Stopping)) }
     }
 

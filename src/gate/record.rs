@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::budget::Repeated;
 use super::lane::InForce;
+use crate::audit::encode;
 use crate::audit::entry::{Decided, Decision, Entry, Open, OutcomeOf, Repeat};
 use crate::audit::log::{Log, Receipt, Unwritable};
 use crate::audit::secret::Secrets;
 use crate::model::caller::Peer;
 use crate::model::ids::{BootId, RequestId};
 use crate::model::posture::Confinement;
+use crate::model::time::Timestamp;
 use crate::policy::{Denial, Permit};
 
 /// More than any outcome's line takes.
@@ -99,6 +101,18 @@ impl Recorder {
         async move { log.written(noted?).await }
     }
 
+    /// The line that would record a permission, for the journal.
+    pub(super) fn line_of(&self, permit: &Permit, request: Named<'_>) -> String {
+        let target = self.secrets.cleaned(request.target, &[]);
+        line(&Entry::Decision(Decision {
+            route: Some(permit.route_id()),
+            by: Some(permit.by()),
+            at: Some(permit.at()),
+            shadow: permit.shadow(),
+            ..decision(request, &target, Decided::Allow, None)
+        }))
+    }
+
     /// Writes a denial down; the answer may leave once this is done.
     ///
     /// # Errors
@@ -171,6 +185,13 @@ impl Recorder {
             tracing::error!("outcomes are lost: no segment took them");
         }
     }
+}
+
+/// An entry as a line that no segment has.
+pub(super) fn line(entry: &Entry<'_>) -> String {
+    let mut line = Vec::new();
+    encode::line(entry, 0, Timestamp::now(), &mut line);
+    String::from_utf8_lossy(&line).trim_end().to_owned()
 }
 
 /// A decision of which the rule is still to be named.

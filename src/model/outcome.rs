@@ -19,6 +19,10 @@ pub enum Outcome {
     Stopped,
     /// A reload took the grant away from a running stream.
     RefusedByReload,
+    /// Its gate died; the scribe says so, who knows nothing more of it.
+    GateDied,
+    /// The daemon, or the machine, ended under it; the next start's scribe says so.
+    KilledByRestart,
 }
 
 impl Outcome {
@@ -31,6 +35,8 @@ impl Outcome {
             Outcome::Failed(refusal) => refusal.code(),
             Outcome::Stopped => "stopped",
             Outcome::RefusedByReload => "refused-by-reload",
+            Outcome::GateDied => "gate-died",
+            Outcome::KilledByRestart => "killed-by-restart",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! As written → as meant: names become ids, references become places in lists, and what can't be meant is
 //! shown in place. Checking goes on after a mistake; the table is used only where there was none.
 
+mod outward;
 mod people;
 mod places;
 mod rules;
@@ -125,6 +126,7 @@ pub(crate) fn check<N: Names>(
     let routes = checker.routes(file);
     let forbids = checker.forbids(file);
     checker.unreachable(file, &routes);
+    checker.check_feeds(file, &routes, &backends);
     let cases = checker.cases(file, &whos);
     let table = Table {
         hash,
@@ -311,6 +313,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             keep: keep(&audit.keep),
             shipped: audit.shipped.as_ref().and_then(|path| self.path(path)),
             segment_bytes: audit.segment.as_ref().map_or(64 << 20, |bytes| bytes.value),
+            witness: self.witness(audit.witness.as_ref()),
             segment_ms: audit.segment_time.as_ref().map_or(86_400_000, |time| time.value),
             compress: audit.compress.as_ref().is_none_or(|compress| compress.value),
         }

@@ -161,6 +161,19 @@ impl Decider {
         self.knows(listener, subject) && self.enforced.may_reach(listener, &subject.holds, backend)
     }
 
+    /// Whether this route allows the caller to reach that backend with a record in the journal alone: what the warden
+    /// asks before it lets the journal stand in.
+    pub fn may_by_journal(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        route: &str,
+        backend: BackendId,
+    ) -> bool {
+        self.knows(listener, subject)
+            && self.enforced.may_by_journal(listener, &subject.holds, route, backend)
+    }
+
     /// The routes of the listener that allow this caller, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         if self.knows(listener, subject) { self.enforced.offers(listener, subject) } else { Vec::new() }

@@ -9,7 +9,7 @@ use super::diagnostics::{At, Problems, Span};
 use super::reader::Section;
 
 pub(crate) use rules::{Forbid, Route, Test, TestWho, Who};
-pub(crate) use settings::{Audit, Backend, Daemon, Diagnostics, Keep, Listen};
+pub(crate) use settings::{Audit, Backend, Builtin, Daemon, Diagnostics, Keep, Listen, Only, Witness};
 
 /// A list of names.
 pub(crate) type Texts = At<Vec<At<String>>>;

@@ -57,12 +57,20 @@ keys! {
         "segment_time" = "`\"1d\"`",
         "compress" = "true",
         "record" = "",
+        "witness" = "",
     }
     "audit.keep" {
         "days" = "90",
         "bytes" = "`\"20GiB\"`",
         "count" = "any number",
         "free" = "`\"256MiB\"`",
+    }
+    "audit.witness" {
+        "journal" = "false",
+        "syslog" = "none",
+        "file" = "none",
+        "command" = "none",
+        "every" = "`\"1m\"`",
     }
     "audit.record" {
         "identity" = "`\"needed\"`",
@@ -82,9 +90,15 @@ keys! {
     "backend.NAME" {
         "proxy" = "one of the two",
         "builtin" = "one of the two",
+        "only" = "",
         "owner" = "anyone",
         "version_prefix" = "none",
         "identity_headers" = "false",
+    }
+    "backend.only" {
+        "decision" = "any",
+        "route" = "any",
+        "user" = "any",
     }
     "who.NAME" {
         "uid" = "any",

@@ -134,6 +134,23 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
         }
     }
 
+    /// A list of words in their order, each as often as it is written.
+    pub(crate) fn words(&mut self, key: &str) -> Option<At<Vec<String>>> {
+        let (span, value) = self.value(key)?;
+        let DeValue::Array(array) = value else {
+            self.wrong(span, key, "a list of strings", value);
+            return None;
+        };
+        let mut words = Vec::new();
+        for item in array.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => words.push(text.to_string()),
+                other => self.wrong(item.span().into(), key, "a list of strings", other),
+            }
+        }
+        Some(At { value: words, span })
+    }
+
     pub(crate) fn boolean(&mut self, key: &str) -> Option<At<bool>> {
         let (span, value) = self.value(key)?;
         match value {

@@ -264,6 +264,23 @@ impl Rules {
         reach.and_then(|reach| reach.backends.get(&backend)).is_some_and(|set| set.meets(holds))
     }
 
+    /// Whether this route allows the caller, leads to that backend, and lets the journal stand in.
+    pub(super) fn may_by_journal(
+        &self,
+        listener: ListenerId,
+        holds: &Bits,
+        route: &str,
+        backend: BackendId,
+    ) -> bool {
+        self.routes.iter().any(|rule| {
+            *rule.told.id == *route
+                && rule.told.on.contains(&listener)
+                && rule.terms.backend == backend
+                && rule.terms.on_failure == OnFailure::Journal
+                && rule.allow.grants(holds).is_some()
+        })
+    }
+
     pub(super) fn offers(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         let allowed = self
             .routes

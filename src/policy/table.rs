@@ -1,6 +1,8 @@
 //! The policy as it is meant: names resolved, every reference an index that holds. Nothing after this validates
 //! again.
 
+mod outward;
+
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
@@ -12,6 +14,8 @@ use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, Keep, OnFailure};
 use crate::model::limits::Limits;
+
+pub use outward::{Feed, Only, Syslog, Witness};
 
 /// A policy that can be put in force. It is read through its [`Table`]; only the loader and
 /// [`Policy::from_bytes`] make one, and both check every reference in it.
@@ -107,6 +111,8 @@ pub struct AuditSettings {
     pub shipped: Option<String>,
     /// Bytes after which a writer gets a new segment.
     pub segment_bytes: u64,
+    /// Who else keeps the heads of the seals.
+    pub witness: Witness,
     /// Milliseconds after which it gets one all the same.
     pub segment_ms: u64,
     /// Whether closed segments are compressed.
@@ -166,6 +172,13 @@ pub enum BackendKind {
     },
     /// The daemon's own API.
     Builtin,
+    /// What only the scribe can tell.
+    Scribe {
+        /// What that is.
+        feed: Feed,
+        /// How much of it.
+        only: Only,
+    },
 }
 
 /// Where a proxied API listens.

@@ -6,6 +6,7 @@ mod everything;
 mod identity;
 mod mistakes;
 mod oracle;
+mod outward;
 mod samples;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::model::method::Method;
 use crate::model::target::{Asked, Target};
 
 /// Users as `name uid gid`, and the groups that each is in.
-const USERS: [(&str, u32, u32, &[&str]); 8] = [
+const USERS: [(&str, u32, u32, &[&str]); 9] = [
     ("root", 0, 0, &[]),
     ("self", 500, 500, &[]),
     ("alice", 1000, 1000, &["docker-users", "docker-ops"]),
@@ -26,10 +27,17 @@ const USERS: [(&str, u32, u32, &[&str]); 8] = [
     ("mallory", 1003, 1003, &[]),
     ("peergate-gate", 901, 901, &[]),
     ("peergate-scribe", 902, 902, &[]),
+    ("haproxy", 111, 111, &["haproxy"]),
 ];
 
-const GROUPS: [(&str, u32); 5] =
-    [("adm", 4), ("docker-users", 998), ("docker-ops", 997), ("empty", 996), ("peergate", 995)];
+const GROUPS: [(&str, u32); 6] = [
+    ("adm", 4),
+    ("docker-users", 998),
+    ("docker-ops", 997),
+    ("empty", 996),
+    ("peergate", 995),
+    ("haproxy", 111),
+];
 
 /// The names of this house.
 struct House;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -17,6 +18,8 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Whence, fdatasync, lseek, pipe2, read, write};
 
+use super::Scribe;
+use super::follow::Trouble;
 use crate::sys::datagram;
 use crate::wire::durable::{Said, WORD};
 
@@ -50,7 +53,7 @@ struct Segment {
 
 impl Durables {
     /// Starts the thread. `directory` is where the segments lie.
-    pub(super) fn start(directory: File) -> io::Result<Durables> {
+    pub(super) fn start(directory: Arc<File>) -> io::Result<Durables> {
         let (orders, given) = channel();
         let (tell, failed) = channel();
         let (woken, wake) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
@@ -90,8 +93,16 @@ impl Durables {
     }
 }
 
+impl Scribe {
+    /// Segments that could not be synced for those who can't wait.
+    pub(super) fn hear_failures(&mut self) -> io::Result<()> {
+        let failed: Vec<_> = self.durables.failed().collect();
+        failed.into_iter().try_for_each(|(name, errno)| self.trouble(&name, Trouble::Unreadable(errno)))
+    }
+}
+
 struct Work {
-    directory: File,
+    directory: Arc<File>,
     segments: BTreeMap<String, Segment>,
     orders: Receiver<Order>,
     failed: Sender<(String, Errno)>,

@@ -1,113 +1,477 @@
-//! One segment, read behind its writer.
+//! One segment, read behind its writer: judged line by line, cut into ranges that a seal can name, and held against
+//! the file again whenever that is cheap.
+//!
+//! What no range has yet is kept in memory. As a range is cut the same bytes are read once more and compared, and
+//! before the segment is closed all of it is read and hashed again: what was changed behind the writer is found
+//! while the daemon runs, not only by `verify`.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::unistd::{Whence, fdatasync, lseek};
-use sha2::{Digest, Sha256};
+use nix::unistd::{Whence, lseek};
+use sha2::{Digest as _, Sha256};
+
+use super::requests::Lane;
+use crate::audit::chain::Digest;
+use crate::audit::encode::LINE_MAX;
+use crate::audit::entry::Seen;
+use crate::audit::inspect::{Fault, Inspector, Judged, Role};
+use crate::model::ids::BootId;
+use crate::wire::message::Followed as Source;
 
 /// Bytes read at a time.
 const PIECE: usize = 128 << 10;
+/// A range is cut at the latest when it has this many bytes; so many are kept of each segment at most.
+const HELD: usize = 1 << 20;
+/// Beyond so many ranges of one segment the oldest are remembered as one.
+const REMEMBERED: usize = 1024;
+
+/// Why a segment is not read any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The kernel can't read it.
+    Unreadable(Errno),
+    /// Something that no writer does, from this byte on.
+    Intruded {
+        /// Where.
+        at: u64,
+        /// What.
+        why: Seen,
+    },
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Trouble {
+        Trouble::Unreadable(errno)
+    }
+}
+
+/// Bytes of a segment that a seal can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) lines: u64,
+    pub(super) hash: Digest,
+}
 
 /// What is known of a segment.
 #[derive(Debug)]
 pub(super) struct Followed {
     /// Opened O_RDONLY; fdatasync(2) needs no more.
-    file: File,
-    /// Bytes read and hashed.
-    length: u64,
+    file: Arc<File>,
+    source: Source,
+    /// The lane that writes it, where one does.
+    lane: Option<Lane>,
+    inspector: Inspector,
+    /// Where the bytes begin that no range has yet, and these bytes.
+    from: u64,
+    held: Vec<u8>,
+    /// So many of them are whole lines that were judged, and so many lines that is.
+    judged: usize,
+    lines: u64,
+    /// When the oldest byte was seen that no seal covers.
+    unsealed_since: Option<Instant>,
     /// Bytes known to be durable.
     synced: u64,
-    /// LFs among them.
-    lines: u64,
-    /// The bytes do not end in an LF.
+    /// Ranges that are not on record yet.
+    cut: Vec<Cut>,
+    /// Ranges that are, for the last look, and where the first of them begins.
+    known: Vec<Cut>,
+    base: u64,
+    /// Its writer is done with it.
+    finished: bool,
+    /// The last range ends inside a line.
     torn: bool,
-    /// Of all bytes so far: what a seal will say of the segment.
-    hash: Sha256,
-    failed: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    /// The kernel can't read or sync it.
+    Failed,
+    /// Somebody has touched it.
+    Intruded,
 }
 
 impl Followed {
-    pub(super) fn new(file: File) -> Followed {
-        Followed { file, length: 0, synced: 0, lines: 0, torn: false, hash: Sha256::new(), failed: false }
+    pub(super) fn new(name: &str, file: File, source: Source) -> Followed {
+        Followed {
+            file: Arc::new(file),
+            source,
+            lane: Lane::of(name, source.gate),
+            inspector: Inspector::new(source.role, source.boot),
+            from: 0,
+            held: Vec::new(),
+            judged: 0,
+            lines: 0,
+            unsealed_since: None,
+            synced: 0,
+            cut: Vec::new(),
+            known: Vec::new(),
+            base: 0,
+            finished: false,
+            torn: false,
+            state: State::Whole,
+        }
     }
 
-    /// Reads what is new. A segment only grows: ESTALE where it has shrunk, which no writer of ours does.
-    pub(super) fn look(&mut self) -> Result<(), Errno> {
-        if self.failed {
+    /// Reads and judges what is new; `heed` gets each whole line.
+    pub(super) fn look(&mut self, heed: &mut dyn FnMut(&Source, &Judged<'_>)) -> Result<(), Trouble> {
+        if self.has_failed() {
             return Ok(());
         }
-        // Reads say where they begin, so the position means nothing. No stat, which needs no right to be asked about
-        // any name, so that the filter has to stop it (`landlock(7)`).
-        let end = lseek(&self.file, 0, Whence::SeekEnd)?;
-        let length = u64::try_from(end).map_err(|_| Errno::ESTALE)?;
-        if length < self.length {
-            return Err(Errno::ESTALE);
+        let end = self.end()?;
+        if end < self.length() {
+            return Err(Trouble::Intruded { at: end, why: Seen::Shrank });
         }
-        let mut buffer = vec![0; PIECE.min(usize::try_from(length - self.length).unwrap_or(PIECE))];
-        while self.length < length {
-            match self.file.read_at(&mut buffer, self.length) {
-                Ok(0) => return Err(Errno::ESTALE),
-                Ok(read) => self.take(buffer.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(errno(error)),
+        if self.source.role == Role::Scribe {
+            return Ok(self.take_as_it_is(end)?);
+        }
+        while self.length() < end {
+            self.unsealed_since.get_or_insert_with(Instant::now);
+            self.read(end)?;
+            self.judge(heed)?;
+            if self.held.len() >= HELD {
+                self.cut()?;
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        self.length += bytes.len() as u64;
-        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.torn = bytes.last() != Some(&b'\n');
+    /// What a scribe wrote is judged by its seals, and no range names it.
+    fn take_as_it_is(&mut self, end: u64) -> Result<(), Errno> {
+        let mut last = [b'\n'];
+        if let Some(at) = end.checked_sub(1) {
+            read_at(&self.file, &mut last, at)?;
+        }
+        self.torn = last != [b'\n'];
+        (self.base, self.from) = (end, end);
+        Ok(())
     }
 
-    /// Makes what was read durable, where that is more than `ahead` bytes.
-    pub(super) fn sync_beyond(&mut self, ahead: u64) -> Result<(), Errno> {
-        if !self.failed && self.unsynced() > ahead {
-            fdatasync(&self.file)?;
-            self.synced = self.length;
+    /// How long the file is. Reads say where they begin, so the position means nothing. No stat, which needs no right
+    /// to be asked about any name, so that the filter has to stop it (`landlock(7)`).
+    fn end(&self) -> Result<u64, Errno> {
+        u64::try_from(lseek(&*self.file, 0, Whence::SeekEnd)?).map_err(|_| Errno::EOVERFLOW)
+    }
+
+    /// One piece more.
+    fn read(&mut self, end: u64) -> Result<(), Trouble> {
+        let (begin, at) = (self.held.len(), self.length());
+        let piece = PIECE.min(usize::try_from(end - at).unwrap_or(PIECE));
+        self.held.resize(begin + piece, 0);
+        let read = read_at(&self.file, self.held.get_mut(begin..).unwrap_or_default(), at);
+        self.held.truncate(begin + *read.as_ref().unwrap_or(&0));
+        match read? {
+            0 => Err(Trouble::Intruded { at, why: Seen::Shrank }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges the whole lines that are there.
+    fn judge(&mut self, heed: &mut dyn FnMut(&Source, &Judged<'_>)) -> Result<(), Trouble> {
+        let mut rest = self.held.get(self.judged..).unwrap_or_default();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            let judged =
+                self.inspector.judge(line).map_err(|fault| intruded(self.from, self.judged, fault))?;
+            heed(&self.source, &judged);
+            self.lines += 1;
+            self.judged += end + 1;
+            rest = behind.get(1..).unwrap_or_default();
+        }
+        // What a crash left behind its last line may be anything.
+        if rest.len() >= LINE_MAX && !self.finished {
+            return Err(intruded(self.from, self.judged, Fault::Spelling));
         }
         Ok(())
     }
 
+    /// Cuts a range from all lines that none has yet.
+    pub(super) fn cut(&mut self) -> Result<(), Trouble> {
+        self.cut_to(self.judged)
+    }
+
+    /// The last range, with what is left of a line that nobody will finish.
+    pub(super) fn cut_last(&mut self) -> Result<(), Trouble> {
+        self.torn |= self.held.len() > self.judged;
+        self.cut_to(self.held.len())
+    }
+
+    fn cut_to(&mut self, length: usize) -> Result<(), Trouble> {
+        if self.has_failed() || length == 0 {
+            return Ok(());
+        }
+        let bytes = self.held.get(..length).unwrap_or_default();
+        unchanged(&self.file, self.from, bytes)?;
+        let to = self.from + length as u64;
+        self.cut.push(Cut { from: self.from, to, lines: self.lines, hash: Digest::of(bytes) });
+        self.held.drain(..length);
+        if self.held.is_empty() {
+            // An idle segment keeps no memory.
+            self.held = Vec::new();
+        }
+        self.from = to;
+        self.judged = self.judged.saturating_sub(length);
+        self.lines = 0;
+        Ok(())
+    }
+
+    /// The ranges that are durable and not on record: they are, from now on.
+    pub(super) fn take_cut(&mut self) -> Vec<Cut> {
+        let durable = self.cut.iter().take_while(|cut| cut.to <= self.synced).count();
+        let taken: Vec<Cut> = self.cut.drain(..durable).collect();
+        self.known.extend(&taken);
+        if self.cut.is_empty() && self.held.is_empty() {
+            self.unsealed_since = None;
+        }
+        taken
+    }
+
+    /// Takes a range that an earlier scribe put on record, and reads it again: whether it still is what was sealed.
+    /// Its lines are heeded, since what they say is not known any more.
+    pub(super) fn resume(
+        &mut self,
+        sealed: Cut,
+        heed: &mut dyn FnMut(&Source, &Judged<'_>),
+    ) -> Result<(), Trouble> {
+        let end = self.end()?;
+        if end < sealed.to {
+            return Err(Trouble::Intruded { at: end, why: Seen::Shrank });
+        }
+        let changed = Trouble::Intruded { at: sealed.from, why: Seen::Changed };
+        let mut hash = Sha256::new();
+        self.pass(sealed.to, &mut hash, heed)?;
+        if Digest(hash.finalize().into()) != sealed.hash {
+            return Err(changed);
+        }
+        self.known.push(sealed);
+        Ok(())
+    }
+
+    /// Takes bytes that are sealed by a range which is not looked up any more.
+    pub(super) fn start_behind(
+        &mut self,
+        sealed: u64,
+        heed: &mut dyn FnMut(&Source, &Judged<'_>),
+    ) -> Result<(), Trouble> {
+        self.base = sealed;
+        self.pass(sealed, &mut Sha256::new(), heed)
+    }
+
+    /// It is not what was sealed, which was up to here.
+    pub(super) fn is_sealed_to(&mut self, sealed: u64) {
+        self.known.clear();
+        self.base = sealed;
+    }
+
+    /// Reads and judges up to `to`, which is sealed.
+    fn pass(
+        &mut self,
+        to: u64,
+        hash: &mut Sha256,
+        heed: &mut dyn FnMut(&Source, &Judged<'_>),
+    ) -> Result<(), Trouble> {
+        let changed = Trouble::Intruded { at: self.from, why: Seen::Changed };
+        while self.length() < to {
+            let begin = self.held.len();
+            self.read(to)?;
+            hash.update(self.held.get(begin..).unwrap_or_default());
+            // A line that was sealed was judged before; what is wrong with it now was changed.
+            self.judge(heed).map_err(|_fault| changed)?;
+            self.held.drain(..self.judged);
+            self.from += std::mem::take(&mut self.judged) as u64;
+        }
+        // A range ends with a line, but the last of a segment that ended torn.
+        self.torn = !self.held.is_empty();
+        self.from += std::mem::take(&mut self.held).len() as u64;
+        self.lines = 0;
+        self.synced = self.from;
+        self.unsealed_since = None;
+        Ok(())
+    }
+
+    /// The last look: all that is on record is read and hashed once more.
+    pub(super) fn holds(&self) -> Result<(), Trouble> {
+        self.known.iter().try_for_each(|known| match hash_of(&self.file, known.from, known.to)? {
+            Some(hash) if hash == known.hash => Ok(()),
+            Some(_) => Err(Trouble::Intruded { at: known.from, why: Seen::Changed }),
+            None => Err(Trouble::Intruded { at: known.from, why: Seen::Shrank }),
+        })
+    }
+
+    /// Where too many ranges are known: the oldest are looked at again, and kept as one.
+    pub(super) fn forget(&mut self) -> Result<(), Trouble> {
+        if self.known.len() < 2 * REMEMBERED {
+            return Ok(());
+        }
+        self.holds()?;
+        let (Some(first), Some(last)) = (self.known.first(), self.known.last()) else { return Ok(()) };
+        let (from, to) = (first.from, last.to);
+        let lines = self.known.iter().map(|known| known.lines).sum();
+        let Some(hash) = hash_of(&self.file, from, to)? else { return Ok(()) };
+        self.known = vec![Cut { from, to, lines, hash }];
+        Ok(())
+    }
+
+    /// For the thread that syncs.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// The start that it belongs to.
+    pub(super) fn boot(&self) -> BootId {
+        self.source.boot
+    }
+
+    /// The gate that writes it, where one of this start does.
+    pub(super) fn gate(&self) -> Option<u32> {
+        self.source.gate
+    }
+
+    /// The lane that writes it, where one does.
+    pub(super) fn lane(&self) -> Option<&Lane> {
+        self.lane.as_ref()
+    }
+
+    /// So many bytes are durable.
+    pub(super) fn synced_to(&mut self, upto: u64) {
+        self.synced = self.synced.max(upto);
+    }
+
     /// Bytes read and not yet durable.
     pub(super) fn unsynced(&self) -> u64 {
-        self.length - self.synced
+        if self.has_failed() { 0 } else { self.length().saturating_sub(self.synced) }
     }
 
-    /// Nothing more is read or promised of it.
+    /// Since when there is something that no seal covers.
+    pub(super) fn unsealed_since(&self) -> Option<Instant> {
+        self.unsealed_since.filter(|_| !self.has_failed())
+    }
+
+    /// Its writer is done with it.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The kernel can't read or sync it: nothing more is read or promised of it.
     pub(super) fn fail(&mut self) {
-        self.failed = true;
+        self.give_up(State::Failed);
     }
 
+    /// Somebody has touched it: nothing more is read or promised of it.
+    pub(super) fn intruded(&mut self) {
+        self.give_up(State::Intruded);
+    }
+
+    fn give_up(&mut self, state: State) {
+        self.state = state;
+        self.held = Vec::new();
+        self.cut = Vec::new();
+        self.judged = 0;
+        self.from = self.sealed();
+    }
+
+    /// Whether it was given up.
     pub(super) fn has_failed(&self) -> bool {
-        self.failed
+        self.state != State::Whole
     }
 
+    /// Whether somebody has touched it.
+    pub(super) fn was_intruded(&self) -> bool {
+        self.state == State::Intruded
+    }
+
+    /// Whether ranges are still to be put on record.
+    pub(super) fn has_cut(&self) -> bool {
+        !self.cut.is_empty()
+    }
+
+    /// Bytes read.
     pub(super) fn length(&self) -> u64 {
-        self.length
+        self.from + self.held.len() as u64
     }
 
-    /// Whether it ends inside a line.
-    pub(super) fn torn(&self) -> bool {
+    /// Bytes in ranges that are on record.
+    pub(super) fn sealed(&self) -> u64 {
+        self.known.last().map_or(self.base, |known| known.to)
+    }
+
+    /// How many lines were judged.
+    pub(super) fn lines(&self) -> u64 {
+        self.inspector.lines()
+    }
+
+    /// Whether its last range ends inside a line.
+    pub(super) fn is_torn(&self) -> bool {
         self.torn
     }
 
-    /// How many lines it has.
-    pub(super) fn lines(&self) -> u64 {
-        self.lines
-    }
-
-    /// SHA-256 of all that was read.
-    #[cfg(test)]
-    pub(super) fn digest(&self) -> [u8; 32] {
-        self.hash.clone().finalize().into()
+    /// Whether what was read ends inside a line that is not there yet.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.held.len() > self.judged
     }
 }
 
-fn errno(error: std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+fn intruded(from: u64, judged: usize, fault: Fault) -> Trouble {
+    let why = if fault == Fault::Number { Seen::Count } else { Seen::Line };
+    Trouble::Intruded { at: from + judged as u64, why }
+}
+
+fn read_at(file: &File, into: &mut [u8], at: u64) -> Result<usize, Errno> {
+    loop {
+        match file.read_at(into, at) {
+            Ok(read) => return Ok(read),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+        }
+    }
+}
+
+/// Whether the file still has these bytes there.
+fn unchanged(file: &File, from: u64, bytes: &[u8]) -> Result<(), Trouble> {
+    let mut again = vec![0; PIECE.min(bytes.len())];
+    let mut at = from;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let piece = again.len().min(rest.len());
+        let read = read_at(file, again.get_mut(..piece).unwrap_or_default(), at)?;
+        let (expected, behind) = rest.split_at_checked(read).unwrap_or_default();
+        if read == 0 {
+            return Err(Trouble::Intruded { at, why: Seen::Shrank });
+        }
+        if again.get(..read) != Some(expected) {
+            let differs = again.iter().zip(expected).position(|(now, before)| now != before).unwrap_or(0);
+            return Err(Trouble::Intruded { at: at + differs as u64, why: Seen::Changed });
+        }
+        at += read as u64;
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// Hash of these bytes of the file; `None` where it ends before.
+fn hash_of(file: &File, from: u64, to: u64) -> Result<Option<Digest>, Errno> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; PIECE.min(usize::try_from(to - from).unwrap_or(PIECE))];
+    let mut at = from;
+    while at < to {
+        let piece = buffer.len().min(usize::try_from(to - at).unwrap_or(PIECE));
+        let read = read_at(file, buffer.get_mut(..piece).unwrap_or_default(), at)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        hash.update(buffer.get(..read).unwrap_or_default());
+        at += read as u64;
+    }
+    Ok(Some(Digest(hash.finalize().into())))
 }

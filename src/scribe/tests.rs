@@ -1,172 +1,174 @@
 use super::*;
-use crate::model::ids::BootId;
-use sha2::{Digest, Sha256};
+use crate::audit::inspect::Role;
+use nix::errno::Errno;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
 
-/// A scribe and the warden's end of its channel, in a directory of its own.
-struct Stage {
-    directory: tempfile::TempDir,
-    scribe: Scribe,
-    warden: Channel,
-}
+mod recovery;
+mod stage;
 
-impl Stage {
-    fn new() -> Stage {
-        let directory = tempfile::tempdir().unwrap();
-        let (warden, channel) = Channel::pair().unwrap();
-        let segment = append(&directory.path().join("scribe"));
-        let start = Start {
-            boot: BootId::from_random(1),
-            reserved: STEP_OF_TEST,
-            policy: "9f2c1e77",
-            missing: &[],
-            posture: &Default::default(),
-        };
-        let own = Own::begin(segment.into(), start).unwrap();
-        let place = File::open(directory.path()).unwrap();
-        let durables = Durables::start(place.try_clone().unwrap()).unwrap();
-        let scribe = Scribe::new(channel, own, place.into(), durables);
-        Stage { directory, scribe, warden }
+use stage::{A, B, OWN, STEP_OF_TEST, Stage, boot, line, lines, released};
+
+#[test]
+fn what_was_written_is_sealed_by_its_bytes() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let text = lines(10_000);
+    for part in [&text[..300_002], &text[300_002..]] {
+        writer.write_all(part.as_bytes()).unwrap();
+        stage.settle();
     }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    let ranges = stage.said("range");
+    assert_eq!(ranges[0]["from"], 0);
+    let (mut at, mut count) = (0, 0);
+    for range in &ranges {
+        assert_eq!(range["from"], at as u64);
+        let to = usize::try_from(range["to"].as_u64().unwrap()).unwrap();
+        assert_eq!(range["hash"], Digest::of(&text.as_bytes()[at..to]).to_string());
+        count += range["lines"].as_u64().unwrap();
+        at = to;
     }
-
-    /// Makes a segment and has it followed; its writer.
-    fn follow(&mut self, name: &str) -> File {
-        let writer = append(&self.path(name));
-        let reader = File::open(self.path(name)).unwrap();
-        self.warden.send(&ToScribe::Follow { segment: name.to_owned() }, &[reader.as_fd()]).unwrap();
-        assert_eq!(self.scribe.obey().unwrap(), Next::GoOn);
-        writer
-    }
-
-    fn finished(&mut self, name: &str) {
-        self.warden.send(&ToScribe::Finished { segment: name.to_owned() }, &[]).unwrap();
-        assert_eq!(self.scribe.obey().unwrap(), Next::GoOn);
-    }
-
-    fn told(&mut self) -> Vec<FromScribe> {
-        self.scribe.send();
-        std::iter::from_fn(|| self.warden.receive_bare().ok().flatten()).collect()
-    }
-
-    /// The `close` records: segment, bytes, torn.
-    fn closed(&self) -> Vec<(String, u64, bool)> {
-        let text = std::fs::read_to_string(self.path("scribe")).unwrap();
-        let records: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!((&records[0]["t"], &records[0]["role"]), (&"open".into(), &"scribe".into()));
-        let close = |record: &serde_json::Value| {
-            assert_eq!(record["t"], "close");
-            (
-                record["segment"].as_str().unwrap().to_owned(),
-                record["bytes"].as_u64().unwrap(),
-                record["torn"] == true,
-            )
-        };
-        records[1..].iter().map(close).collect()
-    }
-}
-
-const STEP_OF_TEST: u64 = 1 << 16;
-
-fn append(path: &Path) -> File {
-    OpenOptions::new().append(true).create_new(true).open(path).unwrap()
+    assert_eq!((at, count), (text.len(), 10_000));
 }
 
 #[test]
-fn follow_reads_hashes_and_counts_behind_the_writer() {
+fn finished_segment_is_closed_and_released_behind_its_seal() {
     let mut stage = Stage::new();
-    let mut writer = stage.follow("a");
-    let text = "line\n".repeat(100_000);
-    for half in [&text[..300_002], &text[300_002..]] {
-        writer.write_all(half.as_bytes()).unwrap();
-        stage.scribe.look();
-    }
-    let followed = &stage.scribe.followed["a"];
-    assert_eq!((followed.length(), followed.lines(), followed.torn()), (500_000, 100_000, false));
-    assert_eq!(followed.digest(), <[u8; 32]>::from(Sha256::digest(&text)));
-    stage.scribe.sync().unwrap();
-    assert_eq!(stage.scribe.followed["a"].unsynced(), 0);
-}
-
-#[test]
-fn alive_tells_what_is_not_durable() {
-    let mut stage = Stage::new();
-    let mut writer = stage.follow("a");
-    writer.write_all(b"one\n").unwrap();
-    stage.scribe.look();
-    stage.scribe.say_alive(7);
-    stage.scribe.say_alive(7);
-    assert_eq!(stage.told(), [FromScribe::Alive { unsynced: 4, lost_lines: 7 }]);
-}
-
-#[test]
-fn finished_segment_is_closed_and_released() {
-    let mut stage = Stage::new();
-    let (mut whole, mut torn) = (stage.follow("a"), stage.follow("b"));
-    whole.write_all(b"one\ntwo\n").unwrap();
-    torn.write_all(b"one\ntw").unwrap();
-    stage.finished("a");
-    stage.finished("b");
-    assert_eq!(stage.closed(), [("a".to_owned(), 8, false), ("b".to_owned(), 6, true)]);
-    let released = |segment: &str, bytes| FromScribe::Released { segment: segment.to_owned(), bytes };
-    assert_eq!(stage.told(), [released("a", 8), released("b", 6)]);
+    let (mut whole, mut torn) = (stage.follow(A), stage.follow(B));
+    whole.write_all(lines(2).as_bytes()).unwrap();
+    torn.write_all((lines(1) + "{\"v\":1").as_bytes()).unwrap();
+    let (first, second) = (lines(2).len() as u64, lines(1).len() as u64 + 6);
+    stage.says(&ToScribe::Finished { segment: A.to_owned() });
+    stage.finished(B);
+    assert_eq!(stage.closed(), [(A.to_owned(), first, false), (B.to_owned(), second, true)]);
+    assert_eq!(stage.told(), [released(A, first), released(B, second)]);
     assert!(stage.scribe.followed.is_empty());
 }
 
+/// What an intrusion says, and where; the segment is closed at what was sealed of it.
+fn intruded(stage: &mut Stage, at: u64, why: &str, sealed: u64) {
+    let record = stage.said("intrusion").pop().unwrap();
+    assert_eq!((&record["segment"], &record["at"], &record["why"]), (&A.into(), &at.into(), &why.into()));
+    let told = FromScribe::Intruded { segment: A.to_owned(), at, why: why.to_owned() };
+    assert_eq!(stage.told(), [told]);
+    stage.finished(A);
+    assert_eq!(stage.told(), [released(A, None)]);
+    assert_eq!(stage.closed(), [(A.to_owned(), sealed, false)]);
+}
+
 #[test]
-fn shrunk_segment_fails_once_and_is_not_closed() {
+fn shrunk_segment_is_an_intrusion_told_once() {
     let mut stage = Stage::new();
-    let mut writer = stage.follow("a");
-    writer.write_all(b"one\ntwo\n").unwrap();
-    stage.scribe.look();
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(2).as_bytes()).unwrap();
+    stage.settle();
     writer.set_len(4).unwrap();
-    stage.scribe.look();
-    stage.scribe.look();
-    let failed = FromScribe::Failed { segment: "a".to_owned(), errno: Errno::ESTALE as i32 };
-    assert_eq!(stage.told(), [failed]);
-    stage.finished("a");
-    assert_eq!(stage.told(), [FromScribe::Released { segment: "a".to_owned(), bytes: 8 }]);
-    assert!(stage.closed().is_empty());
+    stage.settle();
+    stage.settle();
+    intruded(&mut stage, 4, "shrank", lines(2).len() as u64);
+}
+
+#[test]
+fn line_that_no_gate_writes_is_an_intrusion() {
+    for (forged, why) in [
+        (line(2).replace("decision", "conn"), "foreign-line"),
+        (line(2).replace("7k3qzd", "7k3qze"), "foreign-line"),
+        ("nonsense\n".to_owned(), "foreign-line"),
+        ("x".repeat(20_000), "foreign-line"),
+        (line(3), "count"),
+    ] {
+        let mut stage = Stage::new();
+        let mut writer = stage.follow(A);
+        writer.write_all(lines(2).as_bytes()).unwrap();
+        stage.settle();
+        writer.write_all(forged.as_bytes()).unwrap();
+        stage.settle();
+        let before = lines(2).len() as u64;
+        intruded(&mut stage, before, why, before);
+    }
+}
+
+#[test]
+fn byte_changed_behind_the_writer_is_found_before_it_is_sealed_and_at_the_close() {
+    use std::os::unix::fs::FileExt;
+    let change = |stage: &Stage, at: u64| {
+        OpenOptions::new().write(true).open(stage.path(A)).unwrap().write_all_at(b"~", at).unwrap();
+    };
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(3).as_bytes()).unwrap();
+    stage.scribe.look().unwrap();
+    change(&stage, 100);
+    stage.settle();
+    intruded(&mut stage, 100, "changed", 0);
+
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(3).as_bytes()).unwrap();
+    stage.settle();
+    change(&stage, 100);
+    stage.finished(A);
+    let record = stage.said("intrusion").pop().unwrap();
+    assert_eq!((&record["at"], &record["why"]), (&0.into(), &"changed".into()));
+    assert_eq!(stage.closed(), [(A.to_owned(), lines(3).len() as u64, false)]);
 }
 
 #[test]
 fn segment_that_cannot_be_read_fails_once() {
     let mut stage = Stage::new();
-    std::fs::create_dir(stage.path("a")).unwrap();
-    std::fs::write(stage.path("a").join("entry"), "").unwrap();
-    let directory = File::open(stage.path("a")).unwrap();
-    stage.warden.send(&ToScribe::Follow { segment: "a".to_owned() }, &[directory.as_fd()]).unwrap();
+    std::fs::create_dir(stage.path(A)).unwrap();
+    std::fs::write(stage.path(A).join("entry"), "").unwrap();
+    let directory = File::open(stage.path(A)).unwrap();
+    let writer = Source { role: Role::Gate, boot: boot(), gate: Some(1) };
+    stage.warden.send(&ToScribe::Follow { segment: A.to_owned(), writer }, &[directory.as_fd()]).unwrap();
     assert_eq!(stage.scribe.obey().unwrap(), Next::GoOn);
-    stage.scribe.look();
-    stage.scribe.look();
-    assert_eq!(stage.told(), [FromScribe::Failed { segment: "a".to_owned(), errno: Errno::EISDIR as i32 }]);
+    stage.settle();
+    stage.settle();
+    assert_eq!(stage.told(), [FromScribe::Failed { segment: A.to_owned(), errno: Errno::EISDIR as i32 }]);
 }
 
 #[test]
-fn close_closes_all_and_ends() {
+fn alive_tells_what_is_not_durable_and_the_latest_seal() {
     let mut stage = Stage::new();
-    let mut writer = stage.follow("a");
-    writer.write_all(b"one\n").unwrap();
+    let mut writer = stage.follow(A);
+    writer.write_all(line(0).as_bytes()).unwrap();
+    stage.scribe.look().unwrap();
+    stage.scribe.lost_lines = 7;
+    stage.scribe.say_alive();
+    stage.scribe.say_alive();
+    let told = stage.told();
+    let [FromScribe::Alive { unsynced, lost_lines: 7, sealed: Some(sealed), .. }] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*unsynced, line(0).len() as u64);
+    let seals = stage.said("seal");
+    assert_eq!((sealed.epoch, sealed.i + 1), (0, seals.len() as u64));
+    assert_eq!(seals.last().unwrap()["next"], Digest(sealed.next).to_string());
+}
+
+#[test]
+fn close_closes_all_seals_it_and_ends() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all(line(0).as_bytes()).unwrap();
     stage.warden.send(&ToScribe::Close, &[]).unwrap();
-    assert_eq!(stage.scribe.obey().unwrap(), Next::End);
-    let released = FromScribe::Released { segment: "a".to_owned(), bytes: 4 };
-    assert_eq!(stage.told(), [released, FromScribe::Closed]);
+    stage.scribe.serve(|| 0).unwrap();
+    let told: Vec<_> =
+        stage.told().into_iter().filter(|said| !matches!(said, FromScribe::Alive { .. })).collect();
+    assert_eq!(told, [released(A, line(0).len() as u64), FromScribe::Closed]);
     assert_eq!(stage.closed().len(), 1);
+    assert!(!stage.scribe.own.is_unsealed());
 }
 
 #[test]
 fn messages_without_sense_change_nothing() {
     let mut stage = Stage::new();
     stage.warden.send(&"nonsense", &[]).unwrap();
-    stage.warden.send(&ToScribe::Follow { segment: "a".to_owned() }, &[]).unwrap();
-    stage.warden.send(&ToScribe::Finished { segment: "b".to_owned() }, &[]).unwrap();
-    assert_eq!(stage.scribe.obey().unwrap(), Next::GoOn);
+    let writer = Source { role: Role::Gate, boot: boot(), gate: Some(1) };
+    stage.warden.send(&ToScribe::Follow { segment: A.to_owned(), writer }, &[]).unwrap();
+    stage.says(&ToScribe::Finished { segment: B.to_owned() });
+    stage.says(&ToScribe::Names { names: Vec::new(), more: false });
+    stage.says(&ToScribe::Settle);
     assert!(stage.scribe.followed.is_empty() && stage.told().is_empty());
 }
 
@@ -181,12 +183,42 @@ fn warden_gone_ends_the_scribe_with_an_error() {
 #[test]
 fn own_segment_reserves_for_itself_as_it_fills() {
     let mut stage = Stage::new();
-    for number in 0..1_000 {
-        let name = format!("{number:0200}");
+    for number in 0..300 {
+        let name = format!("20261123T034629.123457Z-7k3qzd-gate-0-0-{}.ndjson", number + 10);
         drop(stage.follow(&name));
         stage.finished(&name);
         stage.told();
     }
-    assert_eq!(stage.closed().len(), 1_000);
-    assert!(std::fs::metadata(stage.path("scribe")).unwrap().len() > STEP_OF_TEST);
+    assert_eq!(stage.closed().len(), 300);
+    assert!(std::fs::metadata(stage.path(OWN)).unwrap().len() > STEP_OF_TEST);
+}
+
+#[test]
+fn idle_scribe_seals_each_minute() {
+    let mut stage = Stage::new();
+    let before = stage.said("seal").len();
+    stage.scribe.turn().unwrap();
+    assert_eq!(stage.said("seal").len(), before, "nothing is due");
+    stage.scribe.sealed_at -= Duration::from_secs(60);
+    stage.scribe.turn().unwrap();
+    assert_eq!(stage.said("seal").len(), before + 1);
+}
+
+#[test]
+fn scribe_whose_disk_hangs_gives_signs_of_life_and_says_how_far_behind_it_is() {
+    let mut stage = Stage::new();
+    let (go, told) = std::sync::mpsc::channel::<()>();
+    let hangs = move || {
+        told.recv().ok();
+        Ok(())
+    };
+    stage.scribe.syncer.give(sync::Task::Directory, hangs).unwrap();
+    while stage.scribe.syncer.waiting_for() < Duration::from_millis(2) {}
+    stage.scribe.wish = true;
+    stage.scribe.turn().unwrap();
+    stage.scribe.say_alive();
+    let told = stage.told();
+    assert!(matches!(told.as_slice(), [FromScribe::Alive { behind_ms: 2.., .. }]), "{told:?}");
+    drop(go);
+    stage.settle();
 }

@@ -188,6 +188,19 @@ fn step_failed(step: &str, errno: Errno) -> io::Error {
     io::Error::new(kind, format!("can't start a role, at {step}: {}", errno.desc()))
 }
 
+/// Has the calling thread run only where nobody else wants to (nice 19).
+///
+/// # Errors
+///
+/// What `setpriority(2)` answered.
+pub fn go_last() -> io::Result<()> {
+    // SAFETY: it takes integers and touches no memory; 0 is the calling thread (`setpriority(2)`, Linux).
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }

@@ -58,7 +58,15 @@ impl Connects {
 impl Warden {
     /// Connects to the backend of a grant that is on record.
     pub(super) fn reach(&mut self, grant: Receipt<Grant>) {
-        let grant = grant.into_inner();
+        self.connect_backend(grant.into_inner());
+    }
+
+    /// The same where the journal stands in for the record and has taken it.
+    pub(super) fn reach_by_journal(&mut self, grant: Grant) {
+        self.connect_backend(grant);
+    }
+
+    fn connect_backend(&mut self, grant: Grant) {
         let Some(backend) = self.force.backend(grant.backend) else {
             return self.answer_open(&grant, Err(Refusal::BackendUnavailable));
         };
@@ -68,6 +76,11 @@ impl Warden {
                 self.try_unix(grant, path, owner, PAUSE, None);
             }
             BackendKind::Proxy { address: Address::Tcp(address), .. } => self.try_tcp(grant, *address),
+            BackendKind::Scribe { feed, only } => {
+                let (feed, only) = (*feed, only.clone());
+                let answer = self.have_scribe_serve(feed, only, grant.connection);
+                self.answer_open(&grant, answer);
+            }
             BackendKind::Builtin => self.answer_open(&grant, Err(Refusal::NotAllowed)),
         }
     }

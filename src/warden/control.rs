@@ -93,6 +93,7 @@ impl Warden {
                 self.reply_control(number, &report);
             }
             Ok(Some(ControlRequest::Reload)) => self.reload(Some(number)),
+            Ok(Some(ControlRequest::Rekey)) => self.rekey(number),
             Ok(Some(ControlRequest::Probe { name, subject, place })) => {
                 self.probe(number, &name, subject, place);
             }
@@ -136,7 +137,10 @@ impl Warden {
             failing: self.deaths.are_many(Instant::now()),
             listeners: listeners.collect(),
             gates: self.gates_status(),
+            witness: self.witness.status(),
             scribe: self.scribe.status(),
+            genesis: self.vault.genesis.key.to_string(),
+            genesis_is_new: self.vault.is_new,
         }
     }
 

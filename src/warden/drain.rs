@@ -15,6 +15,8 @@ const CLOSE: Duration = Duration::from_secs(10);
 /// Where the daemon is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Nobody is let in yet.
+    Starting,
     /// It serves.
     Serving,
     /// Nobody comes in any more; gates finish.
@@ -67,6 +69,7 @@ impl Warden {
         self.phase = Phase::Draining;
         self.notify.stopping();
         self.end_probe();
+        self.end_reload();
         self.close_listeners();
         let limit = Duration::from_millis(self.force.policy.limits.drain_ms.into());
         // Who waits for a gate that died lately is not begun with.
@@ -81,9 +84,10 @@ impl Warden {
         self.gate_gone();
     }
 
-    /// Goes on to close once the last gate is gone.
+    /// Goes on to close once the last gate, and a role that tries something, is gone.
     pub(super) fn gate_gone(&mut self) {
-        if self.phase == Phase::Draining && self.roster.gates().next().is_none() {
+        let gone = self.roster.gates().next().is_none() && !self.is_probing();
+        if self.phase == Phase::Draining && gone {
             self.close();
         }
     }
@@ -96,12 +100,20 @@ impl Warden {
         }
     }
 
-    /// The last records are written, then the scribe closes the log.
+    /// The last records are written, then the scribe closes the log. Nothing is noted behind that.
     fn close(&mut self) {
+        self.write_repeats();
+        self.explain_violations();
         self.settle();
+        self.record.close();
         self.phase = Phase::Closing;
         let own = self.record.segment().to_owned();
         self.finished(&own);
+        if !self.scribe.is_running()
+            && let Err(error) = self.start_scribe()
+        {
+            tracing::error!(%error, "the scribe can't be started");
+        }
         if self.scribe.is_running() {
             self.tell_scribe(ToScribe::Close, Vec::new());
             self.timers.after(CLOSE, Due::CloseLimit);
@@ -133,15 +145,17 @@ impl Warden {
             }
             Phase::Closed => {
                 self.scribe.kill();
+                self.release_scribes_last();
                 self.phase = Phase::Over { whole: true };
             }
-            Phase::Serving | Phase::Draining | Phase::Over { .. } => {}
+            Phase::Starting | Phase::Serving | Phase::Draining | Phase::Over { .. } => {}
         }
     }
 
     /// Ends what is left of the other roles; the sockets' names go with the listeners.
     pub(super) fn farewell(mut self) -> ExitCode {
         self.close_listeners();
+        self.last_words();
         let gates: Vec<u32> = self.roster.gates().map(|(number, _)| number).collect();
         gates.into_iter().for_each(|gate| self.kill_gate(gate));
         if self.phase == (Phase::Over { whole: true }) {

@@ -79,6 +79,18 @@ impl InForce {
         self.decider.may_reach(listener, &subject, backend)
     }
 
+    /// Whether this route lets the caller reach that backend with a record in the journal alone.
+    pub(super) fn may_by_journal(
+        &self,
+        listener: ListenerId,
+        caller: &Caller,
+        route: &str,
+        backend: BackendId,
+    ) -> bool {
+        let subject = self.decider.recognise(listener, caller);
+        self.decider.may_by_journal(listener, &subject, route, backend)
+    }
+
     /// A user's name, for records.
     pub(super) fn user(&self, uid: Uid) -> Option<String> {
         self.policy.user_name(uid).map(str::to_owned)

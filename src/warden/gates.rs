@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::grant::Asked;
 use super::line::{Flow, Line};
 use super::poll::{Interest, LaneId, News, Source};
 use super::roster::{Gate, Lane, Place, QUEUED, Wanting, Whose, most_connections};
@@ -20,7 +21,7 @@ use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
-use crate::wire::message::{FromGate, ToGate};
+use crate::wire::message::{FromGate, ToGate, ToScribe};
 
 /// So much is heard of one lane in one round.
 const BURST: usize = 64;
@@ -143,7 +144,7 @@ impl Warden {
 
     /// The lane's first message: its segment, the policy in force, and all else that it has to know.
     fn start_lane(&mut self, id: LaneId, whose: Whose) {
-        let writer = Writer::Lane { uid: whose, lane: id.lane };
+        let writer = Writer::Lane { uid: whose, gate: id.gate, lane: id.lane };
         let (name, segment, reserved) = match self.segments.create(writer) {
             Ok(made) => (Some(made.name), made.file, made.reserved),
             Err(error) => {
@@ -246,8 +247,13 @@ impl Warden {
         match message {
             FromGate::Ready { confined } => self.gate_is_up(id, *confined),
             FromGate::Open { ticket, connection, request, backend, generation } => {
-                self.judge_open(id, ticket, connection, request, backend, generation);
+                self.judge_open(id, &Asked { ticket, connection, request, backend, generation });
             }
+            FromGate::OpenByJournal { ticket, connection, request, backend, generation, line } => {
+                let asked = Asked { ticket, connection, request, backend, generation };
+                self.judge_open_by_journal(id, &asked, &line);
+            }
+            FromGate::SettledByJournal { connection, line } => self.settle_by_journal(id, connection, &line),
             FromGate::Reserve { written } => self.reserve_for_lane(id, written),
             FromGate::NeedSegment { errno } => self.lane_needs_segment(id, errno),
             FromGate::Switched => self.lane_switched(id),
@@ -321,6 +327,7 @@ impl Warden {
         for name in gate.lanes.iter().flat_map(|lane| &lane.segments) {
             self.finished(name);
         }
+        self.tell_scribe(ToScribe::GateGone { gate: number }, Vec::new());
         self.gate_gone();
     }
 

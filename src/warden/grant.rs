@@ -31,17 +31,25 @@ pub(super) struct Grant {
     pub(super) generation: Generation,
 }
 
+/// One question, as a lane put it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// Comes back with the answer.
+    pub(super) ticket: u32,
+    /// The connection that it names.
+    pub(super) connection: u64,
+    /// The request's number on it.
+    pub(super) request: u32,
+    /// Which backend of that generation's policy.
+    pub(super) backend: BackendId,
+    /// The policy that the lane decided by.
+    pub(super) generation: Generation,
+}
+
 impl Warden {
     /// Judges one question by the policy in force.
-    pub(super) fn judge_open(
-        &mut self,
-        lane: LaneId,
-        ticket: u32,
-        number: u64,
-        request: u32,
-        backend: BackendId,
-        generation: Generation,
-    ) {
+    pub(super) fn judge_open(&mut self, lane: LaneId, asked: &Asked) {
+        let Asked { ticket, connection: number, request, backend, generation } = *asked;
         let Some(connection) =
             self.connections.get(number).filter(|connection| connection.lane == Some(lane))
         else {
@@ -80,7 +88,7 @@ impl Warden {
     }
 
     /// The backend's name, and its place in the policy in force if the caller may reach it.
-    fn judge_backend(
+    pub(super) fn judge_backend(
         &self,
         listener: ListenerId,
         number: u64,
@@ -98,8 +106,9 @@ impl Warden {
             Some(connection) if connection.opening >= OPENING => Err(Refusal::RateLimited),
             Some(connection) => {
                 let now = self.force.backend_by_name(name).filter(|id| {
-                    let proxy = |kind: &BackendKind| matches!(kind, BackendKind::Proxy { .. });
-                    self.force.backend(*id).is_some_and(|backend| proxy(&backend.kind))
+                    // The gates' own API is behind no connection.
+                    let reached = |kind: &BackendKind| !matches!(kind, BackendKind::Builtin);
+                    self.force.backend(*id).is_some_and(|backend| reached(&backend.kind))
                         && self.force.may_reach(listener, &connection.caller, *id)
                 });
                 now.ok_or(denial)
@@ -121,7 +130,7 @@ impl Warden {
         self.answer_open(&grant, Err(Refusal::AuditUnavailable));
     }
 
-    fn refuse_open(&mut self, lane: LaneId, ticket: u32, refusal: Refusal) {
+    pub(super) fn refuse_open(&mut self, lane: LaneId, ticket: u32, refusal: Refusal) {
         self.tell_lane(lane, ToGate::Backend { ticket, result: Err(refusal) }, Vec::new());
     }
 }

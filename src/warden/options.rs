@@ -16,6 +16,8 @@ pub struct Options {
     pub runtime: Option<PathBuf>,
     /// Which layers of confinement may be missing, and what a violation does.
     pub terms: Terms,
+    /// Go on behind a record that is damaged, and put that on record.
+    pub accept_damage: bool,
     /// What the surroundings say.
     pub environment: Environment,
     /// Where to say what `sd_notify(3)` says, instead of `NOTIFY_SOCKET`: a datagram descriptor.

@@ -31,6 +31,8 @@ pub(super) enum Source {
     Connection(u64),
     /// A backend connection that is under way.
     Connect(u32),
+    /// A witness's process.
+    Keeper(u32),
     /// The loader's answer.
     Loader(u32),
     /// The channel of a role that was started to try something.
@@ -67,6 +69,7 @@ impl Source {
             Source::Loader(run) => (10, u64::from(run)),
             Source::Probe(probe) => (11, u64::from(probe)),
             Source::ProbeProcess(probe) => (12, u64::from(probe)),
+            Source::Keeper(place) => (13, u64::from(place)),
         };
         kind << KIND_SHIFT | number
     }
@@ -89,6 +92,7 @@ impl Source {
             10 => Source::Loader(word(number)),
             11 => Source::Probe(word(number)),
             12 => Source::ProbeProcess(word(number)),
+            13 => Source::Keeper(word(number)),
             _ => return None,
         })
     }
@@ -252,6 +256,7 @@ mod tests {
             Source::Loader(2),
             Source::Probe(4),
             Source::ProbeProcess(5),
+            Source::Keeper(1),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -200,13 +200,13 @@ impl Warden {
         trial: Trial,
         segment: Option<Created>,
     ) -> io::Result<UnixStream> {
-        let (log, reserved) = match segment {
-            Some(made) => (made.file, made.reserved),
-            None => (Rc::new(memfd_create("segment", MFdFlags::MFD_CLOEXEC)?), ROOM),
+        let (name, log, reserved) = match segment {
+            Some(made) => (made.name, made.file, made.reserved),
+            None => (String::new(), Rc::new(memfd_create("segment", MFdFlags::MFD_CLOEXEC)?), ROOM),
         };
         let channel = channels.first().ok_or(io::ErrorKind::NotFound)?;
         let directory = self.segments.readable_directory()?;
-        channel.send(&self.scribe_start(reserved), &[directory.as_fd(), log.as_fd()])?;
+        channel.send(&self.scribe_start(name, reserved, None), &[directory.as_fd(), log.as_fd()])?;
         let (ours, theirs) = client()?;
         channel.send(&ToScribe::Try(trial), &[theirs.as_fd()])?;
         Ok(ours)
@@ -271,6 +271,11 @@ impl Warden {
         }
     }
 
+    /// Whether one is there.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing.running.is_some()
+    }
+
     /// It had its time.
     pub(super) fn probe_timed_out(&mut self, number: u32) {
         let Some(running) = self.probing.running.as_mut().filter(|running| running.number == number) else {
@@ -312,6 +317,7 @@ impl Warden {
             Exit::Signal(signal) => Found::Signal(signal),
         });
         self.reply_control(running.client, &ControlReply::Probed { found, expected: running.expected });
+        self.gate_gone();
     }
 
     /// What it wrote is part of the record like any other segment.

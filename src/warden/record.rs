@@ -31,13 +31,15 @@ pub(super) struct Record {
     unwritten: bool,
     /// A better segment, or space, could not be had; a timer runs.
     wanting: bool,
+    /// Nothing more is noted: the scribe closes the segment.
+    closed: bool,
 }
 
 impl Record {
     /// A record that is written to a fresh segment.
     pub(super) fn new(segment: String, file: OwnedFd, reserved: u64) -> Record {
         let log = Log::new(file, reserved);
-        Record { log, segment, effects: Vec::new(), unwritten: false, wanting: false }
+        Record { log, segment, effects: Vec::new(), unwritten: false, wanting: false, closed: false }
     }
 
     /// The present segment's name.
@@ -52,6 +54,9 @@ impl Record {
 
     /// Notes what is only to be known; its loss is told by the diagnostics and holds up nothing.
     pub(super) fn note(&mut self, entry: &Entry<'_>) {
+        if self.closed {
+            return tracing::debug!(?entry, "not on record: the daemon has closed it");
+        }
         match self.log.note((), entry) {
             Ok(noted) => {
                 // Nothing waits for this one.
@@ -60,6 +65,18 @@ impl Record {
             }
             Err(error) => tracing::warn!(%error, "a record of the warden is lost"),
         }
+    }
+
+    /// Nothing is noted any more.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// The same, where whoever asks wants to know whether it could be noted.
+    pub(super) fn note_if_it_can(&mut self, entry: &Entry<'_>) -> bool {
+        let noted = self.log.note((), entry).is_ok();
+        self.unwritten |= noted;
+        noted
     }
 
     /// Notes a connection and has it handed over afterwards.
@@ -121,7 +138,7 @@ impl Warden {
     fn mind_own_segment(&mut self) {
         let broken = self.record.log.broken().is_some();
         let used = self.record.log.wants_space();
-        if self.record.wanting || !broken && used.is_none() {
+        if self.record.closed || self.record.wanting || !broken && used.is_none() {
             return;
         }
         self.renew_own_segment(broken, used.unwrap_or_default());
@@ -130,6 +147,9 @@ impl Warden {
     /// The timer's second try.
     pub(super) fn renew_own_segment_again(&mut self) {
         self.record.wanting = false;
+        if self.record.closed {
+            return;
+        }
         let broken = self.record.log.broken().is_some();
         self.renew_own_segment(broken, self.record.log.written_bytes());
     }
@@ -153,7 +173,7 @@ impl Warden {
 
     /// The scribe can't read or sync the present segment.
     pub(super) fn renew_failed_own_segment(&mut self) {
-        if !self.record.wanting {
+        if !self.record.wanting && !self.record.closed {
             self.renew_own_segment(true, 0);
         }
     }

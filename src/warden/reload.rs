@@ -14,7 +14,7 @@ use crate::confine::Kept;
 use crate::model::ids::Generation;
 use crate::policy::Policy;
 use crate::sys::process::Child;
-use crate::wire::message::{ControlReply, ToGate};
+use crate::wire::message::{ControlReply, ToGate, ToScribe};
 
 /// Lanes get this long to take another policy.
 const ADOPT: Duration = Duration::from_secs(5);
@@ -89,6 +89,19 @@ impl Warden {
         }
     }
 
+    /// The daemon stops: nothing is loaded any more, and who asked is told.
+    pub(super) fn end_reload(&mut self) {
+        if let Some(loading) = self.reload.loading.take() {
+            self.poll.forget(&loading.channel);
+            self.put_down(loading.child);
+        }
+        self.reload.adopting = None;
+        let again = self.reload.again.take().unwrap_or_default();
+        let askers = std::mem::take(&mut self.reload.askers);
+        let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
+        askers.into_iter().chain(again).for_each(|asker| self.reply_control(asker, &reply));
+    }
+
     /// The loader had its time.
     pub(super) fn loader_timed_out(&mut self, run: u32) {
         if run != self.reload.run {
@@ -141,6 +154,9 @@ impl Warden {
         let old = self.force.short.clone();
         self.force.replace(loaded.policy, loaded.memory);
         self.note_policy(Some(&old), None);
+        // On record, and soon sealed.
+        self.settle();
+        self.tell_scribe(ToScribe::Seal, Vec::new());
         tracing::info!(old, new = self.force.short, "another policy is in force");
         let generation = self.force.generation;
         let lanes = self.roster.lanes();
@@ -149,6 +165,7 @@ impl Warden {
             self.tell_lane(*lane, ToGate::Policy { generation }, vec![memory]);
         }
         self.judge_connects_again();
+        self.tell_scribe_policy();
         let reply = ControlReply::Reloaded { old, new: self.force.short.clone() };
         self.reload.adopting = Some(Adopting { generation, lanes: lanes.into_iter().collect(), reply });
         self.timers.after(ADOPT, Due::AdoptLimit(generation));
@@ -225,10 +242,10 @@ fn only_a_restart(old: &Policy, new: &Policy) -> Option<&'static str> {
     };
     let audit = |policy: &Policy| {
         let audit = &policy.audit;
-        (audit.directory.clone(), audit.readers, audit.segment_bytes)
+        (audit.directory.clone(), audit.readers, audit.segment_bytes, audit.witness.clone())
     };
     if audit(old) != audit(new) {
-        return Some("the audit directory, its readers and the size of segments");
+        return Some("the audit directory, its readers, the size of segments and the witnesses");
     }
     if places(old) != places(new) {
         return Some("which listeners there are, and their paths, owners and modes,");

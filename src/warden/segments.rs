@@ -1,28 +1,32 @@
 //! The audit directory as the warden uses it: it makes each writer's segment, reserves disk space ahead of the
 //! writers and gives back what they did not use. It writes into none but its own.
 
+mod kept;
 mod place;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::fstat;
-use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, ftruncate, unlinkat};
 
-use crate::audit::segment;
+use crate::audit::inspect::Role;
+use crate::audit::segment::{self, SegmentName};
 use crate::model::ids::BootId;
 use crate::model::time::Timestamp;
 use crate::sys::append_only;
 use crate::sys::trusted::{Directory, Judged};
+use crate::wire::message::Followed;
 
-pub(super) use place::Names;
+pub(super) use kept::Kept;
+pub(super) use place::Standing;
 
 /// The readers' group may list the directory where there is one; nobody else.
 pub(super) const DIRECTORY_MODE: u32 = 0o750;
@@ -50,9 +54,23 @@ pub(super) enum Writer {
     Lane {
         /// The gate's uid; `None` where it is shared.
         uid: Option<u32>,
+        /// The gate's number.
+        gate: u32,
         /// The lane.
         lane: u16,
     },
+}
+
+impl Writer {
+    fn followed(self, boot: BootId) -> Followed {
+        let (role, gate) = match self {
+            Writer::Warden => (Role::Warden, None),
+            Writer::Scribe => (Role::Scribe, None),
+            Writer::Probe => (Role::Probe, None),
+            Writer::Lane { gate, .. } => (Role::Gate, Some(gate)),
+        };
+        Followed { role, boot, gate }
+    }
 }
 
 /// What a writer gets.
@@ -67,6 +85,7 @@ pub(super) struct Created {
 
 struct Segment {
     file: Rc<OwnedFd>,
+    writer: Followed,
     reserved: u64,
     step: u64,
     reserved_at: Instant,
@@ -80,6 +99,8 @@ pub(super) struct Segments {
     readers: Option<u32>,
     size: u64,
     made: u64,
+    /// The latest name's time: the next one's is later, whatever the clock does, so that names sort as they were made.
+    latest: Timestamp,
     live: BTreeMap<String, Segment>,
     /// The file system can't reserve; an accepted record may then meet a full disk, and is refused there.
     unreserved: bool,
@@ -89,17 +110,55 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Segments in `directory`, readable by the group `readers`, of about `size` bytes each.
-    pub(super) fn new(directory: Directory, boot: BootId, readers: Option<u32>, size: u64) -> Segments {
-        Segments {
+    ///
+    /// # Errors
+    ///
+    /// The directory can't be listed.
+    pub(super) fn new(
+        directory: Directory,
+        boot: BootId,
+        readers: Option<u32>,
+        size: u64,
+    ) -> io::Result<Segments> {
+        let mut segments = Segments {
             directory,
             boot,
             readers,
             size,
             made: 0,
+            latest: Timestamp::from_micros(0),
             live: BTreeMap::new(),
             unreserved: false,
             unmarked: false,
+        };
+        let names = segments.names("")?;
+        let latest = names.last().and_then(|name| SegmentName::parse(name)).map(|name| name.made());
+        segments.latest = latest.unwrap_or(segments.latest);
+        Ok(segments)
+    }
+
+    /// How large a segment gets.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The names of all segments that are there, behind this one, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The directory can't be listed.
+    pub(super) fn names(&self, after: &str) -> io::Result<Vec<String>> {
+        let mut directory = Dir::from_fd(self.readable_directory()?)?;
+        let mut names = Vec::new();
+        for entry in directory.iter() {
+            let entry = entry?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            if name > after && SegmentName::parse(name).is_some() {
+                names.push(name.to_owned());
+            }
         }
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// The audit directory, to be listed.
@@ -142,13 +201,16 @@ impl Segments {
     /// What the kernel answered; nothing is left behind.
     pub(super) fn create(&mut self, writer: Writer) -> io::Result<Created> {
         self.made += 1;
-        let name = name(Timestamp::now(), self.boot, writer, self.made);
+        let later = Timestamp::from_micros(self.latest.micros().saturating_add(1));
+        self.latest = Timestamp::now().max(later);
+        let name = name(self.latest, self.boot, writer, self.made);
         let flags = OFlag::O_APPEND | OFlag::O_WRONLY;
         let file =
             self.directory.create_file(OsStr::new(&name), flags, 0o640, None, self.readers).map_err(plain)?;
         let file = Rc::new(file);
         let segment = Segment {
             file: Rc::clone(&file),
+            writer: writer.followed(self.boot),
             reserved: 0,
             step: FIRST.min(self.size),
             reserved_at: Instant::now(),
@@ -212,14 +274,36 @@ impl Segments {
     }
 
     /// The same file for the scribe, to read. The name is opened again and must lead to the file that was made.
-    pub(super) fn reader(&self, name: &str) -> io::Result<OwnedFd> {
+    pub(super) fn reader(&self, name: &str) -> io::Result<(OwnedFd, Followed)> {
         let segment = self.live.get(name).ok_or(Errno::ENOENT)?;
         let read = self.directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(plain)?;
         let (made, found) = (fstat(&segment.file)?, fstat(&read)?);
         if (made.st_dev, made.st_ino) != (found.st_dev, found.st_ino) {
             return Err(io::Error::other("another file has taken the segment's name"));
         }
-        Ok(read)
+        Ok((read, segment.writer))
+    }
+
+    /// A segment of before, to read: a plain file of ours with one name.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or not that.
+    pub(super) fn earlier(&self, name: &str) -> io::Result<OwnedFd> {
+        if SegmentName::parse(name).is_none() {
+            return Err(io::Error::other("that is no segment's name"));
+        }
+        self.directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(plain)
+    }
+
+    /// Whether it is being written, or not closed yet.
+    pub(super) fn writes(&self, name: &str) -> bool {
+        self.live.contains_key(name)
+    }
+
+    /// The gates that write to segments which are not closed.
+    pub(super) fn gates(&self) -> BTreeSet<u32> {
+        self.live.values().filter_map(|segment| segment.writer.gate).collect()
     }
 
     /// Its writer is done with it.
@@ -235,27 +319,36 @@ impl Segments {
     }
 
     /// The scribe closed it at `bytes`: its unused reservation goes back. Only a finished one, and only where
-    /// its length is what the scribe says, so that nothing written is ever cut off.
-    pub(super) fn release(&mut self, name: &str, bytes: u64) -> io::Result<()> {
-        let segment = self.live.get(name).ok_or(Errno::ENOENT)?;
+    /// its length is what the scribe says, so that nothing written is ever cut off; one that the scribe could not read
+    /// is as long as it is.
+    pub(super) fn release(&mut self, name: &str, bytes: Option<u64>) -> io::Result<()> {
+        let Some(segment) = self.live.get(name) else { return self.release_earlier(name, bytes) };
         if !segment.finished {
             return Err(io::Error::other("its writer is not done with it"));
         }
-        let length = fstat(&segment.file)?.st_size;
-        if u64::try_from(length) != Ok(bytes) {
-            return Err(io::Error::other(format!("it is {length} bytes long, not {bytes}")));
-        }
+        let length = length_of(&segment.file, bytes)?;
         let segment = self.live.remove(name).ok_or(Errno::ENOENT)?;
         self.unmark(name, &segment);
         Ok(ftruncate(&segment.file, length)?)
     }
 
+    /// The same of one that an earlier start left.
+    fn release_earlier(&self, name: &str, bytes: Option<u64>) -> io::Result<()> {
+        let read = self.earlier(name)?;
+        let length = length_of(&read, bytes)?;
+        // Nothing can be opened to be cut while the flag is set.
+        if append_only::is_set(read.as_fd()).unwrap_or(false) {
+            append_only::set(read.as_fd(), false)?;
+        }
+        let write = self.directory.open_file(OsStr::new(name), OFlag::O_WRONLY).map_err(plain)?;
+        ftruncate(&write, length)?;
+        Ok(fsync(&write)?)
+    }
+
     /// The scribe's own segment, once it has said its last word: there is no other scribe to close it.
     pub(super) fn release_last(&mut self, name: &str) -> io::Result<()> {
         self.finish(name);
-        let segment = self.live.get(name).ok_or(Errno::ENOENT)?;
-        let length = u64::try_from(fstat(&segment.file)?.st_size).map_err(|_| Errno::EOVERFLOW)?;
-        self.release(name, length)
+        self.release(name, None)
     }
 
     fn unmark(&self, name: &str, segment: &Segment) {
@@ -273,8 +366,8 @@ fn name(at: Timestamp, boot: BootId, writer: Writer, made: u64) -> String {
         Writer::Warden => "warden".to_owned(),
         Writer::Scribe => "scribe".to_owned(),
         Writer::Probe => "probe".to_owned(),
-        Writer::Lane { uid: Some(uid), lane } => format!("gate-{uid}-{lane}"),
-        Writer::Lane { uid: None, lane } => format!("gate-shared-{lane}"),
+        Writer::Lane { uid: Some(uid), lane, .. } => format!("gate-{uid}-{lane}"),
+        Writer::Lane { uid: None, lane, .. } => format!("gate-shared-{lane}"),
     };
     segment::name(at, boot, &format!("{writer}-{made}"))
 }
@@ -287,49 +380,21 @@ fn plain(judged: Judged) -> io::Error {
     }
 }
 
-const HASH_KEY: &str = "hash.key";
-
-/// Writes the key down where there is none yet; whether that was so.
-fn keep_hash_key(directory: &Directory, key: &[u8; 32]) -> io::Result<bool> {
-    match directory.create_file(OsStr::new(HASH_KEY), OFlag::O_WRONLY, 0o600, None, None) {
-        Ok(file) => {
-            let mut file = File::from(file);
-            file.write_all(key)?;
-            file.sync_all()?;
-            Ok(true)
+/// How long a file is, which must be what is said of it.
+fn length_of(file: &OwnedFd, bytes: Option<u64>) -> io::Result<i64> {
+    let length = fstat(file)?.st_size;
+    match bytes {
+        Some(bytes) if u64::try_from(length) != Ok(bytes) => {
+            Err(io::Error::other(format!("it is {length} bytes long, not {bytes}")))
         }
-        Err(judged) if judged.errno() == Some(Errno::EEXIST as i32) => Ok(false),
-        Err(judged) => Err(plain(judged)),
+        _ => Ok(length),
     }
-}
-
-/// The key for hashing secrets in records: `hash.key` in the audit directory, made at the first start.
-///
-/// # Errors
-///
-/// It can't be made or read, or it is not a plain file of 32 bytes that only its owner, root or us, can read.
-pub(super) fn hash_key(directory: &Directory) -> io::Result<[u8; 32]> {
-    let name = OsStr::new(HASH_KEY);
-    let key: [u8; 32] = crate::sys::random()?;
-    if keep_hash_key(directory, &key)? {
-        return Ok(key);
-    }
-    let mut file = File::from(directory.open_file(name, OFlag::O_RDONLY).map_err(io::Error::other)?);
-    let found = fstat(&file)?;
-    if found.st_mode & 0o077 != 0 {
-        return Err(io::Error::other("it must have mode 0600"));
-    }
-    if found.st_size != 32 {
-        return Err(io::Error::other(format!("it must be 32 bytes long and is {}", found.st_size)));
-    }
-    let mut key = [0; 32];
-    file.read_exact(&mut key)?;
-    Ok(key)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     /// A directory that can be removed with the segments that are in it.
@@ -355,14 +420,14 @@ mod tests {
     }
 
     pub(super) fn segments(dir: &Place, size: u64) -> Segments {
-        Segments::new(Directory::open(dir.0.path()).unwrap(), BootId::from_random(1), None, size)
+        Segments::new(Directory::open(dir.0.path()).unwrap(), BootId::from_random(1), None, size).unwrap()
     }
 
     #[test]
     fn segment_name_says_when_and_whose() {
         let at = Timestamp::from_micros(1_795_405_589_123_456);
         let boot = BootId::from_random(0);
-        let lane = |uid| Writer::Lane { uid, lane: 2 };
+        let lane = |uid| Writer::Lane { uid, gate: 9, lane: 2 };
         for (writer, text) in [
             (Writer::Warden, "20261123T034629.123456Z-000000-warden-1.ndjson"),
             (lane(Some(1001)), "20261123T034629.123456Z-000000-gate-1001-2-1.ndjson"),
@@ -403,11 +468,11 @@ mod tests {
         let mut segments = segments(&dir, 1 << 20);
         let made = segments.create(Writer::Scribe).unwrap();
         nix::unistd::write(&made.file, b"four").unwrap();
-        assert!(segments.release(&made.name, 4).is_err());
+        assert!(segments.release(&made.name, Some(4)).is_err());
         segments.finish(&made.name);
-        assert!(segments.release(&made.name, 3).is_err());
+        assert!(segments.release(&made.name, Some(3)).is_err());
         assert_eq!(segments.live().count(), 1);
-        segments.release(&made.name, 4).unwrap();
+        segments.release(&made.name, Some(4)).unwrap();
         assert_eq!(segments.live().count(), 0);
         let found = std::fs::metadata(dir.0.path().join(&made.name)).unwrap();
         assert_eq!(found.len(), 4);
@@ -424,16 +489,5 @@ mod tests {
         std::fs::rename(dir.0.path().join(&made.name), dir.0.path().join("kept")).unwrap();
         std::fs::write(dir.0.path().join(&made.name), "forged").unwrap();
         assert!(segments.reader(&made.name).is_err());
-    }
-
-    #[test]
-    fn hash_key_stays_the_same_and_a_readable_one_is_refused() {
-        let dir = Place::make();
-        let directory = Directory::open(dir.0.path()).unwrap();
-        let key = hash_key(&directory).unwrap();
-        assert_eq!(hash_key(&directory).unwrap(), key);
-        let path = dir.0.path().join("hash.key");
-        File::open(&path).unwrap().set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(hash_key(&directory).is_err());
     }
 }

@@ -21,6 +21,10 @@ pub(super) struct Signals(SignalFd);
 impl Signals {
     /// Blocks SIGTERM, SIGINT and SIGHUP and reads them from now on; children get a fresh mask.
     pub(super) fn take() -> io::Result<Signals> {
+        // A record that grows beyond RLIMIT_FSIZE fails (EFBIG) and is followed by another segment; it must not end us.
+        let mut too_long = SigSet::empty();
+        too_long.add(Signal::SIGXFSZ);
+        too_long.thread_block()?;
         let mut set = SigSet::empty();
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             set.add(signal);

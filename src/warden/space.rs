@@ -69,7 +69,7 @@ impl Warden {
 
     fn give_lane_segment(&mut self, id: LaneId) {
         let Some(whose) = self.roster.gate(id.gate).map(|gate| gate.whose) else { return };
-        match self.segments.create(Writer::Lane { uid: whose, lane: id.lane }) {
+        match self.segments.create(Writer::Lane { uid: whose, gate: id.gate, lane: id.lane }) {
             Ok(made) => {
                 self.tell_lane(id, ToGate::Segment { reserved: made.reserved }, vec![Rc::clone(&made.file)]);
                 if let Some(lane) = self.roster.lane_mut(id) {

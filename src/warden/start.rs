@@ -25,7 +25,8 @@ use super::segments::{self, Segments, Writer};
 use super::signals::{Asked, Signals};
 use super::supervise::Scribe;
 use super::violation::Deaths;
-use super::{DiagnosticsPipe, Due, Warden, rights};
+use super::{DiagnosticsPipe, Due, Vault, Warden, rights};
+use crate::audit::vault::{self, Store};
 use crate::confine::{self, Plan};
 use crate::model::ids::BootId;
 use crate::policy::Policy;
@@ -78,6 +79,8 @@ pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
     let doors = bind(&mut ground, &loaded.policy)?;
     let segments = reserve_log(&ground, &loaded.policy, audit)?;
     let mut warden = assemble(options, ground, loaded, doors, segments)?;
+    // While there are rights to give: a command may need any.
+    warden.begin_witness().when("start the witnesses' keepers")?;
     // Before the first record, which says what is left, and before the first role, which inherits what is gone.
     warden.drop_rights()?;
     warden.begin_record()?;
@@ -240,15 +243,41 @@ struct Reserved {
     segments: Segments,
     record: Record,
     hash_key: [u8; 32],
+    vault: Vault,
 }
 
 fn reserve_log(ground: &Ground, policy: &Policy, audit: Directory) -> Result<Reserved, Trouble> {
-    let hash_key = segments::hash_key(&audit).when("use `hash.key` in the audit directory")?;
+    let hash_key = vault::hash_key(&audit).when("use `hash.key` in the audit directory")?;
     let readers = policy.audit.readers.map(|gid| gid.raw());
-    let mut segments = Segments::new(audit, ground.boot, readers, policy.audit.segment_bytes);
+    let vault = open_vault(&audit, readers)?;
+    let segments = Segments::new(audit, ground.boot, readers, policy.audit.segment_bytes);
+    let mut segments = segments.when("list the audit directory")?;
     let made = segments.create(Writer::Warden).when("make a segment in the audit directory")?;
     let file = made.file.try_clone().when("make a segment in the audit directory")?;
-    Ok(Reserved { record: Record::new(made.name, file, made.reserved), segments, hash_key })
+    Ok(Reserved { record: Record::new(made.name, file, made.reserved), segments, hash_key, vault })
+}
+
+/// The key to seal with: made here where nobody has run `peergate audit init`, and nothing is on record yet.
+fn open_vault(audit: &Directory, readers: Option<u32>) -> Result<Vault, Trouble> {
+    const STEP: &str = "use `seal.key` in the audit directory";
+    let (genesis, is_new) = match vault::look(audit).when(STEP)? {
+        Store::There(genesis) => (genesis, false),
+        Store::Absent => (vault::make(audit, readers, None).when(STEP)?, true),
+        Store::Lost => {
+            let why = "it is missing, though there is a record that it sealed. Put it back, if it is elsewhere and \
+                       nothing was sealed since; else `peergate audit init --again` begins another chain, whose key \
+                       those who verify have to pin too";
+            return Err(Trouble::Step { step: STEP, why: why.to_owned() });
+        }
+    };
+    if is_new {
+        tracing::warn!(
+            genesis = %genesis.key,
+            "made the first key that seals the record; pin it elsewhere (`peergate audit init` shows it again)"
+        );
+    }
+    let opened = vault::open(audit, readers).when(STEP)?;
+    Ok(Vault { store: Rc::new(opened.store), epochs: Rc::new(opened.epochs), genesis, is_new })
 }
 
 fn assemble(
@@ -292,15 +321,19 @@ fn assemble(
         connections: Default::default(),
         roster: Default::default(),
         homeless: false,
+        journal: Default::default(),
+        keeping: Default::default(),
         connects: Default::default(),
         segments: log.segments,
         record: log.record,
         scribe: Scribe::absent(),
+        vault: log.vault,
         deaths: Deaths::none(),
+        witness: Default::default(),
         control: doors.control,
         probing: Default::default(),
         reload: Default::default(),
-        phase: Phase::Serving,
+        phase: Phase::Starting,
         identities,
         kept: Vec::new(),
         given: 0,
@@ -360,6 +393,7 @@ impl Warden {
 
     fn ready(&mut self) {
         self.since = Instant::now();
+        self.phase = Phase::Serving;
         self.settle();
         if self.watchdog.is_some() {
             self.timers.at(Instant::now(), Due::Watchdog);

@@ -11,22 +11,25 @@ use std::time::{Duration, Instant};
 use super::drain::Phase;
 use super::gates::life;
 use super::line::{Flow, Line};
-use super::poll::{Interest, LaneId, News, Source};
+use super::poll::{Interest, Poll, Source};
 use super::roster::pause;
 use super::segments::Writer;
 use super::{DiagnosticsPipe, Due, RETRY, Warden};
+use crate::audit::chain::Digest;
 use crate::audit::entry::{Entry, GateEvent, Life};
 use crate::confine;
 use crate::model::posture::Confinement;
-use crate::sys::datagram;
 use crate::sys::process::{Child, Exit, Spawn};
 use crate::wire::channel::Channel;
-use crate::wire::message::{FromScribe, ScribeStatus, ToGate, ToScribe};
+use crate::wire::message::{ControlReply, Damage, FromScribe, LastSeal, ScribeStatus, ToScribe};
+use crate::wire::told::Lag;
 
 /// Without a sign of life for this long the record can't be trusted to go on.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// A scribe that ran this long is not failing.
 const STEADY: Duration = Duration::from_secs(60);
+/// Its own segments are no larger, whatever others are: all of the latest is read at a start.
+const OWN_SIZE: u64 = 8 << 20;
 /// After this long without room its queue is tried again.
 const SHORT: Duration = Duration::from_millis(10);
 
@@ -37,12 +40,22 @@ pub(super) struct Scribe {
     incarnation: u32,
     deaths: u32,
     failures: u32,
-    /// When one gave its last sign of life, whichever process it was: what the record is ahead of.
-    heard: Instant,
-    unsynced: u64,
-    lost_lines: u64,
+    /// When one said last that its seals keep up, whichever process it was: what the record is ahead of.
+    pub(super) heard: Instant,
+    /// It lives, and the disk does not let it seal.
+    pub(super) stuck: bool,
+    pub(super) unsynced: u64,
+    pub(super) lost_lines: u64,
+    pub(super) lag: Lag,
+    /// The present epoch with its public key, and the latest seal.
+    pub(super) epoch: Option<(u64, [u8; 32])>,
+    pub(super) sealed: Option<LastSeal>,
+    /// What keeps it from beginning.
+    pub(super) damage: Option<String>,
+    /// Clients of the control socket that wait for another epoch.
+    pub(super) rekeying: Vec<u32>,
     /// Segments that it could not be given yet.
-    untold: Vec<String>,
+    pub(super) untold: Vec<String>,
 }
 
 struct Running {
@@ -65,8 +78,14 @@ impl Scribe {
             deaths: 0,
             failures: 0,
             heard: Instant::now(),
+            stuck: false,
             unsynced: 0,
             lost_lines: 0,
+            lag: Lag::default(),
+            epoch: None,
+            sealed: None,
+            damage: None,
+            rekeying: Vec::new(),
             untold: Vec::new(),
         }
     }
@@ -79,6 +98,11 @@ impl Scribe {
     /// Whether there is a process.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// How often one died.
+    pub(super) fn deaths(&self) -> u32 {
+        self.deaths
     }
 
     /// Whether this is its own segment.
@@ -95,9 +119,45 @@ impl Scribe {
         }
     }
 
+    /// The next thing that it says.
+    pub(super) fn next(&self) -> io::Result<Option<FromScribe>> {
+        self.running.as_ref().map_or(Ok(None), |running| running.line.next())
+    }
+
+    /// Its channel is not watched any more.
+    pub(super) fn forget_line(&self, poll: &Poll) {
+        if let Some(running) = &self.running {
+            poll.forget(running.line.as_fd());
+        }
+    }
+
+    /// How its process found itself.
+    pub(super) fn confined(&mut self, confined: Confinement) {
+        if let Some(running) = &mut self.running {
+            running.confined = Some(confined);
+        }
+    }
+
+    /// It gave a sign of life.
+    pub(super) fn signed(&mut self, now: Instant) {
+        if let Some(running) = &mut self.running {
+            running.heard = now;
+        }
+    }
+
+    /// It has another segment of its own from now on; the one before.
+    pub(super) fn goes_on_in(&mut self, segment: String) -> Option<String> {
+        self.running.as_mut().map(|running| std::mem::replace(&mut running.segment, segment))
+    }
+
     /// Its process, and how that found itself.
     pub(super) fn process(&self) -> Option<(u32, Option<&Confinement>)> {
         self.running.as_ref().map(|running| (running.child.pid(), running.confined.as_ref()))
+    }
+
+    /// The number of an epoch behind the latest that is known, and the hash of the latest seal.
+    pub(super) fn known(&self) -> Option<(u64, Option<Digest>)> {
+        self.epoch.map(|(epoch, _key)| (epoch + 1, self.sealed.map(|sealed| Digest(sealed.hash))))
     }
 
     /// For `peergate status`.
@@ -107,6 +167,10 @@ impl Scribe {
             deaths: self.deaths,
             unsynced: self.unsynced,
             lost_lines: self.lost_lines,
+            stuck: self.stuck,
+            lag: self.lag,
+            epoch: self.epoch.map(|(epoch, _key)| epoch),
+            sealed: self.sealed,
         }
     }
 }
@@ -135,15 +199,22 @@ impl Warden {
             child,
             line,
             interest: Interest::Read,
-            segment: made.name,
+            segment: made.name.clone(),
             started: now,
             heard: now,
             confined: None,
         });
         self.note_scribe(pid, Life::Started);
         let directory = Rc::new(self.segments.readable_directory()?);
-        let start = self.scribe_start(made.reserved);
-        self.tell_scribe(start, vec![directory, made.file]);
+        let damage = if self.phase == Phase::Starting && !self.options.accept_damage {
+            Damage::Refuses
+        } else {
+            Damage::IsRecorded
+        };
+        let start = self.scribe_start(made.name, made.reserved, Some(damage));
+        let (store, epochs) = (Rc::clone(&self.vault.store), Rc::clone(&self.vault.epochs));
+        self.tell_scribe(start, vec![directory, made.file, store, epochs]);
+        self.tell_scribe_policy();
         self.follow_all();
         Ok(())
     }
@@ -167,16 +238,19 @@ impl Warden {
     }
 
     /// What a scribe is told first.
-    pub(super) fn scribe_start(&self, reserved: u64) -> ToScribe {
+    pub(super) fn scribe_start(&self, segment: String, reserved: u64, seals: Option<Damage>) -> ToScribe {
         let settings = &self.force.policy.diagnostics;
         ToScribe::Start {
             boot: self.boot,
+            segment,
             reserved,
+            size: self.segments.size().min(OWN_SIZE),
             policy: self.force.short.clone(),
             missing: self.missing.clone(),
             diagnostics: settings.directory.clone(),
             level: settings.level.clone(),
             json: settings.json,
+            seals,
         }
     }
 
@@ -192,55 +266,10 @@ impl Warden {
                 self.tell_scribe(ToScribe::Finished { segment: name }, Vec::new());
             }
         }
-    }
-
-    /// Has the scribe follow a segment from now on. A lane that writes to it gets a way to ask how far the disk is.
-    pub(super) fn follow(&mut self, name: &str) {
-        if self.scribe.running.is_none() {
-            // It is told of all of them when it starts.
-            return;
-        }
-        let lane = self.lane_that_writes(name);
-        match self.to_follow(name, lane.is_some()) {
-            Ok((descriptors, theirs)) => {
-                self.tell_scribe(ToScribe::Follow { segment: name.to_owned() }, descriptors);
-                if let (Some(lane), Some(theirs)) = (lane, theirs) {
-                    self.tell_lane(lane, ToGate::Durable, vec![Rc::new(theirs)]);
-                }
+        for gate in self.segments.gates() {
+            if self.roster.gate(gate).is_none() {
+                self.tell_scribe(ToScribe::GateGone { gate }, Vec::new());
             }
-            Err(error) => {
-                tracing::error!(%error, segment = name, "the scribe can't be given a segment");
-                self.scribe.untold.push(name.to_owned());
-            }
-        }
-    }
-
-    /// What the scribe gets of a segment; for a lane's also the lane's end of a pair.
-    fn to_follow(&self, name: &str, of_lane: bool) -> io::Result<(Vec<Rc<OwnedFd>>, Option<OwnedFd>)> {
-        let mut descriptors = vec![self.segments.reader(name)?];
-        let mut theirs = None;
-        if of_lane {
-            let (scribe, lane) = datagram::pair()?;
-            descriptors.extend([self.segments.reader(name)?, scribe]);
-            theirs = Some(lane);
-        }
-        Ok((descriptors.into_iter().map(Rc::new).collect(), theirs))
-    }
-
-    /// The lane whose present segment this is.
-    pub(super) fn lane_that_writes(&self, name: &str) -> Option<LaneId> {
-        let writes = |id: &LaneId| {
-            let last = self.roster.lane(*id).and_then(|lane| lane.segments.last());
-            last.is_some_and(|last| last == name)
-        };
-        self.roster.lanes().into_iter().find(writes)
-    }
-
-    /// A segment's writer is done with it.
-    pub(super) fn finished(&mut self, name: &str) {
-        self.segments.finish(name);
-        if self.scribe.running.is_some() {
-            self.tell_scribe(ToScribe::Finished { segment: name.to_owned() }, Vec::new());
         }
     }
 
@@ -284,75 +313,18 @@ impl Warden {
         }
     }
 
-    /// News of the scribe's channel.
-    pub(super) fn hear_scribe(&mut self, news: News) {
-        if news.writable {
-            self.push_scribe();
-        }
-        if !news.readable {
-            return;
-        }
-        loop {
-            let Some(running) = &self.scribe.running else { return };
-            match running.line.next::<FromScribe>() {
-                Ok(Some(message)) => self.obey_scribe(message),
-                Ok(None) => return,
-                Err(error) => {
-                    self.poll.forget(running.line.as_fd());
-                    // Where all is closed it leaves by itself, which its process's end tells.
-                    if self.phase != Phase::Closed {
-                        tracing::warn!(%error, "the scribe's channel ended");
-                        self.scribe.kill();
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn obey_scribe(&mut self, message: FromScribe) {
-        match message {
-            FromScribe::Confined(confined) => {
-                if let Some(running) = &mut self.scribe.running {
-                    running.confined = Some(*confined);
-                }
-            }
-            FromScribe::Alive { unsynced, lost_lines } => {
-                self.scribe.unsynced = unsynced;
-                self.scribe.lost_lines = lost_lines;
-                let now = Instant::now();
-                self.scribe.heard = now;
-                if let Some(running) = &mut self.scribe.running {
-                    running.heard = now;
-                }
-                self.scribe_is(true);
-            }
-            FromScribe::Failed { segment, errno } => {
-                tracing::error!(segment, errno, "the scribe can't read or sync a segment");
-                self.replace_segment(&segment);
-            }
-            FromScribe::Released { segment, bytes } => {
-                if let Err(error) = self.segments.release(&segment, bytes) {
-                    tracing::warn!(%error, segment, "a segment's unused space can't be given back");
-                }
-            }
-            FromScribe::Closed => self.closed(),
-            // Only a scribe that was started for it is asked to try anything.
-            FromScribe::Tried(_) => {}
-        }
-    }
-
     /// Whether the record can be trusted to go on, for all lanes to know.
-    fn scribe_is(&mut self, alive: bool) {
+    pub(super) fn scribe_is(&mut self, alive: bool) {
         if std::mem::replace(&mut self.scribe.alive, alive) == alive {
             return;
         }
         if !alive {
-            tracing::error!("no scribe gives a sign of life: no request is served until one does");
+            tracing::error!("no scribe seals the record: no request is served until one does");
         }
         self.tell_all_recordable();
     }
 
+    /// Tells each lane whether its requests can be recorded, where that is news to it.
     pub(super) fn tell_all_recordable(&mut self) {
         self.roster.lanes().into_iter().for_each(|lane| self.tell_recordable(lane));
     }
@@ -398,13 +370,15 @@ impl Warden {
         self.poll.forget(&running.child);
         self.poll.forget(running.line.as_fd());
         self.segments.finish(&running.segment);
+        for client in std::mem::take(&mut self.scribe.rekeying) {
+            let why = "the scribe died before another epoch began; ask again in a moment".to_owned();
+            self.reply_control(client, &ControlReply::Refused { why });
+        }
         if self.phase.is_over() {
             return;
         }
-        if self.phase == Phase::Closed
-            && let Err(error) = self.segments.release_last(&running.segment)
-        {
-            tracing::warn!(%error, segment = running.segment, "its unused space can't be given back");
+        if self.phase == Phase::Closed {
+            self.release_last(&running.segment);
         }
         if matches!(self.phase, Phase::Closing | Phase::Closed) {
             return self.scribe_left();
@@ -419,9 +393,24 @@ impl Warden {
         self.timers.after(wait, Due::ScribeStart);
     }
 
+    /// The segment of a scribe that closed all others and did not leave.
+    pub(super) fn release_scribes_last(&mut self) {
+        if let Some(segment) = self.scribe.running.as_ref().map(|running| running.segment.clone()) {
+            self.release_last(&segment);
+        }
+    }
+
+    fn release_last(&mut self, segment: &str) {
+        if let Err(error) = self.segments.release_last(segment) {
+            tracing::warn!(%error, segment, "its unused space can't be given back");
+        }
+    }
+
     /// The pause after its death is over.
     pub(super) fn start_scribe_again(&mut self) {
-        if self.scribe.running.is_some() {
+        // Where the log is being closed, that has seen to it.
+        let closes = matches!(self.phase, Phase::Closing | Phase::Closed | Phase::Over { .. });
+        if closes || self.scribe.running.is_some() {
             return;
         }
         if let Err(error) = self.start_scribe() {
@@ -437,15 +426,17 @@ impl Warden {
     ///
     /// It ended, or said nothing within [`SILENCE`].
     pub(super) fn await_scribe(&mut self) -> io::Result<()> {
-        let until = Instant::now() + SILENCE;
         while !self.scribe.alive {
+            // One that reads what is there from before says so.
+            let heard = self.scribe.running.as_ref().map_or(self.scribe.heard, |running| running.heard);
+            let until = heard + SILENCE;
             if Instant::now() >= until {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "it gives no sign of life"));
             }
             for news in self.poll.wait(Some(until))? {
                 match news.source {
                     Source::Scribe => self.hear_scribe(news),
-                    Source::ScribeProcess(_) => return Err(io::Error::other("it ended at once")),
+                    Source::ScribeProcess(_) => return Err(self.scribe_ended_at_once()),
                     _ => {}
                 }
             }
@@ -453,6 +444,19 @@ impl Warden {
         self.timers.after(RETRY, Due::ScribeWatch);
         self.timers.after(RETRY, Due::NamesWatch);
         Ok(())
+    }
+
+    /// Why it did not begin.
+    fn scribe_ended_at_once(&mut self) -> io::Error {
+        while let Ok(Some(message)) = self.scribe.next() {
+            self.obey_scribe(message);
+        }
+        let Some(what) = self.scribe.damage.take() else { return io::Error::other("it ended at once") };
+        let directory = self.segments.path("");
+        io::Error::other(format!(
+            "the record in {directory} is damaged: {what}. Keep a copy of the directory as it is and look into it \
+             with `peergate audit verify`; `peergated --accept-damage` puts the damage on record, and goes on behind it"
+        ))
     }
 
     fn note_scribe(&mut self, pid: u32, event: Life) {

@@ -2,16 +2,21 @@
 //! served by it: another segment takes its place, and where the directory itself is gone nothing is served until there is
 //! one again.
 
-use super::segments::Names;
-use super::{Due, RETRY, Warden};
+use std::io;
+use std::rc::Rc;
+
+use super::segments::Standing;
+use super::{Due, RETRY, Vault, Warden};
+use crate::audit::vault::{self, Store};
 
 impl Warden {
     /// Looks at the names, and has the writers go on where they can be found.
     pub(super) fn watch_names(&mut self) {
         self.timers.after(RETRY, Due::NamesWatch);
-        match self.segments.names() {
-            Names::But(lost) => lost.iter().for_each(|name| self.replace_lost(name)),
-            Names::Moved => self.move_in(),
+        self.tell_of_journal();
+        match self.segments.standing() {
+            Standing::But(lost) => lost.iter().for_each(|name| self.replace_lost(name)),
+            Standing::Moved => self.move_in(),
         }
     }
 
@@ -27,6 +32,29 @@ impl Warden {
         self.replace_segment(name);
     }
 
+    /// The keys first: a directory without them is none to write to. Where it is another one, its chain begins behind
+    /// the latest seal that is known, with a genesis of its own, which those who verify have to pin too.
+    fn move_to_what_is_there(&mut self) -> io::Result<()> {
+        let directory = self.segments.there_now()?;
+        let readers = self.force.policy.audit.readers.map(|gid| gid.raw());
+        vault::keep_hash_key(&directory, &self.hash_key)?;
+        let genesis = match vault::look(&directory)? {
+            Store::There(genesis) => genesis,
+            Store::Absent => vault::make(&directory, readers, self.scribe.known())?,
+            Store::Lost => {
+                return Err(io::Error::other(
+                    "`seal.key` is missing there, though there is a record that it sealed",
+                ));
+            }
+        };
+        let opened = vault::open(&directory, readers)?;
+        self.segments.move_to(directory)?;
+        let (store, epochs) = (Rc::new(opened.store), Rc::new(opened.epochs));
+        let is_new = genesis.key != self.vault.genesis.key;
+        self.vault = Vault { store, epochs, genesis, is_new };
+        Ok(())
+    }
+
     /// The directory is not where it was: what is written there is lost to whoever looks for it.
     fn move_in(&mut self) {
         if !std::mem::replace(&mut self.homeless, true) {
@@ -36,7 +64,7 @@ impl Warden {
             );
             self.tell_all_recordable();
         }
-        if let Err(error) = self.segments.move_in(&self.hash_key) {
+        if let Err(error) = self.move_to_what_is_there() {
             tracing::error!(%error, directory = self.segments.path(""), "there is no audit directory");
             return;
         }

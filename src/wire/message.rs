@@ -3,12 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::inspect::Role;
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
 use crate::wire::report::Report;
+use crate::wire::told::{Lag, Serve, WitnessStatus};
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +108,28 @@ pub enum FromGate {
         /// The policy that the lane decided by.
         generation: Generation,
     },
+    /// The same where nothing can be recorded and the route lets the journal stand in.
+    OpenByJournal {
+        /// As in [`FromGate::Open`].
+        ticket: u32,
+        /// As in [`FromGate::Open`].
+        connection: u64,
+        /// As in [`FromGate::Open`].
+        request: u32,
+        /// As in [`FromGate::Open`].
+        backend: BackendId,
+        /// As in [`FromGate::Open`].
+        generation: Generation,
+        /// The decision, as the record would have it.
+        line: String,
+    },
+    /// How a request that the journal knows of ended.
+    SettledByJournal {
+        /// The connection's number.
+        connection: u64,
+        /// The outcome, as the record would have it.
+        line: String,
+    },
     /// The segment will soon need space beyond what is reserved.
     Reserve {
         /// Bytes written so far.
@@ -134,15 +158,31 @@ pub enum FromGate {
     Tried(Found),
 }
 
+/// Whose segment the scribe follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// Who writes there.
+    pub role: Role,
+    /// The start of the daemon that it belongs to.
+    pub boot: BootId,
+    /// The gate's number within that start, for a lane's; gates of earlier starts have none.
+    pub gate: Option<u32>,
+}
+
 /// Warden to scribe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToScribe {
-    /// First message. Descriptors: the audit directory (O_DIRECTORY), the scribe's own segment.
+    /// First message. Descriptors: the audit directory (O_DIRECTORY), the scribe's own segment; where it seals,
+    /// `seal.key` (O_RDWR) and `epochs.ndjson` (O_RDWR, O_APPEND) too.
     Start {
         /// This start of the daemon.
         boot: BootId,
+        /// Its segment's file name.
+        segment: String,
         /// Its segment's reserved bytes.
         reserved: u64,
+        /// Its segment is followed by another at this size.
+        size: u64,
         /// The policy's hash, eight hex digits.
         policy: String,
         /// What is missing from the posture.
@@ -153,17 +193,71 @@ pub enum ToScribe {
         level: String,
         /// Whether its own are JSON.
         json: bool,
+        /// Whether it seals, and what it does about damage; `None` where it was only started to try something.
+        seals: Option<Damage>,
     },
     /// A writer got a new segment. Descriptors: the same file, O_RDONLY; for a lane's also the same once more, by an
     /// open file of its own, and the socket on which the lane asks how far the disk is ([`super::durable`]).
     Follow {
         /// Its file name in the audit directory.
         segment: String,
+        /// Whose it is.
+        writer: Followed,
     },
     /// Its writer is done with it (or dead): sync it, write its `close`.
     Finished {
         /// Its file name.
         segment: String,
+    },
+    /// A policy came into force: the names that are counted by. Descriptor: it, as a sealed memfd. Whoever listens
+    /// to decisions is let go, and asks again.
+    Policy,
+    /// Answer somebody. Descriptor: where to write the answer, non-blocking and shut for reading: not a byte of
+    /// a caller comes this way.
+    Serve(Box<Serve>),
+    /// A gate is gone, and all its segments are finished: what it left without an outcome gets one.
+    GateGone {
+        /// Its number.
+        gate: u32,
+    },
+    /// Answer to [`FromScribe::Names`]: segments that are in the directory, in the order of their names.
+    Names {
+        /// Some of them.
+        names: Vec<String>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
+    /// Answer to [`FromScribe::Show`]. Descriptor where it is there: the file, O_RDONLY, judged.
+    Shown {
+        /// Why it can't be had; `None` where it is there.
+        missing: Option<String>,
+    },
+    /// Answer to [`FromScribe::Recovered`]: all that was released is.
+    Settle,
+    /// Go on in another segment, with another epoch. Descriptor: the segment.
+    Own {
+        /// Its file name.
+        segment: String,
+        /// Its reserved bytes.
+        reserved: u64,
+        /// The policy's hash, eight hex digits.
+        policy: String,
+    },
+    /// Seal what there is now, not only when it is due.
+    Seal,
+    /// Compress a closed segment. Descriptors: it, O_RDONLY, and the file that it goes into, O_RDWR.
+    Pack {
+        /// Its file name.
+        segment: String,
+    },
+    /// Write down that a closed segment goes. Descriptor: it, O_RDONLY.
+    Prune {
+        /// Its file name, the plain one.
+        segment: String,
+        /// The file is the compressed one.
+        packed: bool,
+        /// Why, as the record says it.
+        why: String,
     },
     /// Close everything, then say [`FromScribe::Closed`] and end.
     Close,
@@ -171,18 +265,60 @@ pub enum ToScribe {
     Try(Trial),
 }
 
+/// What a scribe does that finds the record of before damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Damage {
+    /// It says so, and does not begin.
+    Refuses,
+    /// It is on record, and what can be trusted goes on.
+    IsRecorded,
+}
+
 /// Scribe to warden.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromScribe {
     /// First message: what it found when it read its own confinement back.
     Confined(Box<Confinement>),
+    /// All segments' names, please, behind this one; answered by [`ToScribe::Names`].
+    Names {
+        /// The last one that it has; empty at the beginning.
+        after: String,
+    },
+    /// A segment of before, please, to read; answered by [`ToScribe::Shown`].
+    Show {
+        /// Its file name.
+        segment: String,
+    },
+    /// It reads what is there from before: a sign of life, though nothing is sealed yet.
+    Reading,
+    /// The record of before is damaged, and it does not begin: in words for people.
+    Damaged {
+        /// Where, and what.
+        what: String,
+    },
+    /// Everything of before is closed; answered by [`ToScribe::Settle`].
+    Recovered,
+    /// An epoch began, and its key is durable nowhere but in this public half.
+    Began {
+        /// Which.
+        epoch: u64,
+        /// Its public key.
+        key: [u8; 32],
+    },
     /// It follows and syncs; sent once a second and at start. Its absence for a few seconds means that
-    /// requests are refused.
+    /// requests are refused, and that it is ended.
     Alive {
         /// Bytes seen but not yet synced.
         unsynced: u64,
         /// Diagnostic lines that were lost so far.
         lost_lines: u64,
+        /// For how long there has been something that no seal covers: where that is more than a few seconds
+        /// requests are refused, and it is not ended for that: the disk is slow, or stuck.
+        behind_ms: u32,
+        /// How far behind it is.
+        lag: Lag,
+        /// The latest seal.
+        sealed: Option<LastSeal>,
     },
     /// A segment could not be read or synced (`errno`): its writer needs another one.
     Failed {
@@ -191,17 +327,57 @@ pub enum FromScribe {
         /// Why.
         errno: i32,
     },
+    /// Something that no writer does was seen in a segment, and is on record: its gate has to end.
+    Intruded {
+        /// The segment's file name.
+        segment: String,
+        /// From which byte on.
+        at: u64,
+        /// What, as the `intrusion` record says it.
+        why: String,
+    },
     /// A segment is closed: its unused reservation can be given back.
     Released {
         /// The segment's file name.
         segment: String,
-        /// Its final length.
-        bytes: u64,
+        /// Its final length; `None` where that could not be read, or can't be trusted.
+        bytes: Option<u64>,
     },
+    /// Answer to [`ToScribe::Pack`].
+    Packed {
+        /// The segment's file name.
+        segment: String,
+        /// Why it is not compressed; `None` where it is, was read back, and is on the disk.
+        failed: Option<String>,
+    },
+    /// Answer to [`ToScribe::Prune`].
+    Pruned {
+        /// The segment's file name.
+        segment: String,
+        /// Why it has to stay; `None` where it is on record, sealed, that it goes.
+        failed: Option<String>,
+    },
+    /// Its own segment has its size: another one, please.
+    NeedSegment,
     /// All is synced and closed.
     Closed,
     /// Answer to [`ToScribe::Try`], where the scribe lives.
     Tried(Found),
+}
+
+/// The latest seal, for who is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeal {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its number in it.
+    pub i: u64,
+    /// When it was made: microseconds since 1970.
+    pub at: u64,
+    /// SHA-256 of its line.
+    pub hash: [u8; 32],
+    /// The public key of the next.
+    pub next: [u8; 32],
 }
 
 /// The loader's one answer to the warden.
@@ -233,6 +409,8 @@ pub enum ControlRequest {
     Reload,
     /// How each role is confined.
     Doctor,
+    /// Begin another epoch, with another key.
+    Rekey,
     /// Have a role of this kind, started for it, try something.
     Probe {
         /// The probe's name.
@@ -257,6 +435,11 @@ pub enum ControlReply {
         old: String,
         /// Hash now.
         new: String,
+    },
+    /// Another epoch began.
+    Rekeyed {
+        /// Its number.
+        epoch: u64,
     },
     /// What came of a probe.
     Probed {
@@ -301,8 +484,14 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Each gate.
     pub gates: Vec<GateStatus>,
+    /// Who else keeps the heads of the seals.
+    pub witness: Vec<WitnessStatus>,
     /// Scribe's pid, its restarts, bytes not yet synced, diagnostic lines lost.
     pub scribe: ScribeStatus,
+    /// The latest genesis: the public key that who verifies has to pin, 64 hex digits.
+    pub genesis: String,
+    /// This start made it, since nobody had run `peergate audit init`.
+    pub genesis_is_new: bool,
 }
 
 /// One listener in [`Status`].
@@ -344,4 +533,12 @@ pub struct ScribeStatus {
     pub unsynced: u64,
     /// Diagnostic lines that were lost.
     pub lost_lines: u64,
+    /// The disk does not let it seal.
+    pub stuck: bool,
+    /// How far it is behind the writers.
+    pub lag: Lag,
+    /// The present epoch.
+    pub epoch: Option<u64>,
+    /// The latest seal.
+    pub sealed: Option<LastSeal>,
 }

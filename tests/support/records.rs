@@ -10,11 +10,17 @@ use std::os::fd::AsFd;
 
 use super::PATIENCE;
 
+/// Whether it is one of the segments, by its name.
+pub fn is_segment(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| peergate::audit::segment::SegmentName::parse(name).is_some())
+}
+
 /// Every whole record, a segment after the other. Fails on a line that is no record.
 pub fn read(audit: &Path) -> Vec<Value> {
     let Ok(entries) = std::fs::read_dir(audit) else { return Vec::new() };
     let mut segments: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    segments.retain(|path| path.extension().is_some_and(|ending| ending == "ndjson"));
+    segments.retain(|path| is_segment(path));
     segments.sort();
     let mut all = Vec::new();
     for segment in segments {
@@ -92,7 +98,7 @@ pub fn outcome<'a>(all: &'a [Value], decision: &Value) -> &'a Value {
 pub fn check_books(audit: &Path) {
     for entry in std::fs::read_dir(audit).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|ending| ending != "ndjson") {
+        if !is_segment(&path) {
             continue;
         }
         for (index, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {

@@ -11,9 +11,12 @@ pub mod client;
 pub mod daemon;
 pub mod disk;
 pub mod docker;
+pub mod heads;
 pub mod http;
 pub mod people;
+pub mod readers;
 pub mod records;
+pub mod seals;
 pub mod strace;
 pub mod upstream;
 

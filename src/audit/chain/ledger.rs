@@ -147,7 +147,8 @@ impl Ledger {
     /// The account; a segment that is met in the middle begins at `met`.
     fn account(&mut self, segment: &str, met: u64) -> Result<&mut Account, Breach> {
         SegmentName::parse(segment).ok_or(Breach::Name)?;
-        let to = if self.late { met } else { 0 };
+        // Of the scribe's own there are ranges only behind its last seal.
+        let to = if self.late || is_scribes(segment) { met } else { 0 };
         // No entry by a borrowed name: most lines are of a segment that is known.
         if !self.accounts.contains_key(segment) {
             self.accounts.insert(segment.to_owned(), Account { to, ..Account::default() });

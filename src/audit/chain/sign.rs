@@ -45,6 +45,11 @@ impl Handover {
         self.slot.epoch
     }
 
+    /// Its public key.
+    pub fn key(&self) -> Public {
+        self.slot.secret.public()
+    }
+
     /// Appends the epoch's record to `out`, as record `n` of the scribe's segment (1: it follows the `open`), and
     /// destroys the epoch's key in memory; the slot in the store is for the caller to overwrite once the record is
     /// durable. `first` is the key of the first seal, `prev` the hash of the latest seal's line on record.

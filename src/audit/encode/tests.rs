@@ -1,4 +1,5 @@
 use super::*;
+use crate::audit::inspect::{Inspector, Role};
 use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
 use crate::model::ids::{ConnectionId, RequestId};
 use crate::model::outcome::Outcome;
@@ -20,7 +21,34 @@ fn request() -> RequestId {
 fn encoded(entry: &Entry<'_>) -> String {
     let mut out = Vec::new();
     line(entry, 1, Timestamp::from_micros(AT), &mut out);
+    is_passed_by_the_scribe(entry);
     String::from_utf8(out).unwrap()
+}
+
+/// What is written here the scribe takes for a line of ours.
+#[track_caller]
+fn is_passed_by_the_scribe(entry: &Entry<'_>) {
+    let (role, n) = match entry {
+        Entry::Open(_) => (Role::Warden, 0),
+        Entry::Decision(_) | Entry::Outcome(_) => (Role::Gate, 1),
+        Entry::Conn(_)
+        | Entry::Grant(_)
+        | Entry::Repeat(_)
+        | Entry::Journal(_)
+        | Entry::Gate(_)
+        | Entry::Policy(_) => (Role::Warden, 1),
+        Entry::Close(_)
+        | Entry::Range(_)
+        | Entry::Recover(_)
+        | Entry::Pending(_)
+        | Entry::Prune(_)
+        | Entry::Intrusion(_) => (Role::Scribe, 1),
+    };
+    let mut out = Vec::new();
+    line(entry, n, Timestamp::from_micros(AT), &mut out);
+    let boot = "7k3qzd".parse().unwrap();
+    let judged = Inspector::resumed(role, boot, n).judge(out.strip_suffix(b"\n").unwrap()).err();
+    assert_eq!(judged, None, "{}", String::from_utf8_lossy(&out));
 }
 
 /// The line for `entry` is the common beginning, then `rest`.
@@ -162,6 +190,16 @@ fn decision_golden() {
         &Entry::Decision(denied),
         "decision",
         r#""id":"7k3qzd-41-1","uid":1001,"pid":48213,"method":"GET","target":"/v1.41/containers/json?all=1","decision":"deny","refusal":"no-route","policy":"9f2c1e77","shadow":"forbid.x","status":403,"us":12"#,
+    );
+}
+
+#[test]
+fn journal_golden() {
+    let first = Timestamp::from_micros(AT);
+    reads(
+        &Entry::Journal(Journalled { count: 3, first, last: first }),
+        "journal",
+        r#""count":3,"first":"2026-11-23T03:46:29.123456Z","last":"2026-11-23T03:46:29.123456Z""#,
     );
 }
 

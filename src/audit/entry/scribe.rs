@@ -75,7 +75,7 @@ pub enum Recover<'a> {
         /// Why nobody had closed it.
         why: Interrupted,
     },
-    /// Nothing of before is open any more; so many segments were.
+    /// Nothing of before is open any more but what the lines right before it name as carried; so many segments were.
     Settled(u64),
 }
 
@@ -86,17 +86,20 @@ pub enum Interrupted {
     Restart,
     /// Only the scribe ended; the daemon went on.
     Scribe,
+    /// It is open and goes on: said before a `settled`, so that who reads from there on knows of it.
+    Carried,
 }
 
 impl Interrupted {
     /// Every reason.
-    pub const ALL: [Interrupted; 2] = [Interrupted::Restart, Interrupted::Scribe];
+    pub const ALL: [Interrupted; 3] = [Interrupted::Restart, Interrupted::Scribe, Interrupted::Carried];
 
     /// As it stands in a record.
     pub fn code(self) -> &'static str {
         match self {
             Interrupted::Restart => "restart",
             Interrupted::Scribe => "scribe-restart",
+            Interrupted::Carried => "carried",
         }
     }
 }

@@ -46,6 +46,15 @@ impl Source {
         }
     }
 
+    /// Opens the compressed form of a segment, whether or not the plain file is there too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::open`].
+    pub fn open_packed(directory: &Path, segment: &str) -> io::Result<Source> {
+        Source::unpack(regular(&directory.join(format!("{segment}{PACKED}")))?, 0)
+    }
+
     #[cfg(feature = "cli")]
     fn unpack(file: File, from: u64) -> io::Result<Source> {
         let mut decoder = zstd::Decoder::new(file)?;

@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::{Row, has, is, lacks, row};
+use super::{Row, has, is, is_itself, lacks, row};
 
 /// A thread of this process, and no process.
 pub(super) const A_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
@@ -57,6 +57,12 @@ pub(in crate::confine) const COMMON: &[Row] = &[
     row!(SYS_clock_gettime, Rarely, "the time, where the vDSO can't tell it"),
     row!(SYS_exit, Rarely, "a thread ends"),
     row!(SYS_exit_group, Rarely, "the role ends, where the warden's end does not end it first"),
+    row!(
+        SYS_tgkill,
+        WHERE[[is_itself(0), is(2, libc::SIGABRT)]],
+        Rarely,
+        "it aborts, which the record then says: no memory is left, or a panic within a panic"
+    ),
     row!(SYS_membarrier, ABSENT, "a library asks whether it is there"),
 ];
 

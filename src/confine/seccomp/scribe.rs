@@ -4,10 +4,13 @@ use nix::libc;
 
 use super::{Row, is, is_word, row};
 
+/// `setpriority(2)`: whose, by a process id; 0 is the calling thread.
+const PRIO_PROCESS: i32 = 0;
+
 /// The calls of [`COMMON`](super::COMMON) come to these.
 pub(in crate::confine) const SCRIBE: &[Row] = &[
     row!(SYS_recvmsg, Work, "the warden's messages with their descriptors"),
-    row!(SYS_sendto, WHERE[[is_word(4, 0)]], Work, "messages to the warden"),
+    row!(SYS_sendto, WHERE[[is_word(4, 0)]], Work, "messages to the warden; what callers may hear"),
     row!(SYS_fdatasync, Work, "makes records durable"),
     row!(SYS_fsync, Work, "makes a segment's name durable"),
     row!(
@@ -20,12 +23,19 @@ pub(in crate::confine) const SCRIBE: &[Row] = &[
     #[cfg(target_arch = "x86_64")]
     row!(SYS_poll, Work, "waits for a message, or for the next look"),
     row!(SYS_ppoll, Rarely, "the same, of a newer C library"),
+    row!(
+        SYS_setpriority,
+        WHERE[[is(0, PRIO_PROCESS), is(1, 0), is(2, 19)]],
+        Rarely,
+        "a thread that compresses comes behind everything else"
+    ),
     row!(SYS_pipe2, Work, "tells the collector of diagnostics to end"),
     row!(SYS_fcntl, WHERE [
         [is(1, libc::F_DUPFD_CLOEXEC)],
         [is(1, libc::F_GETFD)],
-        [is(1, libc::F_GETFL)]
-    ], Work, "a second descriptor of its segment; whether the pipe of diagnostics blocks"),
+        [is(1, libc::F_GETFL)],
+        [is(1, libc::F_GET_SEALS)]
+    ], Work, "a second descriptor of its segment; whether the pipe of diagnostics blocks, and a policy's memory is sealed"),
 ];
 
 /// And these where it writes rolling files of diagnostics. Which files is Landlock's to say.

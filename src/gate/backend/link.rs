@@ -1,7 +1,7 @@
 //! A connection to a backend: made by the warden, used for one caller connection alone.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -38,6 +38,20 @@ pub(in crate::gate) async fn open(
     generation: Generation,
 ) -> Result<Link, Refusal> {
     let socket = lane.open(id, backend, generation).await?;
+    made(socket, id, backend, generation)
+}
+
+/// The same of a connection that the warden has opened.
+///
+/// # Errors
+///
+/// [`Refusal::Internal`] where the descriptor can't be used.
+pub(in crate::gate) fn made(
+    socket: OwnedFd,
+    id: RequestId,
+    backend: BackendId,
+    generation: Generation,
+) -> Result<Link, Refusal> {
     let socket = Stream::new(socket).map_err(|error| {
         tracing::error!(%id, "a backend's descriptor can't be used: {error}");
         Refusal::Internal

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::super::diagnostics::{At, quoted};
-use super::super::file::{Backend as Written, File};
+use super::super::file::{Backend as Written, Builtin, File};
 use super::super::names::Names;
 use super::super::pattern::VersionPrefix;
 use super::super::table::{Address, Backend, BackendKind, Listener};
@@ -50,7 +50,7 @@ impl<N: Names> Checker<'_, '_, N> {
     pub(super) fn backends(&mut self, file: &File, listeners: &[Listener]) -> Vec<Backend> {
         let mut backends = Vec::new();
         for written in &file.backends {
-            let kind = self.backend_kind(written, listeners);
+            let kind = self.backend_kind(written, listeners, file);
             let version_prefix = written.version_prefix.as_ref().and_then(|text| {
                 VersionPrefix::parse(&text.value)
                     .map_err(|bad| show_bad_pattern(self.problems, text, bad))
@@ -63,13 +63,23 @@ impl<N: Names> Checker<'_, '_, N> {
         backends
     }
 
-    fn backend_kind(&mut self, written: &Written, listeners: &[Listener]) -> Option<BackendKind> {
+    fn backend_kind(
+        &mut self,
+        written: &Written,
+        listeners: &[Listener],
+        file: &File,
+    ) -> Option<BackendKind> {
         if written.unclear {
             let help = "write `proxy = \"unix:/path\"` or `builtin = \"api\"`";
             self.problems.add_help(written.name.span, "a backend is one of `proxy` and `builtin`", help);
             return None;
         }
-        if written.builtin.is_some() {
+        if let (Some(at), false) =
+            (&written.only, matches!(written.builtin, Some(At { value: Builtin::Feed(_), .. })))
+        {
+            self.problems.add(at.span, "`only` goes with `builtin = \"decisions\"`");
+        }
+        if let Some(builtin) = &written.builtin {
             let wrong = [
                 ("owner", written.owner.as_ref().map(|at| at.span)),
                 ("version_prefix", written.version_prefix.as_ref().map(|at| at.span)),
@@ -80,7 +90,10 @@ impl<N: Names> Checker<'_, '_, N> {
                     self.problems.add(span, format!("`{key}` goes with `proxy`, not with `builtin`"));
                 }
             }
-            return Some(BackendKind::Builtin);
+            return Some(match builtin.value {
+                Builtin::Api => BackendKind::Builtin,
+                Builtin::Feed(feed) => self.feed(feed, written, file),
+            });
         }
         let proxy = written.proxy.as_ref()?;
         let address = self.address(proxy)?;

@@ -4,7 +4,7 @@ use super::super::diagnostics::At;
 use super::super::keys::{LIMITS, Unit};
 use super::super::quantity::{rate, show_size, show_time, size, size_rate, time};
 use super::super::reader::Section;
-use super::super::table::{Gates, IdentityDepth};
+use super::super::table::{Feed, Gates, IdentityDepth};
 use super::Texts;
 use crate::model::keeping::Durability;
 
@@ -64,6 +64,31 @@ pub(crate) struct Audit {
     pub(crate) segment_time: Option<At<u64>>,
     pub(crate) compress: Option<At<bool>>,
     pub(crate) identity: Option<At<IdentityDepth>>,
+    pub(crate) witness: Option<Witness>,
+}
+
+/// `[audit.witness]`.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    pub(crate) journal: Option<At<bool>>,
+    pub(crate) syslog: Option<At<String>>,
+    pub(crate) file: Option<At<String>>,
+    pub(crate) command: Option<At<Vec<String>>>,
+    /// In milliseconds.
+    pub(crate) every: Option<At<u64>>,
+}
+
+impl Witness {
+    fn read(section: &mut Section<'_, '_, '_>) -> Witness {
+        let show = |ms: u64| format!("{}s", ms / 1_000);
+        Witness {
+            journal: section.boolean("journal"),
+            syslog: section.text("syslog"),
+            file: section.text("file"),
+            command: section.words("command"),
+            every: section.quantity("every", "a time such as `\"1m\"`", time, (1_000, 3_600_000), &show),
+        }
+    }
 }
 
 /// `[audit] keep`.
@@ -108,6 +133,7 @@ impl Audit {
             identity: section
                 .table("record", "audit.record", |record| record.word("identity", &depths))
                 .flatten(),
+            witness: section.table("witness", "audit.witness", Witness::read),
         }
     }
 }
@@ -161,7 +187,8 @@ impl Listen {
 pub(crate) struct Backend {
     pub(crate) name: At<String>,
     pub(crate) proxy: Option<At<String>>,
-    pub(crate) builtin: Option<At<()>>,
+    pub(crate) builtin: Option<At<Builtin>>,
+    pub(crate) only: Option<At<Only>>,
     pub(crate) owner: Option<At<String>>,
     pub(crate) version_prefix: Option<At<String>>,
     pub(crate) identity_headers: Option<At<bool>>,
@@ -175,10 +202,47 @@ impl Backend {
             unclear: section.has("proxy") == section.has("builtin"),
             name,
             proxy: section.text("proxy"),
-            builtin: section.word("builtin", &[("api", ())]),
+            builtin: section.word("builtin", &BUILTINS),
+            only: section.table("only", "backend.only", Only::read),
             owner: section.text("owner"),
             version_prefix: section.text("version_prefix"),
             identity_headers: section.boolean("identity_headers"),
         }
+    }
+}
+
+/// What of ours stands behind a backend.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Builtin {
+    /// The gate's own API.
+    Api,
+    /// What the scribe tells.
+    Feed(Feed),
+}
+
+const BUILTINS: [(&str, Builtin); 3] = [
+    ("api", Builtin::Api),
+    ("metrics", Builtin::Feed(Feed::Metrics)),
+    ("decisions", Builtin::Feed(Feed::Decisions)),
+];
+
+/// `[backend.only]`: which decisions.
+#[derive(Debug, Default)]
+pub(crate) struct Only {
+    /// `true` for allowed ones.
+    pub(crate) decision: Option<At<bool>>,
+    pub(crate) routes: Option<Texts>,
+    pub(crate) users: Option<Texts>,
+}
+
+impl Only {
+    fn read(section: &mut Section<'_, '_, '_>) -> At<Only> {
+        let why = "leave it out to have all";
+        let only = Only {
+            decision: section.word("decision", &[("allow", true), ("deny", false)]),
+            routes: section.some_texts("route", why),
+            users: section.some_texts("user", why),
+        };
+        At { value: only, span: section.span }
     }
 }

@@ -94,6 +94,7 @@ segment = "1MiB"
 segment_time = "1h"
 compress = false
 record = { identity = "full" }
+witness = { journal = true, syslog = "unix:/dev/log", file = "/mnt/heads", command = ["/bin/cat"], every = "5m" }
 [diagnostics]
 directory = "/var/log/d"
 format = "json"
@@ -111,6 +112,9 @@ version_prefix = "/v{api:version}"
 identity_headers = true
 [backend.b]
 builtin = "api"
+[backend.d]
+builtin = "decisions"
+only = { decision = "deny", route = ["r"], user = ["alice"] }
 [who.w]
 uid = [1000]
 user = ["alice"]

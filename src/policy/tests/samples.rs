@@ -17,7 +17,10 @@ fn samples_load_and_their_tests_hold() {
         names.push(name);
     }
     names.sort();
-    assert_eq!(names, ["demo.toml", "docker-operators.toml", "docker-readonly.toml", "podman.toml"]);
+    assert_eq!(
+        names,
+        ["demo.toml", "docker-operators.toml", "docker-readonly.toml", "monitoring.toml", "podman.toml"]
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let directory = tempfile::tempdir().unwrap();
-        let durables = Durables::start(File::open(directory.path()).unwrap()).unwrap();
+        let durables = Durables::start(Arc::new(File::open(directory.path()).unwrap())).unwrap();
         Stage { directory, durables }
     }
 

@@ -9,7 +9,7 @@ use crate::sys::trusted::{self, Directory};
 
 /// How the names stand.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::warden) enum Names {
+pub(in crate::warden) enum Standing {
     /// All lead where they should, but for these segments, which are still written.
     But(Vec<String>),
     /// The audit directory's own name leads elsewhere, or nowhere.
@@ -18,16 +18,16 @@ pub(in crate::warden) enum Names {
 
 impl Segments {
     /// Looks at all of them.
-    pub(in crate::warden) fn names(&self) -> Names {
+    pub(in crate::warden) fn standing(&self) -> Standing {
         if !self.is_in_place() {
-            return Names::Moved;
+            return Standing::Moved;
         }
         let lost = |(name, segment): (&String, &super::Segment)| {
             let found = fstatat(&self.directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
             let same = matches!((found, fstat(&segment.file)), (Ok(found), Ok(made)) if same(&found, &made));
             (!segment.finished && !same).then(|| name.clone())
         };
-        Names::But(self.live.iter().filter_map(lost).collect())
+        Standing::But(self.live.iter().filter_map(lost).collect())
     }
 
     fn is_in_place(&self) -> bool {
@@ -36,19 +36,28 @@ impl Segments {
         matches!((fstat(&there), fstat(&self.directory)), (Ok(there), Ok(ours)) if same(&there, &ours))
     }
 
-    /// Goes on in the directory that is at the path now, and makes one where there is none. What was made in the one
-    /// before is no longer ours to give back.
+    /// The directory that is at the path now; made where there is none.
     ///
     /// # Errors
     ///
-    /// The path is not good, or nothing can be made there.
-    pub(in crate::warden) fn move_in(&mut self, hash_key: &[u8; 32]) -> std::io::Result<()> {
-        let path = self.directory.path().to_owned();
-        let directory =
-            trusted::ensure_directory(&path, super::DIRECTORY_MODE, None, self.readers).map_err(plain)?;
-        super::keep_hash_key(&directory, hash_key)?;
-        self.directory = directory;
-        self.live.clear();
+    /// The path is not good.
+    pub(in crate::warden) fn there_now(&self) -> std::io::Result<Directory> {
+        let path = self.directory.path();
+        trusted::ensure_directory(path, super::DIRECTORY_MODE, None, self.readers).map_err(plain)
+    }
+
+    /// Goes on in another directory. What was made in the one before is no longer ours to give back.
+    ///
+    /// # Errors
+    ///
+    /// It can't be listed.
+    pub(in crate::warden) fn move_to(&mut self, directory: Directory) -> std::io::Result<()> {
+        let fresh = Segments::new(directory, self.boot, self.readers, self.size)?;
+        // Names go on being later than all that were made.
+        let (made, latest) = (self.made, self.latest);
+        *self = fresh;
+        self.made = made;
+        self.latest = self.latest.max(latest);
         Ok(())
     }
 }
@@ -61,38 +70,42 @@ fn same(a: &FileStat, b: &FileStat) -> bool {
 mod tests {
     use super::super::tests::{Place, segments};
     use super::*;
-    use crate::warden::segments::{Writer, hash_key};
+    use crate::warden::segments::Writer;
 
     #[test]
     fn names_that_lead_elsewhere_are_found() {
         let dir = Place::make();
         let mut segments = segments(&dir, 1 << 20);
         let made: Vec<String> = (0..3).map(|_| segments.create(Writer::Warden).unwrap().name).collect();
-        assert_eq!(segments.names(), Names::But(Vec::new()));
+        assert_eq!(segments.standing(), Standing::But(Vec::new()));
         dir.unmark();
         std::fs::remove_file(dir.0.path().join(&made[0])).unwrap();
         std::fs::remove_file(dir.0.path().join(&made[1])).unwrap();
         std::fs::write(dir.0.path().join(&made[1]), "another").unwrap();
-        assert_eq!(segments.names(), Names::But(made[..2].to_vec()));
+        assert_eq!(segments.standing(), Standing::But(made[..2].to_vec()));
         segments.finish(&made[0]);
-        assert_eq!(segments.names(), Names::But(made[1..2].to_vec()), "one that is finished is no writer's");
+        assert_eq!(
+            segments.standing(),
+            Standing::But(made[1..2].to_vec()),
+            "one that is finished is no writer's"
+        );
     }
 
     #[test]
-    fn moved_directory_is_found_and_the_new_one_gets_the_same_key() {
+    fn moved_directory_is_found_and_another_one_is_gone_on_in() {
         let dir = Place::make();
         let path = dir.0.path().join("audit");
         std::fs::create_dir(&path).unwrap();
         let directory = Directory::open(&path).unwrap();
-        let key = hash_key(&directory).unwrap();
-        let mut segments = Segments::new(directory, crate::model::ids::BootId::from_random(1), None, 1 << 20);
+        let boot = crate::model::ids::BootId::from_random(1);
+        let mut segments = Segments::new(directory, boot, None, 1 << 20).unwrap();
         std::fs::rename(&path, dir.0.path().join("away")).unwrap();
-        assert_eq!(segments.names(), Names::Moved);
-        segments.move_in(&key).unwrap();
-        assert_eq!(segments.names(), Names::But(Vec::new()));
-        assert_eq!(hash_key(&Directory::open(&path).unwrap()).unwrap(), key);
+        assert_eq!(segments.standing(), Standing::Moved);
+        let there = segments.there_now().unwrap();
+        segments.move_to(there).unwrap();
+        assert_eq!(segments.standing(), Standing::But(Vec::new()));
         std::fs::rename(&path, dir.0.path().join("away too")).unwrap();
         std::fs::write(&path, "a file").unwrap();
-        assert!(segments.move_in(&key).is_err());
+        assert!(segments.there_now().is_err());
     }
 }

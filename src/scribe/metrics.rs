@@ -1,0 +1,310 @@
+//! Counts what the records of all roles say. Behind the writers the scribe sees every record, which no gate can, so
+//! its counters are those of the whole daemon. They begin with this scribe: another one counts from nothing, as any
+//! process that is started again.
+//!
+//! Labels are bounded: a route, a listener, a backend is counted by its name only where the policy in force (or one
+//! before it) has that name, a refusal and a result only where they are of our closed lists. All else is `(other)`,
+//! whatever a gate that was taken over may write.
+
+mod catalogue;
+mod histogram;
+mod labels;
+mod text;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::audit::plain::Record;
+use crate::policy::Policy;
+use crate::wire::told::Told;
+use histogram::{Histogram, Recent};
+use labels::{Codes, Labels};
+
+pub(super) use text::CONTENT_TYPE;
+
+/// Exchanges whose outcome is awaited; more than that are counted under no route.
+const OPEN_MOST: usize = 1 << 16;
+/// Names of each kind that are counted by themselves. A larger policy's further ones are `(other)`.
+const ROUTES_MOST: usize = 2_000;
+const PLACES_MOST: usize = 1_024;
+
+/// What the scribe knows of itself at the moment of an answer.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Own {
+    /// Seconds since the last seal; `None` before the first.
+    pub(super) seal_age: Option<Duration>,
+    /// The last seal: its epoch and its place in it.
+    pub(super) seal: Option<(u64, u64)>,
+    /// Bytes that are on disk and under no seal yet.
+    pub(super) unsealed: u64,
+    /// Bytes that are not known to be durable yet.
+    pub(super) unsynced: u64,
+    /// Segments that are followed.
+    pub(super) segments: u64,
+    /// Diagnostic lines that were lost.
+    pub(super) lost_lines: u64,
+    /// Answers that are being sent, and listeners among them.
+    pub(super) serving: u64,
+    /// Events that slow listeners lost.
+    pub(super) lost_events: u64,
+    /// When this scribe began, microseconds since the epoch.
+    pub(super) since: u64,
+}
+
+/// Of one route.
+#[derive(Debug, Default)]
+struct OfRoute {
+    allowed: u64,
+    /// By the place of the refusal.
+    denied: Vec<(u8, u64)>,
+    shadow: u64,
+    /// By the place of the result and the status's first digit (0: none).
+    outcomes: Vec<((u8, u8), u64)>,
+    took: Histogram,
+    received: u64,
+    sent: u64,
+}
+
+/// All that is counted.
+#[derive(Debug)]
+pub(super) struct Counters {
+    codes: Codes,
+    routes: Labels,
+    listeners: Labels,
+    backends: Labels,
+    of_routes: BTreeMap<u16, OfRoute>,
+    /// Exchanges that were allowed and have no outcome yet: connection and request → the route.
+    open: HashMap<(u64, u32), u16>,
+    accepted: Vec<(u16, u64)>,
+    /// By listener and refusal.
+    shed: Vec<((u16, u8), u64)>,
+    /// By backend and refusal; `None`: granted.
+    grants: Vec<((u16, Option<u8>), u64)>,
+    /// By role and event.
+    lives: Vec<((&'static str, &'static str), u64)>,
+    policies: u64,
+    policies_refused: u64,
+    intrusions: u64,
+    records: u64,
+    bytes: u64,
+    syncs: Histogram,
+    recent: Recent,
+}
+
+impl Counters {
+    /// All at nothing.
+    pub(super) fn new() -> Counters {
+        Counters {
+            codes: Codes::new(),
+            routes: Labels::new(ROUTES_MOST),
+            listeners: Labels::new(PLACES_MOST),
+            backends: Labels::new(PLACES_MOST),
+            of_routes: BTreeMap::new(),
+            open: HashMap::new(),
+            accepted: Vec::new(),
+            shed: Vec::new(),
+            grants: Vec::new(),
+            // An alert on the first of a kind needs to have seen none of it.
+            lives: labels::lives().map(|life| (life, 0)).collect(),
+            policies: 0,
+            policies_refused: 0,
+            intrusions: 0,
+            records: 0,
+            bytes: 0,
+            syncs: Histogram::default(),
+            recent: Recent::default(),
+        }
+    }
+
+    /// Counts by the names of this policy too from now on.
+    pub(super) fn know(&mut self, policy: &Policy) {
+        policy.routes.iter().for_each(|route| self.routes.learn(&route.id));
+        policy.listeners.iter().for_each(|listener| self.listeners.learn(&listener.name));
+        policy.backends.iter().for_each(|backend| self.backends.learn(&backend.name));
+    }
+
+    /// Counts one record, which the warden wrote or another role.
+    pub(super) fn count(&mut self, said: &Said<'_>, by_warden: bool) {
+        self.records += 1;
+        self.bytes += said.line.len() as u64 + 1;
+        match said.kind {
+            "decision" => self.decision(said),
+            "outcome" => self.outcome(said),
+            "conn" => self.connection(said),
+            "grant" => self.grant(said),
+            "repeat" => self.repeat(said, by_warden),
+            "gate" => self.life(said),
+            "policy" if said.refused.is_some() => self.policies_refused += 1,
+            "policy" => self.policies += 1,
+            _ => {}
+        }
+    }
+
+    /// The scribe itself found what no writer may have done.
+    pub(super) fn intruded(&mut self) {
+        self.intrusions += 1;
+    }
+
+    /// One fdatasync, or several that were waited for together.
+    pub(super) fn synced(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.syncs.add(micros);
+        self.recent.add(micros);
+    }
+
+    /// The 99th percentile of the latest syncs, in microseconds.
+    pub(super) fn sync_p99(&self) -> u64 {
+        self.recent.p99()
+    }
+
+    /// All as OpenMetrics text.
+    pub(super) fn text(&self, own: &Own, told: &Told) -> String {
+        text::write(self, own, told)
+    }
+
+    fn of_route(&mut self, place: u16) -> &mut OfRoute {
+        self.of_routes.entry(place).or_default()
+    }
+
+    fn decision(&mut self, said: &Said<'_>) {
+        let place = self.routes.place(said.route);
+        let refusal = self.codes.refusal(said.refusal);
+        let of = self.of_route(place);
+        if said.decision == "allow" {
+            of.allowed += 1;
+        } else {
+            add(&mut of.denied, refusal, 1);
+        }
+        of.shadow += u64::from(said.shadow);
+        if said.status.is_some() {
+            // The reply was immediate, and there is no outcome.
+            of.took.add(said.us);
+        } else if said.decision == "allow"
+            && self.open.len() < OPEN_MOST
+            && let Some(id) = id(said.id)
+        {
+            self.open.insert(id, place);
+        }
+    }
+
+    fn outcome(&mut self, said: &Said<'_>) {
+        let place = id(said.id).and_then(|id| self.open.remove(&id)).unwrap_or(labels::OTHER);
+        let result = self.codes.result(said.result);
+        let class = said.status.and_then(|status| u8::try_from(status / 100).ok()).unwrap_or(0).min(9);
+        let of = self.of_route(place);
+        add(&mut of.outcomes, (result, class), 1);
+        of.took.add(said.us);
+        of.received += said.bytes_in;
+        of.sent += said.bytes_out;
+    }
+
+    fn connection(&mut self, said: &Said<'_>) {
+        let place = self.listeners.place(Some(said.on));
+        match said.shed {
+            None => add(&mut self.accepted, place, 1),
+            Some(code) => add(&mut self.shed, (place, self.codes.refusal(code)), 1),
+        }
+    }
+
+    fn grant(&mut self, said: &Said<'_>) {
+        let refused = said.refused.map(|code| self.codes.refusal(code));
+        add(&mut self.grants, (self.backends.place(Some(said.backend)), refused), 1);
+    }
+
+    /// Stands for `count` more denials; in the warden's record for connections that were shed.
+    fn repeat(&mut self, said: &Said<'_>, by_warden: bool) {
+        let refusal = self.codes.refusal(said.refusal);
+        if by_warden {
+            return add(&mut self.shed, (self.listeners.place(Some(said.on)), refusal), said.count);
+        }
+        let place = self.routes.place(said.route);
+        add(&mut self.of_route(place).denied, refusal, said.count);
+    }
+
+    fn life(&mut self, said: &Said<'_>) {
+        let role = labels::one_of(&labels::ROLES, said.role);
+        let event = labels::one_of(&labels::EVENTS, said.event);
+        add(&mut self.lives, (role, event), 1);
+    }
+}
+
+/// What a record says that is counted or told.
+#[derive(Debug, Default)]
+pub(super) struct Said<'a> {
+    /// The line itself, without LF.
+    pub(super) line: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) id: &'a str,
+    pub(super) uid: Option<u32>,
+    on: &'a str,
+    pub(super) route: Option<&'a str>,
+    pub(super) decision: &'a str,
+    refusal: &'a str,
+    shadow: bool,
+    status: Option<u64>,
+    us: u64,
+    result: &'a str,
+    bytes_in: u64,
+    bytes_out: u64,
+    shed: Option<&'a str>,
+    backend: &'a str,
+    refused: Option<&'a str>,
+    role: &'a str,
+    event: &'a str,
+    count: u64,
+}
+
+impl<'a> Said<'a> {
+    /// Reads it in one go.
+    pub(super) fn of(record: &Record<'a>) -> Said<'a> {
+        let mut said = Said { line: record.line(), ..Said::default() };
+        for (key, value) in record.fields() {
+            let text = value.as_str();
+            match key {
+                "t" => said.kind = text,
+                "id" => said.id = text,
+                "uid" => said.uid = text.parse().ok(),
+                "on" => said.on = text,
+                "route" => said.route = Some(text),
+                "decision" => said.decision = text,
+                "refusal" => said.refusal = text,
+                "shadow" => said.shadow = true,
+                "status" => said.status = text.parse().ok(),
+                "us" => said.us = number(text),
+                "result" => said.result = text,
+                "in" => said.bytes_in = number(text),
+                "out" => said.bytes_out = number(text),
+                "shed" => said.shed = Some(text),
+                "backend" => said.backend = text,
+                "refused" => said.refused = Some(text),
+                "role" => said.role = text,
+                "event" => said.event = text,
+                "count" => said.count = number(text),
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
+}
+
+/// Connection and request of `7k3qzd-41-1`.
+fn id(text: &str) -> Option<(u64, u32)> {
+    let (rest, request) = text.rsplit_once('-')?;
+    let (_boot, connection) = rest.rsplit_once('-')?;
+    Some((connection.parse().ok()?, request.parse().ok()?))
+}
+
+/// The counter of that key, in a list that is short.
+fn add<K: PartialEq>(counts: &mut Vec<(K, u64)>, key: K, more: u64) {
+    match counts.iter_mut().find(|(there, _)| *there == key) {
+        Some((_, count)) => *count += more,
+        None => counts.push((key, more)),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,178 @@
+//! What a scribe finds that was there before it.
+
+use super::stage::{A, B, LATER, LATEST, OWN, Stage, append, line, lines, released};
+use crate::scribe::recover::Recovery;
+use crate::wire::message::{Damage, ToScribe};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+
+fn allowed(n: u64) -> String {
+    line(n).replace("deny", "allow")
+}
+
+/// A gate's segment of which some is sealed and some is not.
+fn torn() -> Stage {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all((lines(2) + &allowed(2) + &allowed(3)).as_bytes()).unwrap();
+    stage.settle();
+    let outcome = line(4).replace("decision\",\"n", "outcome\",\"n").replace("41-4", "41-2");
+    let outcome = outcome.replace(r#""decision":"deny""#, r#""status":200,"result":"completed""#);
+    writer.write_all((outcome + "{\"v\":1,\"t\":").as_bytes()).unwrap();
+    stage
+}
+
+#[test]
+fn next_start_reads_on_from_the_last_sealed_byte_and_keeps_what_is_torn() {
+    let sealed = (lines(2) + &allowed(2) + &allowed(3)).len() as u64;
+    let stage = torn();
+    let whole = std::fs::metadata(stage.path(A)).unwrap().len();
+    let stage = stage.again(LATER, Damage::Refuses).unwrap();
+    let recovered = stage.said("recover").into_iter().find(|record| record["segment"] == A).unwrap();
+    assert_eq!((&recovered["from"], &recovered["to"]), (&sealed.into(), &whole.into()));
+    assert_eq!((&recovered["torn"], &recovered["why"]), (&true.into(), &"restart".into()));
+    let own = std::fs::metadata(stage.path(OWN)).unwrap().len();
+    assert_eq!(stage.closed(), [(OWN.to_owned(), own, false), (A.to_owned(), whole, true)]);
+    let outcomes = stage.said("outcome");
+    assert_eq!(outcomes.len(), 1, "the other one had its outcome: {outcomes:?}");
+    assert_eq!(
+        (&outcomes[0]["id"], &outcomes[0]["result"]),
+        (&"7k3qzd-41-3".into(), &"killed-by-restart".into())
+    );
+    let settled = stage.said("recover").into_iter().filter_map(|record| record["settled"].as_u64());
+    assert_eq!(settled.collect::<Vec<_>>(), [0, 2], "at each start");
+}
+
+#[test]
+fn what_was_settled_is_not_looked_at_again() {
+    let stage = torn().again(LATER, Damage::Refuses).unwrap();
+    // Nothing before the last `settled` matters for a start.
+    std::fs::remove_file(stage.path(OWN)).unwrap();
+    OpenOptions::new().write(true).open(stage.path(A)).unwrap().set_len(10).unwrap();
+    let stage = stage.again(LATEST, Damage::Refuses).unwrap();
+    assert!(stage.path(LATEST).exists());
+}
+
+#[test]
+fn scribe_that_died_before_it_settled_is_made_good() {
+    let stage = torn();
+    // It leaves a segment with an epoch and nothing behind, the next one's key in the store.
+    let directory = stage.dies();
+    let half = Stage::in_directory_until(directory, LATER, Recovery::Read);
+    let stage = half.again(LATEST, Damage::Refuses).unwrap();
+    let closed: Vec<String> = stage.closed().into_iter().map(|(segment, ..)| segment).collect();
+    assert_eq!(closed, [OWN, A, LATER]);
+}
+
+#[test]
+fn every_damage_to_what_was_sealed_refuses_and_is_recorded_where_it_is_accepted() {
+    type Harm = fn(&Stage);
+    let write = |stage: &Stage, name: &str, at: u64| {
+        OpenOptions::new().write(true).open(stage.path(name)).unwrap().write_all_at(b"~", at).unwrap();
+    };
+    let changed: Harm = |stage| {
+        let file = OpenOptions::new().write(true).open(stage.path(A)).unwrap();
+        file.write_all_at(b"~", 50).unwrap();
+    };
+    let cut: Harm = |stage| OpenOptions::new().write(true).open(stage.path(A)).unwrap().set_len(100).unwrap();
+    let gone: Harm = |stage| std::fs::remove_file(stage.path(A)).unwrap();
+    for (harm, at, why) in [(changed, 0, "changed"), (cut, 100, "shrank"), (gone, 648, "gone")] {
+        let stage = torn();
+        harm(&stage);
+        assert!(stage.again(LATER, Damage::Refuses).is_err(), "{why}");
+        let stage = torn();
+        harm(&stage);
+        let stage = stage.again(LATER, Damage::IsRecorded).unwrap();
+        let record = stage.said("intrusion").pop().unwrap();
+        assert_eq!((&record["segment"], &record["why"]), (&A.into(), &why.into()));
+        if why != "gone" {
+            assert_eq!(record["at"], at, "{why}");
+        }
+    }
+    let stage = torn();
+    write(&stage, OWN, 300);
+    assert!(stage.again(LATER, Damage::Refuses).is_err(), "its own lines");
+}
+
+#[test]
+fn damage_is_told_in_words_for_people() {
+    let stage = torn();
+    OpenOptions::new().write(true).open(stage.path(A)).unwrap().write_all_at(b"~", 50).unwrap();
+    let directory = stage.dies();
+    let told = Stage::damage(directory, LATER);
+    assert!(told.starts_with(&format!("{A} at byte 0: its bytes are not those that were sealed")), "{told}");
+}
+
+#[test]
+fn line_behind_the_last_seal_that_no_writer_writes_is_damage() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(2).as_bytes()).unwrap();
+    stage.settle();
+    writer.write_all(b"nonsense\n").unwrap();
+    assert!(stage.again(LATER, Damage::Refuses).is_err());
+}
+
+#[test]
+fn segment_that_no_range_was_made_of_is_found() {
+    let stage = Stage::new();
+    append(&stage.path(B)).write_all(lines(3).as_bytes()).unwrap();
+    let stage = stage.again(LATER, Damage::Refuses).unwrap();
+    assert!(stage.closed().contains(&(B.to_owned(), lines(3).len() as u64, false)));
+}
+
+#[test]
+fn scribe_of_the_same_start_goes_on_where_the_last_one_was() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all((lines(2) + &allowed(2)).as_bytes()).unwrap();
+    stage.settle();
+    let own = "20261123T034629.200000Z-7k3qzd-scribe-9.ndjson";
+    let mut stage = Stage::following(stage.dies(), own, &[A]);
+    writer.write_all(line(3).as_bytes()).unwrap();
+    stage.settle();
+    stage.says(&ToScribe::GateGone { gate: 1 });
+    stage.finished(A);
+    let whole = (lines(2) + &allowed(2) + &line(3)).len() as u64;
+    assert!(stage.closed().contains(&(A.to_owned(), whole, false)));
+    let outcomes = stage.said("outcome");
+    assert_eq!((&outcomes[0]["id"], &outcomes[0]["result"]), (&"7k3qzd-41-2".into(), &"gate-died".into()));
+    assert_eq!(outcomes.len(), 1);
+    assert!(stage.told().contains(&released(A, whole)));
+}
+
+#[test]
+fn key_is_erased_once_its_epoch_is_on_record_and_an_old_copy_refuses() {
+    let stage = Stage::new();
+    let copy = std::fs::read(stage.path("seal.key")).unwrap();
+    let stage = stage.again(LATER, Damage::Refuses).unwrap();
+    let now = std::fs::read(stage.path("seal.key")).unwrap();
+    let keys = |bytes: &[u8]| bytes.chunks(4096).filter(|slot| slot.iter().any(|byte| *byte != 0)).count();
+    assert_eq!((keys(&copy), keys(&now)), (1, 1), "only the next epoch's");
+    std::fs::write(stage.path("seal.key"), copy).unwrap();
+    assert!(stage.again(LATEST, Damage::Refuses).is_err());
+}
+
+#[test]
+fn segment_of_its_own_that_has_its_size_is_followed_by_another_epoch() {
+    let mut stage = Stage::sized(1 << 10);
+    let mut writer = stage.follow(A);
+    writer.write_all((lines(2) + &allowed(2)).as_bytes()).unwrap();
+    stage.settle();
+    assert!(stage.scribe.asked.is_some(), "it asked for another as soon as it was there");
+    stage.goes_on_in("20261123T034629.200000Z-7k3qzd-scribe-9.ndjson");
+    writer.write_all(line(3).as_bytes()).unwrap();
+    stage.settle();
+    let own = std::fs::metadata(stage.path(OWN)).unwrap().len();
+    assert!(stage.closed().contains(&(OWN.to_owned(), own, false)));
+    assert_eq!(stage.said("epoch").len(), 2);
+    let carried: Vec<_> =
+        stage.said("recover").into_iter().filter(|record| record["why"] == "carried").collect();
+    assert_eq!(carried.len(), 1);
+    // The segment before is not needed for the next start.
+    std::fs::remove_file(stage.path(OWN)).unwrap();
+    let own = "20261123T034629.300000Z-7k3qzd-scribe-10.ndjson";
+    let stage = Stage::following(stage.dies(), own, &[A]);
+    assert_eq!(stage.scribe.requests.lanes().map(|(_, open)| open.len()).sum::<usize>(), 1);
+}

@@ -1,0 +1,217 @@
+//! What becomes of closed and sealed segments: compressed, and removed when the policy keeps no more. The plan is pure
+//! ([`retention`]); the scribe compresses and writes down what goes; only then names change here. Writers get another
+//! segment when theirs is old.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+
+use super::segments::Kept;
+use super::{Due, Warden};
+use crate::audit::retention::{self, Held, Terms};
+use crate::model::time::Timestamp;
+use crate::sys::trusted;
+use crate::wire::message::ToScribe;
+
+/// The directory is looked at this often, and a moment after a segment was closed.
+const OFTEN: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(1);
+/// Segments that go at a time.
+const AT_ONCE: usize = 64;
+/// A smaller one is not worth compressing.
+const WORTH: u64 = 16 << 10;
+/// The longest list of what was shipped.
+const SHIPPED_MAX: u64 = 64 << 20;
+
+/// What is going on.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    /// All of before is settled.
+    settled: bool,
+    /// A look is due soon.
+    soon: bool,
+    /// This start's segments that were released though they are not closed.
+    unclosed: BTreeSet<String>,
+    packing: Option<String>,
+    /// Could not be compressed; not tried again by this start.
+    unpackable: BTreeSet<String>,
+    pruning: BTreeSet<String>,
+    /// What was last said of a segment that should go and may not.
+    said: BTreeMap<String, Held>,
+}
+
+impl Warden {
+    /// The scribe has settled all that was there before.
+    pub(super) fn begin_keeping(&mut self) {
+        // What an earlier scribe was at comes to nothing.
+        self.keeping.packing = None;
+        self.keeping.pruning.clear();
+        self.segments.remove_unfinished();
+        if !std::mem::replace(&mut self.keeping.settled, true) {
+            self.timers.after(OFTEN, Due::Keep);
+        }
+        self.keep_soon();
+    }
+
+    /// A segment was released.
+    pub(super) fn keep_after(&mut self, name: &str, closed: bool) {
+        if !closed {
+            self.keeping.unclosed.insert(name.to_owned());
+        }
+        self.keep_soon();
+    }
+
+    fn keep_soon(&mut self) {
+        if !std::mem::replace(&mut self.keeping.soon, true) {
+            self.timers.after(SOON, Due::KeepSoon);
+        }
+    }
+
+    /// The timer's look.
+    pub(super) fn keep_often(&mut self) {
+        self.timers.after(OFTEN, Due::Keep);
+        self.renew_old_segments();
+        self.keep();
+    }
+
+    /// A look between two of the timer's.
+    pub(super) fn keep(&mut self) {
+        self.keeping.soon = false;
+        if !self.keeping.settled || self.homeless || !self.scribe.is_alive() {
+            return;
+        }
+        match self.segments.kept(&self.keeping.unclosed) {
+            Ok(kept) => {
+                self.prune(&kept);
+                self.pack_next(&kept);
+            }
+            Err(error) => tracing::warn!(%error, "the audit directory can't be looked through"),
+        }
+    }
+
+    fn prune(&mut self, kept: &[Kept]) {
+        if !self.keeping.pruning.is_empty() {
+            return;
+        }
+        let audit = &self.force.policy.audit;
+        let shipped = match audit.shipped.as_deref().map(shipped) {
+            None => None,
+            Some(Ok(names)) => Some(names),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "there is no reading what was shipped: nothing is removed");
+                Some(BTreeSet::new())
+            }
+        };
+        let Ok((free, whole)) = self.segments.space() else { return };
+        let terms =
+            Terms { keep: &audit.keep, now: Timestamp::now(), free, whole, shipped: shipped.as_ref() };
+        let stored: Vec<_> = kept.iter().map(|kept| kept.stored.clone()).collect();
+        let plan = retention::plan(&stored, &terms);
+        let held: BTreeMap<String, Held> = plan.held.into_iter().collect();
+        for (segment, why) in held.iter().filter(|(name, why)| self.keeping.said.get(*name) != Some(*why)) {
+            tracing::warn!(segment, why = why.why(), "a segment should go and stays");
+        }
+        self.keeping.said = held;
+        for going in plan.going.into_iter().take(AT_ONCE) {
+            let packed = kept.iter().any(|kept| kept.stored.name == going.name && kept.packed);
+            match self.segments.open_kept(&going.name, packed) {
+                Ok(file) => {
+                    let segment = going.name.clone();
+                    let prune = ToScribe::Prune { segment, packed, why: going.why.code().to_owned() };
+                    self.tell_scribe(prune, vec![Rc::new(file)]);
+                    self.keeping.pruning.insert(going.name);
+                }
+                Err(error) => tracing::warn!(%error, segment = going.name, "a segment can't be removed"),
+            }
+        }
+    }
+
+    /// It is on record, and sealed, that a segment goes; or it can't be, and it stays.
+    pub(super) fn pruned(&mut self, segment: &str, failed: Option<&str>) {
+        if !self.keeping.pruning.remove(segment) {
+            tracing::error!(segment, "the scribe has pruned what nobody asked it to");
+            return;
+        }
+        let removed = match failed {
+            Some(why) => Err(io::Error::other(why.to_owned())),
+            None => self.segments.remove(segment),
+        };
+        match removed {
+            Ok(()) => tracing::info!(segment, "removed by the policy"),
+            Err(error) => tracing::warn!(%error, segment, "a segment can't be removed"),
+        }
+        if self.keeping.pruning.is_empty() {
+            self.keep_soon();
+        }
+    }
+
+    fn pack_next(&mut self, kept: &[Kept]) {
+        if !self.force.policy.audit.compress || self.keeping.packing.is_some() {
+            return;
+        }
+        let suits = |kept: &&Kept| {
+            let stored = &kept.stored;
+            // The scribe's own are small, and the latest of them is read at each start.
+            stored.settled && !kept.packed && !stored.seals && stored.bytes >= WORTH
+        };
+        let free = |kept: &&Kept| {
+            let name = &kept.stored.name;
+            !self.keeping.unpackable.contains(name) && !self.keeping.pruning.contains(name)
+        };
+        let Some(next) = kept.iter().filter(suits).find(free) else { return };
+        let name = next.stored.name.clone();
+        match self.segments.make_packed(&name) {
+            Ok((plain, packed)) => {
+                let pack = ToScribe::Pack { segment: name.clone() };
+                self.tell_scribe(pack, vec![Rc::new(plain), Rc::new(packed)]);
+                self.keeping.packing = Some(name);
+            }
+            Err(error) => {
+                tracing::warn!(%error, segment = name, "a segment can't be compressed");
+                self.keeping.unpackable.insert(name);
+            }
+        }
+    }
+
+    /// A segment is compressed, checked and on the disk, or it could not be.
+    pub(super) fn packed(&mut self, segment: &str, failed: Option<&str>) {
+        if self.keeping.packing.take().as_deref() != Some(segment) {
+            tracing::error!(segment, "the scribe has compressed what nobody asked it to");
+            return;
+        }
+        let named = match failed {
+            Some(why) => Err(io::Error::other(why.to_owned())),
+            None => self.segments.take_packed(segment),
+        };
+        if let Err(error) = named {
+            tracing::warn!(%error, segment, "a segment is not compressed");
+            self.segments.remove_unfinished();
+            self.keeping.unpackable.insert(segment.to_owned());
+        }
+        self.keep_soon();
+    }
+
+    /// Writers whose segment is old, and holds more than its beginning, get another.
+    fn renew_old_segments(&mut self) {
+        let limit = self.force.policy.audit.segment_ms.saturating_mul(1_000);
+        for name in self.segments.older_than(limit) {
+            if self.scribe.writes(&name) {
+                self.give_scribe_segment();
+            } else {
+                self.replace_segment(&name);
+            }
+        }
+    }
+}
+
+/// The names that stand in the shipper's file, one a line.
+fn shipped(path: &str) -> io::Result<BTreeSet<String>> {
+    let file = trusted::open_file(Path::new(path), OFlag::O_RDONLY).map_err(io::Error::other)?;
+    let mut text = String::new();
+    std::fs::File::from(file).take(SHIPPED_MAX).read_to_string(&mut text)?;
+    Ok(text.lines().map(|line| line.trim_end_matches(".zst").to_owned()).collect())
+}
