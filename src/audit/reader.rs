@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::plain::Record;
-use super::segment::{self, SegmentName};
+use super::segment::{self, Role, SegmentName};
 use crate::model::ids::BootId;
 use tail::Tail;
 
@@ -80,11 +80,12 @@ pub trait Sieve {
     fn keeps(&self, segment: &str, at: u64, line: &[u8]) -> bool;
 }
 
-/// Ordered by time, then by segment.
+/// Ordered by time; of the same microsecond the warden's first, since all else follows from what it writes.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Head {
     /// The record's `ts` as it is spelt; that of the line before where it has none.
     ts: Vec<u8>,
+    follows: bool,
     segment: Rc<str>,
     at: u64,
     bytes: Vec<u8>,
@@ -248,7 +249,8 @@ impl Reader {
             if self.sieve.as_ref().is_some_and(|sieve| !sieve.keeps(segment, at, &bytes)) {
                 continue;
             }
-            self.heads.push(Reverse(Head { ts, segment: Rc::clone(segment), at, bytes }));
+            let follows = SegmentName::parse(segment).is_none_or(|name| name.role() != Role::Warden);
+            self.heads.push(Reverse(Head { ts, follows, segment: Rc::clone(segment), at, bytes }));
             return Ok(());
         }
     }

@@ -1,4 +1,5 @@
-//! `peergate audit`: a review of the record. Follow it, look one access up, verify it, find a secret's hash.
+//! `peergate audit`: a review of the record.
+#![doc = include_str!("../manual/review.md")]
 
 mod anomalies;
 mod bundle;

@@ -1,6 +1,6 @@
 //! Lines in the order of time become accesses, in bounded memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 
@@ -27,9 +27,7 @@ pub struct Join {
     /// Begun requests are told, and those without end are kept: more may come.
     follows: bool,
     conns: Conns,
-    waiting: HashMap<RequestId, Box<Access>>,
-    /// The waiting ones as they came; some are gone already.
-    eldest: VecDeque<RequestId>,
+    waiting: Waiting,
     ready: VecDeque<Item>,
 }
 
@@ -40,8 +38,7 @@ impl Join {
             reader,
             follows: false,
             conns: Conns::with_room(CONNECTIONS / 2),
-            waiting: HashMap::new(),
-            eldest: VecDeque::new(),
+            waiting: Waiting::default(),
             ready: VecDeque::new(),
         }
     }
@@ -65,7 +62,7 @@ impl Join {
             match self.reader.next_line()? {
                 Some(line) => self.take(line),
                 None if self.follows => return Ok(None),
-                None => return Ok(self.next_waiting().map(Item::Access)),
+                None => return Ok(self.waiting.pop_eldest().map(Item::Access)),
             }
         }
     }
@@ -90,7 +87,7 @@ impl Join {
     /// The records of all that has no end yet: callers, decisions and grants, each before what needs it.
     pub fn under_way(&self) -> Vec<&Held> {
         let mut held = Vec::new();
-        for access in self.eldest.iter().filter_map(|id| self.waiting.get(id)) {
+        for access in self.waiting.iter() {
             held.extend(access.conn.iter().map(|conn| &conn.held));
             held.extend(access.decision.iter().map(|decision| &decision.held));
             held.extend(access.grants.iter().map(|grant| &grant.held));
@@ -122,23 +119,13 @@ impl Join {
         self.conns.missed
     }
 
-    /// The eldest request that has no end.
-    fn next_waiting(&mut self) -> Option<Box<Access>> {
-        while let Some(id) = self.eldest.pop_front() {
-            if let Some(access) = self.waiting.remove(&id) {
-                return Some(access);
-            }
-        }
-        None
-    }
-
     /// What becomes of one line, as a record.
     fn told(&mut self, line: Line) -> Recorded {
         let Some(held) = Held::new(&line) else { return Recorded::Garbage(line) };
         self.take(line);
         let id: Option<RequestId> = held.record().text("id").parse().ok();
         let mut told = Told { held, believed: true, access: None, conn: None, repeat: None };
-        told.access = id.and_then(|id| self.waiting.get(&id).cloned());
+        told.access = id.and_then(|id| self.waiting.get(&id)).cloned().map(Box::new);
         for item in std::mem::take(&mut self.ready) {
             match item {
                 // The eldest that had to give way is another one.
@@ -222,7 +209,7 @@ impl Join {
     fn take_outcome(&mut self, name: SegmentName<'_>, held: Held) {
         let Some(outcome) = Outcome::new(held.clone()) else { return self.disbelieve(held) };
         let id = outcome.id;
-        let known = self.waiting.get(&id).and_then(|access| access.uid());
+        let known = self.waiting.get(&id).and_then(Access::uid);
         let uid = known.or_else(|| self.conns.find(id.connection).map(|conn| conn.uid));
         // The scribe closes what a gate that is gone left open, of an earlier start too. Where nobody else knows the
         // caller, a gate's own uid does.
@@ -256,21 +243,58 @@ impl Join {
 
     /// The waiting access of this id, made where there is none.
     fn waits(&mut self, id: RequestId) -> &mut Access {
-        if !self.waiting.contains_key(&id) {
-            if self.waiting.len() >= WAITING
-                && let Some(access) = self.next_waiting()
-            {
-                self.ready.push_back(Item::Access(access));
-            }
-            self.eldest.push_back(id);
-            // Ids whose access has ended are passed over; from time to time they are cleared out.
-            if self.eldest.len() > 2 * WAITING {
-                let waiting = &self.waiting;
-                self.eldest.retain(|old| waiting.contains_key(old) || *old == id);
-            }
+        if self.waiting.is_full()
+            && self.waiting.get(&id).is_none()
+            && let Some(access) = self.waiting.pop_eldest()
+        {
+            self.ready.push_back(Item::Access(access));
         }
         let conns = &mut self.conns;
-        self.waiting.entry(id).or_insert_with(|| Box::new(Access::new(id, conns.find(id.connection))))
+        self.waiting.entry(id, || Box::new(Access::new(id, conns.find(id.connection))))
+    }
+}
+
+/// Requests that have no end yet, and the order in which they came.
+#[derive(Debug, Default)]
+struct Waiting {
+    by_id: HashMap<RequestId, (u64, Box<Access>)>,
+    by_age: BTreeMap<u64, RequestId>,
+    came: u64,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.by_id.len() >= WAITING
+    }
+
+    fn get(&self, id: &RequestId) -> Option<&Access> {
+        self.by_id.get(id).map(|(_, access)| &**access)
+    }
+
+    fn entry(&mut self, id: RequestId, new: impl FnOnce() -> Box<Access>) -> &mut Access {
+        let Waiting { by_id, by_age, came } = self;
+        let (_, access) = by_id.entry(id).or_insert_with(|| {
+            *came += 1;
+            by_age.insert(*came, id);
+            (*came, new())
+        });
+        access
+    }
+
+    fn remove(&mut self, id: &RequestId) -> Option<Box<Access>> {
+        let (age, access) = self.by_id.remove(id)?;
+        self.by_age.remove(&age);
+        Some(access)
+    }
+
+    fn pop_eldest(&mut self) -> Option<Box<Access>> {
+        let (_, id) = self.by_age.pop_first()?;
+        self.by_id.remove(&id).map(|(_, access)| access)
+    }
+
+    /// The eldest first.
+    fn iter(&self) -> impl Iterator<Item = &Access> {
+        self.by_age.values().filter_map(|id| self.get(id))
     }
 }
 

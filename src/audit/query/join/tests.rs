@@ -239,3 +239,20 @@ fn forgotten_connections_are_those_not_used_lately() {
     assert_eq!(conns.missed, 1);
     assert!(conns.young.len() + conns.old.len() <= 8);
 }
+
+#[test]
+fn waiting_beyond_its_room_gives_way_eldest_first_and_forgets_what_ended() {
+    let mut waiting = Waiting::default();
+    let id = |number: u32| format!("7k3qzd-1-{number}").parse::<RequestId>().unwrap();
+    let enter = |waiting: &mut Waiting, number| {
+        waiting.entry(id(number), || Box::new(Access::new(id(number), None)));
+    };
+    for number in [3, 1, 2, 3] {
+        enter(&mut waiting, number);
+    }
+    assert!(waiting.remove(&id(3)).is_some());
+    enter(&mut waiting, 3);
+    assert_eq!(waiting.by_age.len(), waiting.by_id.len());
+    let order: Vec<RequestId> = std::iter::from_fn(|| waiting.pop_eldest()).map(|access| access.id).collect();
+    assert_eq!(order, [id(1), id(2), id(3)]);
+}
