@@ -120,6 +120,19 @@ fn top_shows_what_comes_across_rotation() {
 }
 
 #[test]
+fn top_begins_five_minutes_ago_and_knows_who_connected_before() {
+    let mut stage = now();
+    stage.clock -= 600_000_000;
+    stage.access(asked("/long-ago"));
+    let id = stage.connect(asked(""));
+    stage.clock += 540_000_000;
+    stage.decide(id, asked("/kept-alive"));
+    let mut pty = start(&stage);
+    let screen = pty.wait_for("GET /kept-alive");
+    assert!(screen.contains("deploy (1001)") && !screen.contains("/long-ago"), "{screen}");
+}
+
+#[test]
 fn filter_key_narrows_list_and_counts() {
     let (_stage, mut pty) = six();
     pty.press("/");

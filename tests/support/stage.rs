@@ -110,6 +110,13 @@ impl Stage {
 
     /// The same, without an outcome.
     pub fn begin(&mut self, asked: Asked<'_>) -> RequestId {
+        let id = self.connect(asked);
+        self.decide(id, asked);
+        id
+    }
+
+    /// A connection alone; the id of its first request.
+    pub fn connect(&mut self, asked: Asked<'_>) -> RequestId {
         self.connections += 1;
         let connection = ConnectionId { boot: Stage::boot(), number: self.connections };
         let id = RequestId { connection, number: 1 };
@@ -118,6 +125,11 @@ impl Stage {
             "warden-1",
             &Entry::Conn(Conn { id: connection, on: "docker", caller: &caller, shed: None }),
         );
+        id
+    }
+
+    /// The verdict on a request.
+    pub fn decide(&mut self, id: RequestId, asked: Asked<'_>) {
         let refused = match asked.verdict {
             Decided::Allow => None,
             Decided::Deny(refusal) => Some(refusal),
@@ -138,7 +150,6 @@ impl Stage {
             us: refused.map(|_| asked.us),
         };
         self.write(&format!("gate-{}-0-2", asked.uid), &Entry::Decision(decision));
-        id
     }
 
     /// Ends what was begun.

@@ -2,6 +2,7 @@
 //!
 //! The page says so itself: its Content-Security-Policy names one style and one script by their hashes and allows
 //! nothing else, so that even a mistake in escaping could fetch, run and draw nothing.
+#![doc = include_str!("../../manual/report.md")]
 
 mod charts;
 mod gather;

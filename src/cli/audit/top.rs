@@ -13,6 +13,7 @@ mod view;
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -25,7 +26,7 @@ use nix::unistd;
 use super::Where;
 use crate::audit::query::when::When;
 use crate::audit::query::{Filter, Join};
-use crate::audit::reader::Reader;
+use crate::audit::reader::{Reader, Sieve};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
 use crate::model::time::Timestamp;
@@ -71,6 +72,8 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         let begin = Timestamp::from_micros(moment.micros().saturating_sub(BACK));
         filter.since = Some(When { begin, end: begin, is_last_report: false });
     }
+    let since = filter.since.map_or_else(String::new, |since| since.begin.to_string());
+    let reader = reader.sieved(Rc::new(Younger(since)));
     let mut live =
         Live { join: Join::following(reader), board: Board::new(filter, moment), place, failed: None };
     if arguments.once {
@@ -86,6 +89,22 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         Failure::Because("there is no terminal to draw on; --once prints one picture as text".to_owned())
     })?;
     live.run(terminal)
+}
+
+/// Passes over what was noted before an instant, in the record's spelling; who is connected stays known.
+struct Younger(String);
+
+impl Sieve for Younger {
+    fn opens(&self, _: &str) -> bool {
+        true
+    }
+
+    fn keeps(&self, _: &str, _: u64, line: &[u8]) -> bool {
+        // `{"v":1,"t":"decision","n":12,"ts":"2026-…`
+        let head = line.get(..96).unwrap_or(line);
+        let ts = head.windows(6).position(|it| it == b"\"ts\":\"").and_then(|at| head.get(at + 6..at + 33));
+        head.starts_with(b"{\"v\":1,\"t\":\"conn\"") || ts.is_none_or(|ts| ts >= self.0.as_bytes())
+    }
 }
 
 /// The terminal that we were started from.

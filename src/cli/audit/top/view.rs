@@ -44,7 +44,7 @@ pub(super) fn picture(board: &Board, place: &str, size: Size, blocks: bool) -> P
     };
     let mut lines = vec![title(board, place, size.columns)];
     lines.extend(middle);
-    lines.resize(size.rows.saturating_sub(FOOT), Line::new());
+    lines.resize(size.rows.saturating_sub(FOOT).max(1), Line::new());
     lines.push(status(board));
     lines.push(keys(board));
     // A window of one or two rows keeps the first ones.
