@@ -140,23 +140,21 @@ impl<'a> Fields<'a> {
 /// A string at the start of `text`: what stands between its quotes, and what follows.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let inside = text.strip_prefix('"')?;
-    let mut bytes = inside.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'"' => return Some((inside.get(..at)?, inside.get(at + 1..)?)),
-            b'\\' => match bytes.next()?.1 {
-                b'"' | b'\\' => {}
-                b'u' => {
-                    for _ in 0..4 {
-                        bytes.next().filter(|(_, digit)| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))?;
-                    }
-                }
-                _ => return None,
-            },
-            _ => {}
+    let bytes = inside.as_bytes();
+    let mut at = 0;
+    loop {
+        at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        match bytes.get(at..)? {
+            [b'"', ..] => return Some((inside.get(..at)?, inside.get(at + 1..)?)),
+            [b'\\', b'"' | b'\\', ..] => at += 2,
+            [b'\\', b'u', digits @ ..] => {
+                let digits = digits.get(..4)?;
+                digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(())?;
+                at += 6;
+            }
+            _ => return None,
         }
     }
-    None
 }
 
 /// Where a list of strings or of bare values ends.
