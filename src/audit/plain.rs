@@ -173,7 +173,6 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
             _ => {}
         }
     }
-    None
 }
 
 /// Of a digit as ours are spelt.

@@ -38,7 +38,11 @@ fn letters(boot: BootId) -> [u8; 6] {
 
 /// What is open.
 #[derive(Debug, Default)]
-pub(super) struct Requests(BTreeMap<Lane, BTreeSet<Request>>);
+pub(super) struct Requests(BTreeMap<Lane, BTreeSet<Request>>, Early);
+
+/// Outcomes that were read before their decisions: a lane that goes on in another segment writes there what the last
+/// lines of the one before, which may be read after it, have decided.
+type Early = BTreeMap<Lane, BTreeSet<Request>>;
 
 impl Requests {
     /// A line of this lane says so.
@@ -49,12 +53,18 @@ impl Requests {
         let Some(open) = self.0.get_mut(lane) else { return };
         match progress {
             Progress::Allowed(request) => {
-                if open.len() < MOST {
+                let ended = self.1.get_mut(lane).is_some_and(|early| early.remove(&request));
+                if !ended && open.len() < MOST {
                     open.insert(request);
                 }
             }
             Progress::Ended(request) => {
-                open.remove(&request);
+                if !open.remove(&request) {
+                    let early = self.1.entry(lane.clone()).or_default();
+                    if early.len() < MOST {
+                        early.insert(request);
+                    }
+                }
             }
         }
     }
@@ -89,6 +99,7 @@ impl Requests {
 
     /// Takes what lanes leave behind that fit.
     pub(super) fn take(&mut self, fits: impl Fn(&Lane) -> bool) -> Vec<RequestId> {
+        self.1.retain(|lane, _| !fits(lane));
         let gone: Vec<Lane> = self.0.keys().filter(|lane| fits(lane)).cloned().collect();
         let taken = gone.iter().filter_map(|lane| self.0.remove(lane).map(|open| ids(lane, &open)));
         taken.flatten().collect()
@@ -138,6 +149,10 @@ mod tests {
         requests.heed(&lane, Progress::Allowed(request(41)));
         requests.heed(&lane, Progress::Allowed(request(42)));
         requests.heed(&lane, Progress::Ended(request(41)));
+        assert_eq!(texts(requests.of(&lane)), ["7k3qzd-42-1"]);
+        // Read in the other order, from two segments of the lane.
+        requests.heed(&lane, Progress::Ended(request(43)));
+        requests.heed(&lane, Progress::Allowed(request(43)));
         assert_eq!(texts(requests.of(&lane)), ["7k3qzd-42-1"]);
         assert_eq!(requests.take(|lane| lane.gate == Some(4)), []);
         assert_eq!(texts(requests.take(|lane| lane.gate == Some(3))), ["7k3qzd-42-1"]);
