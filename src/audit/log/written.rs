@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::round::{Fate, Round};
 use super::{Receipt, Unwritable};
 
-/// The future of [`Log::written`].
+/// The future of [`Log::written`](super::Log::written).
 pub(super) struct Written<T> {
     value: Option<T>,
     round: Rc<Round>,
