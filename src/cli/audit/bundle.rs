@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use super::Where;
+use super::{Where, verify};
 use crate::audit::chain::EPOCHS;
 use crate::audit::segment;
 use crate::cli::term::Term;
@@ -19,6 +19,9 @@ use crate::cli::{Answer, Failure};
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     place: Where,
+    /// The pinned public key, as for `verify`: what that finds in the record goes in too
+    #[arg(long, value_name = "HEX|FILE")]
+    key: Vec<String>,
     /// A policy's text to put beside it; may be given several times
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
@@ -35,11 +38,12 @@ This is a record of accesses made by peergated, as it lay in its directory.
 
 record/      segments (NDJSON, or compressed by zstd), the chain's epochs, and the public key that it begins with
 policy/      texts of policies that were in force, as whoever made this says
+verify.ndjson  what `peergate audit verify` found when this was made, where a key was given
 with/        what whoever made this put beside it
 MANIFEST     SHA-256, size and name of every other file here
 
 Check the files by       sha256sum --check < MANIFEST   (after the sizes are cut off: `cut -d' ' -f1,3-`)
-Check the record by      peergate audit verify --dir record --pin KEY
+Check the record by      peergate audit verify record --key KEY
 Read it by               peergate audit report --dir record
 
 KEY is the public key that was written down when the record began. The one in record/genesis.pub proves nothing by
@@ -53,16 +57,19 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     let directory = arguments.place.directory();
     let files =
         files(arguments, &directory).map_err(Failure::at(format!("can't read {}", directory.display())))?;
+    let verified =
+        (!arguments.key.is_empty()).then(|| verify::report_of(&directory, &arguments.key)).transpose()?;
     let out = arguments.out.display().to_string();
     let file = OpenOptions::new().write(true).create_new(true).open(&arguments.out);
     let file = file.map_err(Failure::at(format!("can't make {out}")))?;
-    let written = write(&files, BufWriter::with_capacity(1 << 20, file), term);
+    let written = write(&files, verified.as_deref(), BufWriter::with_capacity(1 << 20, file), term);
     if written.is_err() {
         // Half an archive is no evidence.
         fs::remove_file(&arguments.out).ok();
     }
     let bytes = written?;
-    term.line(format_args!("{out}: {} files, {bytes} bytes", files.len() + 2))?;
+    let count = files.len() + 2 + usize::from(verified.is_some());
+    term.line(format_args!("{out}: {count} files, {bytes} bytes"))?;
     Ok(Answer::Yes)
 }
 
@@ -86,11 +93,20 @@ fn files(arguments: &Arguments, directory: &Path) -> io::Result<Vec<(String, Pat
     Ok(files)
 }
 
-fn write(files: &[(String, PathBuf)], out: BufWriter<File>, term: &mut Term) -> Result<u64, Failure> {
+fn write(
+    files: &[(String, PathBuf)],
+    verified: Option<&str>,
+    out: BufWriter<File>,
+    term: &mut Term,
+) -> Result<u64, Failure> {
     let failed = || Failure::at("can't write the archive");
     let mut archive = tar::Archive::new(out);
     archive.add("README", README.len() as u64, &mut README.as_bytes()).map_err(failed())?;
     let mut manifest = line(&Sha256::digest(README), README.len() as u64, "README");
+    if let Some(said) = verified {
+        archive.add("verify.ndjson", said.len() as u64, &mut said.as_bytes()).map_err(failed())?;
+        manifest.push_str(&line(&Sha256::digest(said), said.len() as u64, "verify.ndjson"));
+    }
     for (name, path) in files {
         term.progress(format_args!("{name}"));
         let unreadable = || Failure::at(format!("can't read {}", path.display()));

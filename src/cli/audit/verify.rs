@@ -235,24 +235,48 @@ fn told(damage: &Damage) -> String {
 
 fn as_json(report: &Report, took: Duration, term: &mut Term) -> Result<(), Failure> {
     for damage in &report.damages {
-        term.line(json!({
-            "damage": damage.kind.code(),
-            "file": damage.file,
-            "from": damage.bytes.map(|bytes| bytes.0),
-            "to": damage.bytes.map(|bytes| bytes.1),
-            "line": damage.lines.map(|lines| lines.0),
-            "last_line": damage.lines.map(|lines| lines.1),
-            "record": damage.lines.map(|lines| lines.0.saturating_sub(1)),
-            "what": damage.what,
-        }))?;
+        term.line(of_damage(damage))?;
     }
+    let mut sum = summary(report);
+    if let Some(sum) = sum.as_object_mut() {
+        sum.insert("mb_per_second".to_owned(), rate(report.bytes, took).round().into());
+    }
+    term.line(sum)
+}
+
+/// What is found with these pins and without a witness, as lines of JSON that are the same each time.
+pub(super) fn report_of(directory: &Path, pins: &[String]) -> Result<String, Failure> {
+    let mut question = Question { pins: Vec::new(), heads: None, only: BTreeSet::new(), threads: 0 };
+    for pin in pins {
+        question.pins.extend(keys(pin)?);
+    }
+    let report = verify::verify(directory, &question, &mut |_, _| ())
+        .map_err(Failure::at(format!("can't read {}", directory.display())))?;
+    let lines = report.damages.iter().map(of_damage).chain([summary(&report)]);
+    Ok(lines.map(|line| format!("{line}\n")).collect())
+}
+
+fn of_damage(damage: &Damage) -> serde_json::Value {
+    json!({
+        "damage": damage.kind.code(),
+        "file": damage.file,
+        "from": damage.bytes.map(|bytes| bytes.0),
+        "to": damage.bytes.map(|bytes| bytes.1),
+        "line": damage.lines.map(|lines| lines.0),
+        "last_line": damage.lines.map(|lines| lines.1),
+        "record": damage.lines.map(|lines| lines.0.saturating_sub(1)),
+        "what": damage.what,
+    })
+}
+
+fn summary(report: &Report) -> serde_json::Value {
     let (end, proven, later) = match &report.end {
         Some(End::Proven { ts, later }) => ("proven", Some(ts), Some(later)),
         Some(End::Denied) => ("denied", None, None),
         Some(End::Unwitnessed) => ("unwitnessed", None, None),
         Some(End::NotProven) | None => ("not-proven", None, None),
     };
-    term.line(json!({
+    json!({
         "whole": report.damages.is_empty(),
         "exit_code": report.exit_code(),
         "damages": report.damages.len(),
@@ -271,6 +295,5 @@ fn as_json(report: &Report, took: Duration, term: &mut Term) -> Result<(), Failu
         "proven_through": proven,
         "later_seals": later,
         "bytes": report.bytes,
-        "mb_per_second": rate(report.bytes, took).round(),
-    }))
+    })
 }

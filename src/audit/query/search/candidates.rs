@@ -40,6 +40,8 @@ pub struct Candidates {
     connections: HashSet<ConnectionId>,
     /// Those of the requests.
     callers: HashSet<ConnectionId>,
+    /// All connections are wanted, for the names of users: a `repeat` has none of its own.
+    names: bool,
     /// Lines that belong to no request.
     lines: BySegment<BTreeSet<u64>>,
     /// Writers in whose segments something was found; `None`: any.
@@ -131,7 +133,7 @@ impl<'a> Plan<'a> {
                 // Of a caller who is asked for, the name is wanted in any case.
                 found.callers.extend(callers.into_iter().flatten());
             }
-            (None, Some(callers)) => found.connections = callers,
+            (None, Some(callers)) => (found.connections, found.names) = (callers, true),
             (None, None) => return self.by_name(found),
         }
         (found.size() <= MOST).then_some(found)
@@ -227,6 +229,7 @@ impl<'a> Plan<'a> {
             },
             _ => told = true,
         }
+        found.names |= kind == "repeat";
         if told {
             found.lines.entry(Rc::clone(name)).or_default().insert(at);
         }
@@ -312,9 +315,10 @@ impl Sieve for Candidates {
         let kind = rest.get(..4).unwrap_or_default();
         match kind {
             b"conn" => {
-                id(rest)
-                    .and_then(|id| id.parse().ok())
-                    .is_none_or(|id| self.callers.contains(&id) || self.connections.contains(&id))
+                self.names
+                    || id(rest)
+                        .and_then(|id| id.parse().ok())
+                        .is_none_or(|id| self.callers.contains(&id) || self.connections.contains(&id))
                     || self.has_line(segment, at)
             }
             b"deci" | b"outc" | b"gran" => {
