@@ -173,6 +173,7 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
             _ => {}
         }
     }
+    None
 }
 
 /// Of a digit as ours are spelt.

@@ -425,6 +425,3 @@ fn together<I: Sync, O: Send>(
         all
     })
 }
-
-#[cfg(test)]
-mod tests;
