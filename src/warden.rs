@@ -16,7 +16,7 @@
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
-//! | [`keep`] | what of the record is kept: compressed, removed, renewed |
+//! | [`mod@keep`] | what of the record is kept: compressed, removed, renewed |
 //! | [`watch`] | whether what is written is still found under its name |
 //! | [`witness`] | who else keeps the heads of the seals |
 //! | [`supervise`], [`follow`], [`hear`], [`violation`] | the scribe; what it follows and says; what roles died of |

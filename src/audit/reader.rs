@@ -236,23 +236,32 @@ impl Reader {
 
     /// Puts the segment's next line, where it has one, among the heads.
     fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
-        let Some(tail) = self.opened.get_mut(segment) else { return Ok(()) };
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{segment}: {error}"));
+        let Some((ts, at, bytes)) = self.next_of(segment).map_err(named)? else { return Ok(()) };
+        let follows = SegmentName::parse(segment).is_none_or(|name| name.role() != Role::Warden);
+        self.heads.push(Reverse(Head { ts, follows, segment: Rc::clone(segment), at, bytes }));
+        Ok(())
+    }
+
+    /// A segment's next line that is asked about.
+    #[cfg(feature = "cli")]
+    fn next_of(&mut self, segment: &Rc<str>) -> io::Result<Option<tail::Found>> {
+        let Some(tail) = self.opened.get_mut(segment) else { return Ok(None) };
+        let Some(sieve) = &self.sieve else { return tail.next_line() };
         loop {
-            #[cfg(feature = "cli")]
-            if let Some(sieve) = &self.sieve {
-                tail.pass_over(&**sieve).map_err(named)?;
-            }
-            let Some((ts, at, bytes)) = tail.next_line().map_err(named)? else { return Ok(()) };
+            tail.pass_over(&**sieve)?;
+            let Some((ts, at, bytes)) = tail.next_line()? else { return Ok(None) };
             // A line that lies across two pieces of the file was not asked about yet.
-            #[cfg(feature = "cli")]
-            if self.sieve.as_ref().is_some_and(|sieve| !sieve.keeps(segment, at, &bytes)) {
-                continue;
+            if sieve.keeps(segment, at, &bytes) {
+                return Ok(Some((ts, at, bytes)));
             }
-            let follows = SegmentName::parse(segment).is_none_or(|name| name.role() != Role::Warden);
-            self.heads.push(Reverse(Head { ts, follows, segment: Rc::clone(segment), at, bytes }));
-            return Ok(());
         }
+    }
+
+    /// A segment's next line.
+    #[cfg(not(feature = "cli"))]
+    fn next_of(&mut self, segment: &Rc<str>) -> io::Result<Option<tail::Found>> {
+        self.opened.get_mut(segment).map_or(Ok(None), Tail::next_line)
     }
 }
 

@@ -5,7 +5,7 @@
 //! | file | mode | |
 //! |---|---|---|
 //! | `hash.key` | 0600 | 32 bytes |
-//! | `seal.key` | 0600 | two slots ([`chain::store`](super::chain::store)) |
+//! | `seal.key` | 0600 | two slots ([`store`]) |
 //! | `genesis.pub` | 0644 | a line for each genesis: 64 hex digits, and when it was made; the latest is the last |
 //! | `epochs.ndjson` | 0640 | every epoch's line; only appended to |
 

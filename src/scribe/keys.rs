@@ -1,5 +1,5 @@
 //! The store of the next epoch's key, and the steps by which an epoch begins. What each step means for a crash behind
-//! it: [`chain`](crate::audit::chain).
+//! it: [`audit::chain`](crate::audit::chain).
 
 use std::fs::File;
 use std::io;

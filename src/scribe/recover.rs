@@ -1,6 +1,6 @@
 //! What is there from before: an earlier start that was killed, an earlier scribe of this start that died, or nothing.
 //!
-//! 1. The scribe's own segments are read from the newest backward ([`window`](super::window)).
+//! 1. The scribe's own segments are read from the newest backward ([`window`]).
 //! 2. An epoch begins, so that there is a key to seal with.
 //! 3. Each segment that is open is held against what is sealed of it, read on from there, told by `recover`, and goes
 //!    the way of every segment whose writer is done: range, `close`, released. What the writers of earlier starts left
