@@ -25,7 +25,7 @@ pub(super) struct Tail {
 }
 
 /// A line: its `ts`, where it begins, its bytes.
-type Found = (Vec<u8>, u64, Vec<u8>);
+pub(super) type Found = (Vec<u8>, u64, Vec<u8>);
 
 impl Tail {
     pub(super) fn new(directory: PathBuf, segment: Rc<str>) -> Tail {
