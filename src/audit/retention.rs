@@ -5,11 +5,15 @@
 //! first. A scribe's segment seals what was written in its time, so it goes only after all of that has gone, and
 //! never before an older one of the scribe's.
 
+mod shipped;
+
 use std::collections::BTreeSet;
 
 use super::entry::Pruned;
 use crate::model::keeping::Keep;
 use crate::model::time::Timestamp;
+
+pub use shipped::shipped;
 
 /// One segment in the audit directory, compressed or not.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -189,7 +189,7 @@ fn lag_line(scribe: &ScribeStatus) -> String {
     format!("{sealed}, {unsealed} bytes not sealed, a sync takes {whole}.{tenth} ms (p99)")
 }
 
-fn witness_line(witness: &WitnessStatus) -> String {
+pub(super) fn witness_line(witness: &WitnessStatus) -> String {
     let WitnessStatus { sink, taken, failed, why, .. } = witness;
     let last = match witness.age_s {
         Some(age) => format!("last head {age} s ago"),

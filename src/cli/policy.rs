@@ -10,7 +10,6 @@ use nix::unistd::{getegid, geteuid};
 use super::term::Term;
 use super::{Answer, Failure, Format};
 use crate::model::caller::{Gid, Uid};
-use crate::model::keeping::Keep;
 use crate::policy::{self, Own, Policy, SystemNames};
 use crate::warden::Environment;
 
@@ -73,14 +72,12 @@ fn check(arguments: &Check, term: &mut Term) -> Result<Answer, Failure> {
     }
 }
 
-/// How much of the record a policy keeps.
-pub(super) fn keep(file: &Path) -> Result<Keep, Failure> {
+/// A policy that must be valid, for what else is asked of it.
+pub(super) fn load(file: &Path) -> Result<Policy, Failure> {
     let name = file.to_string_lossy();
     let bytes = read(file).map_err(Failure::at(format!("can't read {name}")))?;
-    let policy = policy::load_bytes(&name, &bytes, &SystemNames, &own()?);
-    let policy =
-        policy.map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))?;
-    Ok(policy.audit.keep.clone())
+    policy::load_bytes(&name, &bytes, &SystemNames, &own()?)
+        .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {

@@ -3,18 +3,14 @@
 //! segment when theirs is old.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
-
-use nix::fcntl::OFlag;
 
 use super::segments::Kept;
 use super::{Due, Warden};
 use crate::audit::retention::{self, Held, Terms};
 use crate::model::time::Timestamp;
-use crate::sys::trusted;
 use crate::wire::message::ToScribe;
 
 /// The directory is looked at this often, and a moment after a segment was closed.
@@ -24,8 +20,6 @@ const SOON: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 64;
 /// A smaller one is not worth compressing.
 const WORTH: u64 = 16 << 10;
-/// The longest list of what was shipped.
-const SHIPPED_MAX: u64 = 64 << 20;
 
 /// What is going on.
 #[derive(Debug, Default)]
@@ -98,7 +92,7 @@ impl Warden {
             return;
         }
         let audit = &self.force.policy.audit;
-        let shipped = match audit.shipped.as_deref().map(shipped) {
+        let shipped = match audit.shipped.as_deref().map(retention::shipped) {
             None => None,
             Some(Ok(names)) => Some(names),
             Some(Err(error)) => {
@@ -206,12 +200,4 @@ impl Warden {
             }
         }
     }
-}
-
-/// The names that stand in the shipper's file, one a line.
-fn shipped(path: &str) -> io::Result<BTreeSet<String>> {
-    let file = trusted::open_file(Path::new(path), OFlag::O_RDONLY).map_err(io::Error::other)?;
-    let mut text = String::new();
-    std::fs::File::from(file).take(SHIPPED_MAX).read_to_string(&mut text)?;
-    Ok(text.lines().map(|line| line.trim_end_matches(".zst").to_owned()).collect())
 }

@@ -1,5 +1,6 @@
 //! `peergate audit prune --dry-run`: what the daemon would remove, and why. Nothing is ever removed from here.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,7 +25,8 @@ pub(in crate::cli) struct Arguments {
     /// Only says what would go. The daemon alone removes anything: it records that first
     #[arg(long, required = true)]
     dry_run: bool,
-    /// Takes `[audit] keep` from this policy [default: what a policy without it means]
+    /// Takes `keep` and `shipped` of `[audit]` from this policy, as the daemon does [default: what a policy without
+    /// them means]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// As if it said so: days since a segment's last record
@@ -45,12 +47,18 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     let directory = arguments.place.directory();
     let unreadable = || format!("can't read {}", directory.display());
-    let stock = Stock::of(&directory).map_err(Failure::at(unreadable()))?;
+    let now = Timestamp::now();
+    let stock = Stock::of(&directory, now).map_err(Failure::at(unreadable()))?;
     let system = statvfs(&directory).map_err(|errno| Failure::at(unreadable())(errno.into()))?;
-    let written = match &arguments.policy {
-        Some(file) => policy::keep(file)?,
-        None => Keep::default(),
-    };
+    let audit = arguments.policy.as_deref().map(policy::load).transpose()?.map(|policy| policy.audit.clone());
+    let written = audit.as_ref().map_or_else(Keep::default, |audit| audit.keep.clone());
+    let shipped = audit.and_then(|audit| audit.shipped).map(|file| {
+        retention::shipped(&file).unwrap_or_else(|error| {
+            // As the daemon has it: who can't know what was shipped removes nothing.
+            term.complain(format!("can't read what was shipped, in {file}: {error}"));
+            BTreeSet::new()
+        })
+    });
     let keep = Keep {
         days: arguments.days.unwrap_or(written.days),
         bytes: arguments.bytes.unwrap_or(written.bytes),
@@ -59,10 +67,10 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     };
     let terms = Terms {
         keep: &keep,
-        now: Timestamp::now(),
+        now,
         free: system.blocks_available() * system.fragment_size(),
         whole: system.blocks() * system.fragment_size(),
-        shipped: None,
+        shipped: shipped.as_ref(),
     };
     let plan = retention::plan(&stock.segments, &terms);
     match arguments.how.format {

@@ -1,11 +1,14 @@
 //! `peergate audit status`: how the record is doing, from the directory and, where it runs, from the daemon.
 
+use std::path::Path;
+
 use clap::Args;
 use nix::sys::statvfs::statvfs;
+use serde_json::Value;
 
 use super::Where;
 use super::print::{Form, How, cell};
-use crate::audit::query::stock::Stock;
+use crate::audit::query::stock::{Stock, Written};
 use crate::cli::control;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
@@ -29,20 +32,22 @@ const DAY: u64 = 86_400_000_000;
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     let directory = arguments.place.directory();
     let unreadable = || format!("can't read {}", directory.display());
-    let stock = Stock::of(&directory).map_err(Failure::at(unreadable()))?;
+    let now = Timestamp::now();
+    let stock = Stock::of(&directory, now).map_err(Failure::at(unreadable()))?;
     let system = statvfs(&directory).map_err(|errno| Failure::at(unreadable())(errno.into()))?;
     let free = system.blocks_available() * system.fragment_size();
     let daemon = match control::ask(&arguments.daemon.path(), &ControlRequest::Status) {
-        Ok(ControlReply::Status(status)) => Some(status),
+        Ok(ControlReply::Status(status)) if keeps(&directory, &status) => Daemon::Keeps(status),
+        Ok(ControlReply::Status(_)) => Daemon::Another,
         // Not every record has a daemon: it may be a copy.
-        _ => None,
+        _ => Daemon::None,
     };
-    let facts = facts(&stock, free, daemon.as_deref(), Timestamp::now());
+    let facts = facts(&stock, free, &daemon, now);
     match arguments.how.format {
         Form::Json => {
             let object: serde_json::Map<_, _> =
                 facts.into_iter().map(|fact| (fact.name.to_owned(), fact.value)).collect();
-            term.line(serde_json::Value::Object(object))?;
+            term.line(Value::Object(object))?;
         }
         Form::Csv => {
             term.row("what,value")?;
@@ -52,54 +57,133 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         }
         Form::Text | Form::Sentence => {
             term.line(format_args!("record of {}", directory.display()))?;
-            for fact in facts {
+            for fact in facts.into_iter().filter(|fact| !fact.said.is_empty()) {
                 term.line(format_args!("  {}", fact.said))?;
             }
         }
     }
-    Ok(if daemon.is_some_and(|status| !status.recordable) { Answer::No } else { Answer::Yes })
+    Ok(match daemon {
+        Daemon::Keeps(status) if !status.recordable => Answer::No,
+        _ => Answer::Yes,
+    })
+}
+
+/// Who answers at the control socket.
+enum Daemon {
+    /// The one that writes this record.
+    Keeps(Box<Status>),
+    /// One that writes another.
+    Another,
+    /// Nobody.
+    None,
+}
+
+/// Whether the daemon writes this record: its genesis is the latest that lies there.
+fn keeps(directory: &Path, status: &Status) -> bool {
+    let pins = std::fs::read_to_string(directory.join("genesis.pub")).unwrap_or_default();
+    pins.split_whitespace().any(|pin| pin == status.genesis)
 }
 
 /// One thing to know.
 struct Fact {
     name: &'static str,
-    value: serde_json::Value,
+    value: Value,
     said: String,
 }
 
-fn facts(stock: &Stock, free: u64, daemon: Option<&Status>, now: Timestamp) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    let mut tell = |name, value: serde_json::Value, said: String| facts.push(Fact { name, value, said });
+#[derive(Default)]
+struct Facts(Vec<Fact>);
+
+impl Facts {
+    fn tell(&mut self, name: &'static str, value: impl Into<Value>, said: impl Into<String>) {
+        self.0.push(Fact { name, value: value.into(), said: said.into() });
+    }
+}
+
+fn facts(stock: &Stock, free: u64, daemon: &Daemon, now: Timestamp) -> Vec<Fact> {
+    let mut facts = Facts::default();
     let (count, bytes) = (stock.segments.len(), stock.bytes());
     let settled = stock.segments.iter().filter(|stored| stored.settled).count();
-    tell("segments", count.into(), format!("{count} segments, {settled} of them closed and sealed"));
-    tell("settled", settled.into(), format!("{} compressed", stock.packed));
-    tell("bytes", bytes.into(), format!("{bytes} bytes on the disk, {free} free there"));
-    // What is there grew in the time since the first of it was made.
-    let age = stock.begun.map(|begun| now.micros().saturating_sub(begun.micros()).max(1));
-    let per_day = age.map(|age| u128::from(bytes) * u128::from(DAY) / u128::from(age));
-    if let Some(per_day) = per_day.and_then(|per_day| u64::try_from(per_day).ok()) {
-        tell("bytes_per_day", per_day.into(), format!("grows by {per_day} bytes a day, as it has so far"));
-        if let Some(days) = free.checked_div(per_day) {
-            tell("days_until_full", days.into(), format!("the disk is full in {days} days at that rate"));
-        }
-    }
+    facts.tell("segments", count, format!("{count} segments, {settled} of them closed and sealed"));
+    facts.tell("settled", settled, String::new());
+    facts.tell("compressed", stock.packed, format!("{} compressed", stock.packed));
+    facts.tell("bytes", bytes, format!("{bytes} bytes on the disk, {free} free there"));
+    facts.tell("free", free, String::new());
+    growth(stock, free, now, &mut facts);
     match stock.sealed {
         Some(sealed) => {
             let seconds = now.micros().saturating_sub(sealed.micros()) / 1_000_000;
-            tell("seal_age_s", seconds.into(), format!("latest seal {seconds} s ago, at {sealed}"));
+            facts.tell("seal_age_s", seconds, format!("latest seal {seconds} s ago, at {sealed}"));
         }
-        None => tell("seal_age_s", serde_json::Value::Null, "no seal is there".to_owned()),
+        None => facts.tell("seal_age_s", Value::Null, "no seal is there"),
     }
+    let unsealed = match daemon {
+        Daemon::Keeps(status) => status.scribe.lag.unsealed,
+        _ => stock.unsealed,
+    };
+    facts.tell("unsealed", unsealed, format!("{unsealed} bytes of records not sealed yet"));
     match daemon {
-        Some(status) => {
-            let said =
-                if status.recordable { "is written" } else { "is NOT written: every request is refused" };
-            tell("recordable", status.recordable.into(), said.to_owned());
-            let unsynced = status.scribe.unsynced;
-            tell("unsynced", unsynced.into(), format!("{unsynced} bytes not synced yet"));
+        Daemon::Keeps(status) => of_daemon(status, &mut facts),
+        Daemon::Another => {
+            facts.tell("recordable", Value::Null, "the daemon that answers here writes another record");
         }
-        None => tell("recordable", serde_json::Value::Null, "no daemon answers here".to_owned()),
+        Daemon::None => facts.tell("recordable", Value::Null, "no daemon answers here"),
     }
-    facts
+    facts.0
+}
+
+/// How fast it grows, by what was sealed lately, and when the disk is full.
+fn growth(stock: &Stock, free: u64, now: Timestamp, facts: &mut Facts) {
+    let Some(begun) = stock.begun else { return };
+    let age = now.micros().saturating_sub(begun.micros()).max(1);
+    let Written { hour, day } = stock.written;
+    facts.tell(
+        "bytes_last_hour",
+        hour,
+        format!("{hour} bytes of records in the last hour, {day} in the last day"),
+    );
+    facts.tell("bytes_last_day", day, String::new());
+    // Of a record that is younger than a day, what a whole day would bring.
+    let per_day = u128::from(day) * u128::from(DAY) / u128::from(age.min(DAY));
+    // What is closed takes less than it holds, once it is compressed.
+    let per_day = match stock.packing {
+        (_, 0) => per_day,
+        (taken, held) => per_day * u128::from(taken) / u128::from(held),
+    };
+    let per_day = u64::try_from(per_day).unwrap_or(u64::MAX);
+    facts.tell(
+        "bytes_per_day",
+        per_day,
+        format!("grows by {per_day} bytes a day on the disk, by the last day"),
+    );
+    match free.checked_div(per_day) {
+        Some(days) => {
+            let said = format!("the disk is full in {days} days at that rate, if nothing is removed");
+            facts.tell("days_until_full", days, said);
+        }
+        None => facts.tell("days_until_full", Value::Null, "the disk is never full at that rate"),
+    }
+}
+
+/// What only the running daemon knows.
+fn of_daemon(status: &Status, facts: &mut Facts) {
+    let said = if status.recordable { "is written" } else { "is NOT written: every request is refused" };
+    facts.tell("recordable", status.recordable, said);
+    let unsynced = status.scribe.unsynced;
+    facts.tell("unsynced", unsynced, format!("{unsynced} bytes not synced yet"));
+    let p99 = status.scribe.lag.sync_p99_us;
+    let (whole, tenth) = (p99 / 1_000, p99 / 100 % 10);
+    facts.tell("sync_p99_us", p99, format!("a sync takes {whole}.{tenth} ms (p99 of the latest 1,024)"));
+    let said = if status.scribe.stuck { "the disk does not let it seal" } else { "" };
+    facts.tell("stuck", status.scribe.stuck, said);
+    let last = status.witness.iter().filter_map(|witness| witness.age_s).min();
+    let said = match (last, status.witness.is_empty()) {
+        (_, true) => "no witness keeps its heads".to_owned(),
+        (Some(age), false) => format!("latest witness {age} s ago"),
+        (None, false) => "no witness has taken a head yet".to_owned(),
+    };
+    facts.tell("witness_age_s", last, said);
+    let lines = status.witness.iter().map(|it| format!("witness {}", control::witness_line(it)));
+    let said = lines.collect::<Vec<_>>().join("\n  ");
+    facts.tell("witness", serde_json::json!(status.witness), said);
 }
