@@ -141,6 +141,35 @@ fn what_is_not_shipped_stays() {
 }
 
 #[test]
+fn what_is_not_shipped_is_not_compressed() {
+    need_root!();
+    let place = daemon::place();
+    let list = place.path().join("shipped");
+    fs::write(&list, "").unwrap();
+    let (daemon, _upstream) = started(place, "shipped = \"@DIR@/shipped\"");
+    let audit = daemon.path("audit");
+    let closed = || -> Vec<String> {
+        let all = records::read(&audit);
+        let of_gate = |record: &&Value| {
+            record["t"] == "close" && record["segment"].as_str().is_some_and(|name| name.contains("gate"))
+        };
+        all.iter().filter(of_gate).map(|record| record["segment"].as_str().unwrap().to_owned()).collect()
+    };
+    ask_until(&daemon, "/allowed/a", || closed().len() >= 3);
+    let second = closed()[1].clone();
+    fs::write(&list, format!("{second}\n")).unwrap();
+    ask_until(&daemon, "/allowed/a", || !files(&audit, ".zst").is_empty());
+    // A segment later than that one has come and was looked at too.
+    let many = closed().len();
+    ask_until(&daemon, "/allowed/a", || closed().len() > many + 1);
+    let (place, _all) = daemon.stop_keeping();
+    let audit = place.path().join("audit");
+    assert_eq!(files(&audit, ".zst"), [format!("{second}.zst")]);
+    let (code, said) = verify(&audit);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn segments_of_an_earlier_start_are_compressed_and_go_too() {
     need_root!();
     let (daemon, _upstream) = started(daemon::place(), "compress = false");
