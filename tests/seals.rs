@@ -434,6 +434,16 @@ fn store_that_is_lost_refuses_a_start_until_another_chain_is_begun() {
     assert_eq!(last["epoch"], 1);
     assert!(last["again"].is_string() && last["again"] == last["prev"]);
     assert!(all.len() > before.len());
+    // By the old key alone the new chain is told, and nothing else is made of it.
+    let first = all.iter().find(|record| record["t"] == "epoch").unwrap();
+    let (code, found) = damages_by(&audit, first["key"].as_str().unwrap());
+    assert_eq!((code, &found[0]["damage"]), (9, &"new-genesis".into()), "{found:?}");
+    let told = found[0]["what"].as_str().unwrap();
+    assert!(
+        told.contains(last["again"].as_str().unwrap()) && told.contains(last["key"].as_str().unwrap()),
+        "{told}"
+    );
+    assert_eq!(found.iter().filter(|damage| damage["damage"] == "new-genesis").count(), 1, "{found:?}");
 }
 
 #[test]

@@ -135,7 +135,8 @@ pub fn verify(
 
     let walked = lineage::walk(listed, &question.pins, &mut told);
     report.damages.extend(walked.damages);
-    if walked.lost && report.damages.iter().all(|damage| damage.kind != Kind::WrongKey) {
+    let told_why = |damage: &Damage| matches!(damage.kind, Kind::NewGenesis | Kind::WrongKey);
+    if walked.lost && !report.damages.iter().any(told_why) {
         report.damages.push(Damage::of(
             Kind::WrongKey,
             EPOCHS,
