@@ -212,6 +212,8 @@ struct Vault {
     genesis: Genesis,
     /// This start made it.
     is_new: bool,
+    /// The audit directory was replaced: the genesis before, and the last seal of its chain.
+    before: Option<String>,
 }
 
 /// The pipe through which every role's diagnostics reach the scribe's process. The warden keeps both ends, so

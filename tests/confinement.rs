@@ -297,6 +297,40 @@ fn gate_that_makes_another_call_is_ended_and_the_record_says_which() {
 }
 
 #[test]
+fn gate_that_aborts_was_killed_by_its_own_signal_and_has_violated_nothing() {
+    need_root!();
+    need_programs!("prlimit");
+    let (daemon, _upstream) = started();
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/a").status(), 200);
+    let gate = daemon.wait_for("a gate", |record| record["role"] == "gate" && record["event"] == "started");
+    // The first allocation that it gets no memory for ends it by abort(3).
+    let pid = gate["pid"].to_string();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let id = |name: &str| -> u32 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    // As its own user, who may lower that without any right.
+    let mut prlimit = Command::new("prlimit");
+    prlimit.uid(id("Uid:")).gid(id("Gid:"));
+    support::run(prlimit.args(["--pid", &pid, "--as=1:1"]));
+    let died = |record: &Value| record["event"] == "killed" && record["pid"] == gate["pid"];
+    let mut callers = Vec::new();
+    while !daemon.records().iter().any(died) {
+        let mut caller = Client::connect(&daemon.socket());
+        caller.ask("GET", &format!("/allowed/{}", "a".repeat(6_000))).answer_or_end();
+        callers.push(caller);
+        assert!(callers.len() < 2_000, "it never needs more memory");
+    }
+    let killed = daemon.wait_for("its death", died);
+    assert_eq!((&killed["role"], &killed["signal"]), (&"gate".into(), &6.into()), "{killed}");
+    drop(callers);
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/b").status(), 200, "another gate serves");
+    let all = daemon.stop();
+    assert!(all.iter().all(|record| record["event"] != "violated"));
+}
+
+#[test]
 fn roles_that_die_again_and_again_are_a_state_of_its_own() {
     need_root!();
     let (daemon, _upstream) = started();

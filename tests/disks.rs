@@ -221,8 +221,46 @@ fn directory_moved_away_is_made_anew_and_the_record_goes_on_there() {
     }
     ask_until_served(&daemon, "/allowed/again");
     assert_eq!(fs::read(daemon.path("audit/hash.key")).unwrap(), key);
-    let all = daemon.stop();
+    // Another chain is told to whoever looks, and to whoever verifies it by the key that was pinned.
+    let pinned = |file: &str| {
+        let text = fs::read_to_string(daemon.path(file)).unwrap();
+        text.split(' ').next().unwrap().to_owned()
+    };
+    let (old, new) = (pinned("away/genesis.pub"), pinned("audit/genesis.pub"));
+    assert_ne!(old, new);
+    let said = daemon.said();
+    assert!(
+        said.contains("another chain of seals begins") && said.contains(&old) && said.contains(&new),
+        "{said}"
+    );
+    let peergate = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_peergate")).args(arguments).output().unwrap();
+        (output.status.code(), support::said(&output))
+    };
+    let control = daemon.path("run/control.sock");
+    let (_, status) = peergate(&["status", "--control", control.to_str().unwrap()]);
+    assert!(status.contains("REPLACED") && status.contains(&old) && status.contains(&new), "{status}");
+    let (place, all) = daemon.stop_keeping();
     assert_eq!(decisions(&all, "/allowed/again"), 1);
+    let again = all.iter().find(|record| record["t"] == "epoch").unwrap()["again"].as_str().unwrap();
+    assert!(status.contains(again), "{status}");
+    let (audit, away) = (place.path().join("audit"), place.path().join("away"));
+    let verify = |directory: &std::path::Path, keys: &[&str]| {
+        let keys = keys.iter().flat_map(|key| ["--key", key]);
+        let arguments: Vec<&str> =
+            ["audit", "verify", directory.to_str().unwrap()].into_iter().chain(keys).collect();
+        peergate(&arguments)
+    };
+    let (code, text) = verify(&audit, &[&old]);
+    assert_eq!(code, Some(9), "{text}");
+    for word in ["new-genesis", "`again`", again, new.as_str()] {
+        assert!(text.contains(word), "{word} in: {text}");
+    }
+    let (code, text) = verify(&audit, &[&old, &new]);
+    assert_eq!(code, Some(0), "{text}");
+    // The old directory is whole up to the seal that the new one names, or behind it.
+    let (code, text) = verify(&away, &[&old]);
+    assert_eq!(code, Some(0), "{text}");
 }
 
 #[test]

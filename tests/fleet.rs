@@ -167,9 +167,20 @@ impl Host {
     fn new() -> (Host, Upstream) {
         let place = daemon::place();
         let upstream = Upstream::start(&place.path().join("up.sock"));
-        let daemon = Daemon::start_in(place, POLICY);
+        let daemon = Host::started(place);
         let audit = daemon.path("audit");
         (Host { daemon: Some(daemon), place: None, audit }, upstream)
+    }
+
+    /// By a policy as the README wants it: with a list of what was shipped, on which nothing stands yet.
+    fn started(place: Place) -> Daemon {
+        let list = place.path().join("shipped");
+        fs::write(&list, "").unwrap();
+        let file = daemon::write_policy(place.path(), POLICY);
+        let text = fs::read_to_string(&file).unwrap();
+        let audit = format!("[audit]\nshipped = \"{}\"\n", list.display());
+        fs::write(&file, text.replacen("[audit]\n", &audit, 1)).unwrap();
+        Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said))
     }
 
     fn ask(&self, target: &str) -> u16 {
@@ -182,7 +193,7 @@ impl Host {
 
     /// Another start on the same record, so other segments.
     fn start(&mut self) {
-        self.daemon = Some(Daemon::start_in(self.place.take().unwrap(), POLICY));
+        self.daemon = Some(Host::started(self.place.take().unwrap()));
     }
 }
 
@@ -255,6 +266,10 @@ fn fleet_loses_nothing_doubles_nothing_and_answers_alike_in_two_engines() {
     // A shipper ends, and goes on where it was; meanwhile the record grows, and gets new segments.
     shippers[1].stop();
     assert_eq!(hosts[1].ask("/allowed/while-away"), 200);
+    // So many that their segments would be compressed if they were not waited for.
+    for number in 0..150 {
+        assert_eq!(hosts[1].ask(&format!("/allowed/much-{number}")), 200);
+    }
     hosts[1].stop();
     hosts[1].start();
     assert_eq!(hosts[1].ask("/allowed/in-a-new-segment"), 200);
@@ -282,6 +297,11 @@ fn fleet_loses_nothing_doubles_nothing_and_answers_alike_in_two_engines() {
     }
     // Everybody closes their record.
     hosts.iter_mut().for_each(Host::stop);
+    let large = |entry: &fs::DirEntry| entry.metadata().unwrap().len() > 16 << 10;
+    let there: Vec<fs::DirEntry> =
+        fs::read_dir(&hosts[1].audit).unwrap().map(|entry| entry.unwrap()).collect();
+    assert!(there.iter().filter(|entry| large(entry)).count() > 1, "{there:?}");
+    assert!(there.iter().all(|entry| entry.path().extension().is_none_or(|ending| ending != "zst")));
     let forged = segment::name(Timestamp::now(), "7k3qzd".parse().unwrap(), "gate-1001-0-8");
     fs::write(hosts[2].audit.join(forged), FORGED.join("\n") + "\n").unwrap();
 

@@ -141,6 +141,80 @@ fn what_is_not_shipped_stays() {
 }
 
 #[test]
+fn what_is_not_shipped_is_not_compressed() {
+    need_root!();
+    let place = daemon::place();
+    let list = place.path().join("shipped");
+    fs::write(&list, "").unwrap();
+    let (daemon, _upstream) = started(place, "shipped = \"@DIR@/shipped\"");
+    let audit = daemon.path("audit");
+    let closed = || -> Vec<String> {
+        let all = records::read(&audit);
+        let of_gate = |record: &&Value| {
+            record["t"] == "close" && record["segment"].as_str().is_some_and(|name| name.contains("gate"))
+        };
+        all.iter().filter(of_gate).map(|record| record["segment"].as_str().unwrap().to_owned()).collect()
+    };
+    ask_until(&daemon, "/allowed/a", || closed().len() >= 3);
+    let second = closed()[1].clone();
+    fs::write(&list, format!("{second}\n")).unwrap();
+    ask_until(&daemon, "/allowed/a", || !files(&audit, ".zst").is_empty());
+    // A segment later than that one has come and was looked at too.
+    let many = closed().len();
+    ask_until(&daemon, "/allowed/a", || closed().len() > many + 1);
+    let (place, _all) = daemon.stop_keeping();
+    let audit = place.path().join("audit");
+    assert_eq!(files(&audit, ".zst"), [format!("{second}.zst")]);
+    let (code, said) = verify(&audit);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn start_over_ten_thousand_old_segments_opens_none_of_them() {
+    need_root!();
+    need_programs!("strace");
+    const OLD: usize = 10_000;
+    let (daemon, upstream) = started(daemon::place(), "");
+    assert_eq!(Client::connect(&daemon.socket()).ask("GET", "/allowed/a").answer().status(), 200);
+    let (place, _all) = daemon.stop_keeping();
+    drop(upstream);
+    fs::remove_file(place.path().join("up.sock")).unwrap();
+    let audit = place.path().join("audit");
+    for number in 0..OLD {
+        let writer = if number % 8 == 0 { "scribe" } else { "gate-1001-0" };
+        let name = format!("20250101T000000.{number:06}Z-7k3qzd-{writer}-{number}.ndjson");
+        assert!(peergate::audit::segment::SegmentName::parse(&name).is_some());
+        fs::write(audit.join(name), "{}\n").unwrap();
+    }
+    let (trace, file) = (place.path().join("trace"), policy(place.path(), ""));
+    let mut strace = Command::new("strace");
+    // It becomes the daemon; the tracer is somebody else's child.
+    strace.args([
+        "-D",
+        "-f",
+        "-s",
+        "256",
+        "-e",
+        "trace=open,openat,read,write,pread64,getdents64,sendto",
+        "-o",
+    ]);
+    strace.arg(&trace).arg(env!("CARGO_BIN_EXE_peergated"));
+    let daemon = Daemon::spawn_by(strace, &place, &file, |_| {});
+    let mut daemon = daemon.unwrap_or_else(|refused| panic!("{}", refused.said));
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(daemon.wait().success());
+    let text = fs::read_to_string(&trace).unwrap();
+    let start = text.split("READY=1").next().unwrap();
+    assert!(start.len() < text.len(), "it said that it is ready");
+    let opened =
+        |line: &&str| (line.contains("openat(") || line.contains("open(")) && line.contains("20250101T");
+    let opened: Vec<&str> = start.lines().filter(opened).take(3).collect();
+    assert!(opened.is_empty(), "{opened:?}");
+    let (listed, calls) = (start.matches("getdents64(").count(), start.lines().count());
+    assert!(listed > 0 && calls < OLD / 4, "{calls} calls, {listed} of them to list");
+}
+
+#[test]
 fn segments_of_an_earlier_start_are_compressed_and_go_too() {
     need_root!();
     let (daemon, _upstream) = started(daemon::place(), "compress = false");

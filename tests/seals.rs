@@ -256,7 +256,79 @@ fn segment_touched_behind_a_gate_ends_that_gate_and_the_daemon_goes_on() {
         assert!(client.answer_or_end().is_none());
         assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/b").status(), 200);
         daemon.wait_for("its close", |record| record["t"] == "close" && record["segment"] == name);
-        drop(daemon);
+        let place = daemon.kill_all();
+        // A word of its own for it, which is no verdict that all is well.
+        let damage = damages(&place.path().join("audit"));
+        let expected = if why == "shrank" { (18, "cut") } else { (31, "intrusion") };
+        assert_eq!((damage.0, damage.1[0]["damage"].as_str().unwrap()), expected, "{damage:?}");
+        assert!(damage.1.iter().all(|damage| damage["file"] == name), "{damage:?}");
+        assert!(damage.1.iter().any(|damage| damage["damage"] == "intrusion"), "{damage:?}");
+    }
+}
+
+/// What `peergate audit verify` finds by the key in the directory: its exit code, and all damages.
+fn damages(audit: &Path) -> (i32, Vec<Value>) {
+    let key = audit.join("genesis.pub");
+    damages_by(audit, key.to_str().unwrap())
+}
+
+fn damages_by(audit: &Path, key: &str) -> (i32, Vec<Value>) {
+    let arguments = ["audit", "verify", audit.to_str().unwrap(), "--key", key, "--format", "json"];
+    let (code, text) = peergate(&arguments);
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    (code.unwrap(), lines.filter(|line| line["damage"].is_string()).collect())
+}
+
+#[test]
+fn what_a_killed_scribe_left_behind_its_last_seal_can_be_changed_by_nobody_once_it_was_found() {
+    need_root!();
+    let (daemon, upstream) = started();
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/a").status(), 200);
+    let audit = daemon.path("audit");
+    daemon.wait_for("a range", |record| record["t"] == "range");
+    let path = segment(&audit, "-scribe-");
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    let place = ends(daemon, upstream);
+    // What it had written and not sealed: the power went before the next seal.
+    let n = std::fs::read_to_string(&path).unwrap().lines().count();
+    let left = format!(
+        "{{\"v\":1,\"t\":\"recover\",\"n\":{n},\"ts\":\"2026-11-23T03:46:29.123456Z\",\"settled\":7}}\n"
+    );
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(left.as_bytes()).unwrap();
+    spawned(&place, &[]).unwrap_or_else(|refused| panic!("{}", refused.said)).stop_in_place();
+    verified(&audit);
+    let end = path.metadata().unwrap().len();
+    let at = end - 3;
+    touch(&path, |file| file.write_all_at(b"8", at).unwrap());
+    let (code, all) = damages(&audit);
+    assert_eq!((code, all.len(), &all[0]["file"]), (19, 1, &name.as_str().into()), "{all:?}");
+    let [from, to] = ["from", "to"].map(|key| all[0][key].as_u64().unwrap_or_default());
+    assert!((from..to).contains(&at), "{all:?}");
+}
+
+#[test]
+fn missing_segment_that_was_accepted_is_told_once_and_refuses_no_later_start() {
+    need_root!();
+    let (daemon, upstream) = started();
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/a").status(), 200);
+    let audit = daemon.path("audit");
+    let path = segment(&audit, "-warden-");
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    daemon.wait_for("a range", |record| record["t"] == "range" && record["segment"] == name.as_str());
+    let place = ends(daemon, upstream);
+    touch(&path, |_| {});
+    std::fs::remove_file(&path).unwrap();
+    let refused = spawned(&place, &[]).err().expect("it must not start");
+    assert!(refused.said.contains(&name) && refused.said.contains("is gone"), "{}", refused.said);
+    for arguments in [&["--accept-damage"][..], &[], &[]] {
+        let mut daemon = spawned(&place, arguments).unwrap_or_else(|refused| panic!("{}", refused.said));
+        daemon.wait_for("that all is settled", |record| record["settled"].is_u64());
+        daemon.signal(Signal::SIGTERM);
+        assert!(daemon.wait().success());
+        let (code, all) = damages(&audit);
+        assert_eq!((code, all.len()), (17, 1), "{all:?}");
+        assert_eq!((&all[0]["damage"], &all[0]["file"]), (&"missing-segment".into(), &name.as_str().into()));
+        assert!(all[0]["what"].as_str().unwrap().contains("the scribe found that"), "{all:?}");
     }
 }
 
@@ -362,6 +434,16 @@ fn store_that_is_lost_refuses_a_start_until_another_chain_is_begun() {
     assert_eq!(last["epoch"], 1);
     assert!(last["again"].is_string() && last["again"] == last["prev"]);
     assert!(all.len() > before.len());
+    // By the old key alone the new chain is told, and nothing else is made of it.
+    let first = all.iter().find(|record| record["t"] == "epoch").unwrap();
+    let (code, found) = damages_by(&audit, first["key"].as_str().unwrap());
+    assert_eq!((code, &found[0]["damage"]), (9, &"new-genesis".into()), "{found:?}");
+    let told = found[0]["what"].as_str().unwrap();
+    assert!(
+        told.contains(last["again"].as_str().unwrap()) && told.contains(last["key"].as_str().unwrap()),
+        "{told}"
+    );
+    assert_eq!(found.iter().filter(|damage| damage["damage"] == "new-genesis").count(), 1, "{found:?}");
 }
 
 #[test]

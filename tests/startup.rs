@@ -17,6 +17,8 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use peergate::audit::vault;
+use peergate::sys::trusted;
 use support::client;
 use support::daemon::{self, Daemon, Place, Refused, write_policy};
 use support::people::person;
@@ -153,6 +155,41 @@ fn policy_whose_own_test_fails_is_refused() {
     let file = write_policy(place.path(), &format!("{POLICY}{case}"));
     refused(place, &file, &["policy.toml"]);
 }
+
+#[test]
+fn keys_of_the_record_that_others_could_touch_are_refused() {
+    need_root!();
+    type Harm = fn(&Path);
+    let cases: [(&[&str], &str, Harm); 7] = [
+        (&KEYS, "own", |path| chown(path, Some(person("pg-alice").uid.as_raw()), None).unwrap()),
+        (&KEYS, "writ", |path| mode(path, 0o620)),
+        (&KEYS, "writ", |path| mode(path, 0o602)),
+        (&["seal.key", "hash.key"], "0600", |path| mode(path, 0o640)),
+        (&KEYS, "link", |path| {
+            fs::rename(path, path.with_extension("elsewhere")).unwrap();
+            symlink(path.with_extension("elsewhere"), path).unwrap();
+        }),
+        (&KEYS, "names", |path| fs::hard_link(path, path.with_extension("elsewhere")).unwrap()),
+        (&KEYS, "FIFO", |path| {
+            fs::remove_file(path).unwrap();
+            nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        }),
+    ];
+    for (files, word, harm) in cases {
+        for file in files {
+            let (place, policy) = place_and_policy();
+            let audit = place.path().join("audit");
+            let directory = trusted::ensure_directory(&audit, 0o750, None, None).unwrap();
+            vault::make(&directory, None, None).unwrap();
+            vault::hash_key(&directory).unwrap();
+            harm(&audit.join(file));
+            refused(place, &policy, &[file, word]);
+        }
+    }
+}
+
+/// What the audit directory holds beside segments.
+const KEYS: [&str; 4] = ["seal.key", "hash.key", "genesis.pub", "epochs.ndjson"];
 
 #[test]
 fn socket_directory_that_is_a_link_is_refused() {

@@ -42,6 +42,80 @@ fn status(daemon: &Daemon) -> serde_json::Value {
     serde_json::from_str(&support::out(&peergate.output().unwrap())).unwrap()
 }
 
+/// Where a program lies, past all links.
+fn program(path: &str) -> String {
+    std::fs::canonicalize(path).unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn keeper_that_dies_stalls_nothing_and_is_told() {
+    need_root!();
+    let place = daemon::place();
+    let daemon = Daemon::start_in(place, &with("file = \"@DIR@/heads\"\nsyslog = \"unix:@DIR@/nobody\""));
+    heads::until("a head", || (!heads::of(&daemon.path("heads")).is_empty()).then_some(()));
+    let is_keeper = |pid: &nix::unistd::Pid| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.windows(7).any(|word| word == b"@keeper")
+    };
+    let keeper = daemon.children().into_iter().find(is_keeper).expect("a keeper");
+    nix::sys::signal::kill(keeper, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let told = heads::until("status", || {
+        health(&daemon);
+        let told = status(&daemon);
+        let sink =
+            told["witness"].as_array().unwrap().iter().find(|sink| sink["sink"] == "file").unwrap().clone();
+        (sink["why"] != "").then_some(sink)
+    });
+    let why = told["why"].as_str().unwrap();
+    assert!(why.contains("its process ended") && why.contains("restart of the daemon"), "{told}");
+    assert!(told["failed"].as_u64() >= Some(1), "{told}");
+    assert!(daemon.said().contains("its process ended"), "{}", daemon.said());
+    daemon.stop();
+}
+
+#[test]
+fn command_that_others_could_replace_is_refused() {
+    need_root!();
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    let alice = support::people::person("pg-alice").uid.as_raw();
+    type Harm = fn(&Path, u32);
+    let mode = |bits| std::fs::Permissions::from_mode(bits);
+    let cases: [(&str, Harm); 5] = [
+        ("own", |program, alice| chown(program, Some(alice), None).unwrap()),
+        ("writ", |program, _| {
+            std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o775)).unwrap()
+        }),
+        ("writ", |program, _| {
+            let parent = program.parent().unwrap();
+            std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o777)).unwrap();
+        }),
+        ("link", |program, _| {
+            std::fs::rename(program, program.with_extension("elsewhere")).unwrap();
+            symlink(program.with_extension("elsewhere"), program).unwrap();
+        }),
+        ("FIFO", |program, _| {
+            std::fs::remove_file(program).unwrap();
+            nix::unistd::mkfifo(program, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }),
+    ];
+    for (word, harm) in cases {
+        let place = daemon::place();
+        let folder = place.path().join("tools");
+        std::fs::create_dir(&folder).unwrap();
+        let program = folder.join("keep");
+        std::fs::copy("/bin/true", &program).unwrap();
+        std::fs::set_permissions(&program, mode(0o755)).unwrap();
+        harm(&program, alice);
+        let policy = daemon::write_policy(place.path(), &with("command = [\"@DIR@/tools/keep\"]"));
+        let refused =
+            Daemon::spawn(place, &policy, |_| {}).err().unwrap_or_else(|| panic!("it started: {word}"));
+        assert!(refused.status.code().is_some_and(|code| code != 0), "{}", refused.status);
+        for word in [word, "tools", "witnesses' keepers"] {
+            assert!(refused.said.contains(word), "{word} in:\n{}", refused.said);
+        }
+    }
+}
+
 /// What `peergate audit verify` says of a record, with what a witness has kept.
 fn verify(audit: &Path, witness: &Path) -> (Option<i32>, String) {
     let mut peergate = Command::new(env!("CARGO_BIN_EXE_peergate"));
@@ -65,8 +139,11 @@ fn cut_last_seal(audit: &Path) {
 fn file_and_command_keep_heads_to_the_last() {
     need_root!();
     let place = daemon::place();
-    let witness = "file = \"@DIR@/heads\"\ncommand = [\"/bin/sh\", \"-c\", \"cat >> @DIR@/of-command\"]";
-    let daemon = Daemon::start_in(place, &with(witness));
+    let witness = format!(
+        "file = \"@DIR@/heads\"\ncommand = [\"{}\", \"-c\", \"cat >> @DIR@/of-command\"]",
+        program("/bin/sh")
+    );
+    let daemon = Daemon::start_in(place, &with(&witness));
     health(&daemon);
     heads::until("two heads", || (heads::of(&daemon.path("heads")).len() > 1).then_some(()));
     heads::until("status", || {
@@ -163,8 +240,11 @@ fn witness_that_hangs_or_is_not_there_stalls_nothing_and_is_told() {
     // syslog's socket.
     let pipe = place.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    let witness = "file = \"@DIR@/pipe\"\nsyslog = \"unix:@DIR@/nobody\"\ncommand = [\"/bin/false\"]";
-    let daemon = Daemon::start_in(place, &with(witness));
+    let witness = format!(
+        "file = \"@DIR@/pipe\"\nsyslog = \"unix:@DIR@/nobody\"\ncommand = [\"{}\"]",
+        program("/bin/false")
+    );
+    let daemon = Daemon::start_in(place, &with(&witness));
     heads::until("told", || {
         health(&daemon);
         let told = status(&daemon);

@@ -84,7 +84,7 @@ pub fn hash_key(directory: &Directory) -> io::Result<[u8; 32]> {
         }
         Err(error) => Err(error),
         Ok(mut file) => {
-            private(&file)?;
+            private(&file, HASH_KEY)?;
             let length = file.metadata()?.len();
             if length != 32 {
                 return Err(io::Error::other(format!("it must be 32 bytes long and is {length}")));
@@ -116,7 +116,7 @@ pub fn keep_hash_key(directory: &Directory, key: &[u8; 32]) -> io::Result<()> {
 pub fn look(directory: &Directory) -> io::Result<Store> {
     match file(directory, STORE, OFlag::O_RDONLY) {
         Ok(store) => {
-            private(&store)?;
+            private(&store, STORE)?;
             latest(directory, &store).map(Store::There)
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -211,7 +211,7 @@ fn tell_genesis(directory: &Directory, key: Public, listed: &[Genesis]) -> io::R
 /// One is not there, or not as it has to be.
 pub fn open(directory: &Directory, readers: Option<u32>) -> io::Result<Opened> {
     let store = file(directory, STORE, OFlag::O_RDWR)?;
-    private(&store)?;
+    private(&store, STORE)?;
     let flags = OFlag::O_RDWR | OFlag::O_APPEND;
     let epochs = match file(directory, EPOCHS, flags) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -278,11 +278,12 @@ fn read_slot(store: &File, place: usize) -> io::Result<Found> {
     Ok(store::decode(bytes.get(..read).unwrap_or_default()))
 }
 
-fn private(file: &File) -> io::Result<()> {
-    if fstat(file)?.st_mode & 0o077 == 0 {
+fn private(file: &File, name: &str) -> io::Result<()> {
+    let mode = fstat(file)?.st_mode & 0o7777;
+    if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(io::Error::other("it must have mode 0600"))
+    Err(io::Error::other(format!("`{name}` must have mode 0600, and has {mode:04o}: others could read it")))
 }
 
 fn file(directory: &Directory, name: &str, flags: OFlag) -> io::Result<File> {

@@ -26,7 +26,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::chain::{Breach, EPOCHS, Head, Ledger, Public, is_scribes};
-use super::entry::Interrupted;
+use super::entry::{Interrupted, Seen};
 use super::reader::source::Source;
 use super::segment::{PACKED, SegmentName};
 use crate::model::time::Timestamp;
@@ -135,7 +135,8 @@ pub fn verify(
 
     let walked = lineage::walk(listed, &question.pins, &mut told);
     report.damages.extend(walked.damages);
-    if walked.lost && report.damages.iter().all(|damage| damage.kind != Kind::WrongKey) {
+    let told_why = |damage: &Damage| matches!(damage.kind, Kind::NewGenesis | Kind::WrongKey);
+    if walked.lost && !report.damages.iter().any(told_why) {
         report.damages.push(Damage::of(
             Kind::WrongKey,
             EPOCHS,
@@ -150,9 +151,9 @@ pub fn verify(
         report.bytes += told.bytes;
     }
 
-    let Accounts { ledger, expected } = accounts(&told, &mut report);
+    let Accounts { ledger, expected } = accounts(&told, &segments, &mut report);
     if !walked.lost {
-        missing(&ledger, &segments, &mut report);
+        missing(&ledger, &expected, &segments, &mut report);
         let items = items(&segments, question);
         let check = |item: &(String, String, bool)| {
             let (segment, file, packed) = item;
@@ -223,7 +224,7 @@ struct Accounts {
 }
 
 /// Adds up what the scribe said of each segment.
-fn accounts(told: &[Told], report: &mut Report) -> Accounts {
+fn accounts(told: &[Told], segments: &BTreeMap<String, Forms>, report: &mut Report) -> Accounts {
     let first = told.iter().find_map(|told| told.epoch.as_ref());
     let late = first.is_none_or(|(epoch, _)| epoch.epoch > 0);
     let mut ledger = if late { Ledger::late() } else { Ledger::new() };
@@ -270,8 +271,14 @@ fn accounts(told: &[Told], report: &mut Report) -> Accounts {
                 }
                 What::Prune(_) => report.pruned += 1,
                 What::Intrusion(at, why) => {
-                    let what =
-                        format!("the scribe saw it in line {} of {}: {}", fact.line, told.file, why.code());
+                    let place = format!("line {} of {}", fact.line, told.file);
+                    if *why == Seen::Gone && !segments.contains_key(name) {
+                        // Once: as the segment that is missing.
+                        account.gone = Some(place);
+                        continue;
+                    }
+                    account.intruded = true;
+                    let what = format!("the scribe saw it in {place}: {}", why.code());
                     report
                         .damages
                         .push(Damage { bytes: Some((*at, *at)), ..Damage::of(Kind::Intrusion, name, what) });
@@ -283,11 +290,18 @@ fn accounts(told: &[Told], report: &mut Report) -> Accounts {
 }
 
 /// Segments that are sealed, not pruned, and not there.
-fn missing(ledger: &Ledger, segments: &BTreeMap<String, Forms>, report: &mut Report) {
+fn missing(
+    ledger: &Ledger,
+    expected: &BTreeMap<String, Expected>,
+    segments: &BTreeMap<String, Forms>,
+    report: &mut Report,
+) {
     for (name, account) in ledger.segments() {
         // One that is closed empty may never have been anything.
         if !segments.contains_key(name) && !account.pruned {
-            let what = format!("{} bytes of it are sealed, and it is gone", account.to);
+            let known = expected.get(name).and_then(|expected| expected.gone.as_ref());
+            let seen = known.map(|place| format!("; the scribe found that in {place}")).unwrap_or_default();
+            let what = format!("{} bytes of it are sealed, and it is gone{seen}", account.to);
             report.damages.push(Damage::of(Kind::MissingSegment, name, what));
         }
     }

@@ -167,7 +167,12 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
         term.line(format!("sealed    epoch {}, seal {}, at {at}{stuck}", sealed.epoch, sealed.i))?;
     }
     let new = if status.genesis_is_new { ", made at this start: pin it elsewhere" } else { "" };
-    term.line(format!("genesis   {}{new}", status.genesis))
+    term.line(format!("genesis   {}{new}", status.genesis))?;
+    status.genesis_before.as_ref().map_or(Ok(()), |before| {
+        term.line(format!(
+            "          THE AUDIT DIRECTORY WAS REPLACED, and this is another chain. The one before: {before}"
+        ))
+    })
 }
 
 fn gate_line(gate: &GateStatus) -> String {
@@ -237,5 +242,6 @@ fn json(status: &Status) -> serde_json::Value {
         },
         "genesis": status.genesis,
         "genesis_is_new": status.genesis_is_new,
+        "genesis_before": status.genesis_before,
     })
 }

@@ -23,7 +23,7 @@ use super::follow::{Followed, Trouble};
 use super::window::{self, Damage, Known, Window};
 use super::{LOOK, SIGN, Scribe, invalid};
 use crate::audit::chain::is_scribes;
-use crate::audit::entry::{Entry, Interrupted, Recover, Seen};
+use crate::audit::entry::{Close, Entry, Interrupted, Recover, Seen};
 use crate::audit::inspect::{Judged, Role};
 use crate::audit::segment::SegmentName;
 use crate::model::outcome::Outcome;
@@ -126,7 +126,7 @@ impl Scribe {
         let mut left = BTreeSet::new();
         let mut count = 0;
         for name in open {
-            let known = window.segments.get(&name).cloned().unwrap_or_default();
+            let known = window.known(&name);
             if name == self.own.name() {
                 continue;
             }
@@ -169,6 +169,8 @@ impl Scribe {
             let why = "it is gone, and nothing says that it was removed".to_owned();
             self.damaged(&Damage { segment: name.to_owned(), at: sealed, why })?;
             self.intrusion(name, sealed, Seen::Gone)?;
+            // Nothing more will come of it, and no later start has to ask for it again.
+            self.own.note(&Entry::Close(Close { segment: name, bytes: sealed, torn: false }))?;
             return Ok(None);
         };
         let name: Rc<str> = name.into();

@@ -55,15 +55,18 @@ pub(super) struct Window {
     /// Hash of the latest seal's line.
     pub(super) last: Option<Digest>,
     pub(super) segments: BTreeMap<String, Known>,
+    /// Up to where its own seals cover each of the scribe's segments.
+    own: BTreeMap<String, u64>,
     pub(super) requests: Requests,
     /// What `pending` said since the last `close`.
     pending: BTreeMap<Lane, BTreeSet<Request>>,
 }
 
-/// Whether one of the scribe's segments says that nothing before it matters.
+/// Whether one of the scribe's segments says that nothing before it matters, and a seal stands behind that.
 pub(super) fn settles(bytes: &[u8]) -> bool {
     let marks = |line: &[u8]| matches!(read(line), Some(Said::Recover(Recover::Settled(_))));
-    lines(bytes).any(|(_, line)| contains(line, b",\"settled\":") && marks(line))
+    let mut behind = lines(bytes).skip_while(|(_, line)| !(contains(line, b",\"settled\":") && marks(line)));
+    behind.any(|(_, line)| contains(line, b",\"t\":\"seal\",") && matches!(read(line), Some(Said::Seal(..))))
 }
 
 fn contains(line: &[u8], part: &[u8]) -> bool {
@@ -130,7 +133,17 @@ impl Window {
         if walk.last.is_some() {
             self.last = walk.prev;
         }
+        self.own.insert(name.to_owned(), walk.sealed);
         Ok(())
+    }
+
+    /// What is known of a segment that is open; of one of the scribe's own as well what its seals cover.
+    pub(super) fn known(&self, name: &str) -> Known {
+        let known = self.segments.get(name).cloned().unwrap_or_default();
+        match self.own.get(name) {
+            Some(sealed) if known.sealed() == 0 => Known { base: *sealed, ..known },
+            _ => known,
+        }
     }
 
     fn say(&mut self, said: &Said<'_>) {

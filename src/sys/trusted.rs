@@ -21,7 +21,7 @@ use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
 pub use connect::{Connecting, connect_unix};
 pub(in crate::sys) use file::same_inode;
-pub use file::{open_file, open_policy};
+pub use file::{judge_program, open_file, open_policy};
 pub use judged::{Judged, Rule};
 
 /// The permission bits of a mode, set-id and sticky included.

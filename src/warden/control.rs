@@ -141,6 +141,7 @@ impl Warden {
             scribe: self.scribe.status(),
             genesis: self.vault.genesis.key.to_string(),
             genesis_is_new: self.vault.is_new,
+            genesis_before: self.vault.before.clone(),
         }
     }
 

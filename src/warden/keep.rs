@@ -80,29 +80,30 @@ impl Warden {
         }
         match self.segments.kept(&self.keeping.unclosed) {
             Ok(kept) => {
-                self.prune(&kept);
-                self.pack_next(&kept);
+                let shipped = self.shipped();
+                self.prune(&kept, shipped.as_ref());
+                self.pack_next(&kept, shipped.as_ref());
             }
             Err(error) => tracing::warn!(%error, "the audit directory can't be looked through"),
         }
     }
 
-    fn prune(&mut self, kept: &[Kept]) {
+    /// What the shipper has delivered; `None` where nobody ships.
+    fn shipped(&self) -> Option<BTreeSet<String>> {
+        let list = self.force.policy.audit.shipped.as_deref()?;
+        Some(retention::shipped(list).unwrap_or_else(|error| {
+            tracing::warn!(%error, "there is no reading what was shipped: nothing is removed or compressed");
+            BTreeSet::new()
+        }))
+    }
+
+    fn prune(&mut self, kept: &[Kept], shipped: Option<&BTreeSet<String>>) {
         if !self.keeping.pruning.is_empty() {
             return;
         }
         let audit = &self.force.policy.audit;
-        let shipped = match audit.shipped.as_deref().map(retention::shipped) {
-            None => None,
-            Some(Ok(names)) => Some(names),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "there is no reading what was shipped: nothing is removed");
-                Some(BTreeSet::new())
-            }
-        };
         let Ok((free, whole)) = self.segments.space() else { return };
-        let terms =
-            Terms { keep: &audit.keep, now: Timestamp::now(), free, whole, shipped: shipped.as_ref() };
+        let terms = Terms { keep: &audit.keep, now: Timestamp::now(), free, whole, shipped };
         let stored: Vec<_> = kept.iter().map(|kept| kept.stored.clone()).collect();
         let plan = retention::plan(&stored, &terms);
         let held: BTreeMap<String, Held> = plan.held.into_iter().collect();
@@ -143,7 +144,7 @@ impl Warden {
         }
     }
 
-    fn pack_next(&mut self, kept: &[Kept]) {
+    fn pack_next(&mut self, kept: &[Kept], shipped: Option<&BTreeSet<String>>) {
         if !self.force.policy.audit.compress || self.keeping.packing.is_some() {
             return;
         }
@@ -154,7 +155,9 @@ impl Warden {
         };
         let free = |kept: &&Kept| {
             let name = &kept.stored.name;
-            !self.keeping.unpackable.contains(name) && !self.keeping.pruning.contains(name)
+            // Who ships follows the plain file, and would lose the rest of it.
+            let unshipped = shipped.is_some_and(|shipped| !shipped.contains(name));
+            !unshipped && !self.keeping.unpackable.contains(name) && !self.keeping.pruning.contains(name)
         };
         let Some(next) = kept.iter().filter(suits).find(free) else { return };
         let name = next.stored.name.clone();

@@ -261,7 +261,7 @@ fn reserve_log(ground: &Ground, policy: &Policy, audit: Directory) -> Result<Res
 
 /// The key to seal with: made here where nobody has run `peergate audit init`, and nothing is on record yet.
 fn open_vault(audit: &Directory, readers: Option<u32>) -> Result<Vault, Trouble> {
-    const STEP: &str = "use `seal.key` in the audit directory";
+    const STEP: &str = "use the keys in the audit directory";
     let (genesis, is_new) = match vault::look(audit).when(STEP)? {
         Store::There(genesis) => (genesis, false),
         Store::Absent => (vault::make(audit, readers, None).when(STEP)?, true),
@@ -279,7 +279,7 @@ fn open_vault(audit: &Directory, readers: Option<u32>) -> Result<Vault, Trouble>
         );
     }
     let opened = vault::open(audit, readers).when(STEP)?;
-    Ok(Vault { store: Rc::new(opened.store), epochs: Rc::new(opened.epochs), genesis, is_new })
+    Ok(Vault { store: Rc::new(opened.store), epochs: Rc::new(opened.epochs), genesis, is_new, before: None })
 }
 
 fn assemble(

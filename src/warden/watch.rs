@@ -50,8 +50,24 @@ impl Warden {
         let opened = vault::open(&directory, readers)?;
         self.segments.move_to(directory)?;
         let (store, epochs) = (Rc::new(opened.store), Rc::new(opened.epochs));
+        let mut before = self.vault.before.take();
         let is_new = genesis.key != self.vault.genesis.key;
-        self.vault = Vault { store, epochs, genesis, is_new };
+        if is_new {
+            let old = self.vault.genesis.key;
+            let last = match self.scribe.known() {
+                Some((_, Some(hash))) => format!("its last known seal has the hash {hash}"),
+                _ => "no seal of it is known".to_owned(),
+            };
+            tracing::error!(
+                directory = self.segments.path(""),
+                genesis = %genesis.key,
+                before = %old,
+                "the audit directory was replaced, and another chain of seals begins there: find the old one ({last}), \
+                 verify it by the old key, and pin the new one"
+            );
+            before = Some(format!("{old}, {last}"));
+        }
+        self.vault = Vault { store, epochs, genesis, is_new, before };
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod keeper;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use crate::audit::chain::{Digest, Head, LogId, Public};
 use crate::model::time::Timestamp;
 use crate::policy::{self, Syslog};
 use crate::sys::process::{Child, Spawn};
+use crate::sys::trusted;
 use crate::wire::channel::Channel;
 use crate::wire::message::LastSeal;
 use crate::wire::told::{FromKeeper, ToKeeper, WitnessStatus};
@@ -166,7 +168,9 @@ impl Warden {
         if let Some(file) = file {
             sinks.push(Sink::new("file", self.keeper(keeper::FILE, &[file])?));
         }
-        if !command.is_empty() {
+        if let Some(program) = command.first() {
+            // It runs with all that the warden has now.
+            trusted::judge_program(Path::new(program)).map_err(io::Error::other)?;
             sinks.push(Sink::new("command", self.keeper(keeper::COMMAND, &command)?));
         }
         for (place, sink) in (0..).zip(&sinks) {

@@ -24,6 +24,10 @@ pub(super) struct Expected {
     pub(super) closed: Option<(u64, bool)>,
     /// It was told torn by a `recover` or a `close`.
     pub(super) torn: bool,
+    /// The scribe saw an intrusion in it, and sealed nothing of it from there on.
+    pub(super) intruded: bool,
+    /// The scribe saw that it is gone, and where it says so.
+    pub(super) gone: Option<String>,
 }
 
 /// What came of one file.
@@ -112,6 +116,10 @@ pub(super) fn check(
         return Ok(lines.end());
     }
     let torn_at = lines.carry.len() as u64;
+    if expected.intruded {
+        // What the intruder wrote is nobody's.
+        lines.inspector = None;
+    }
     let behind = take(&mut source, u64::MAX, &mut lines, &mut read, None)?;
     if behind == 0 && torn_at > 0 && !expected.torn {
         let what = format!("its last {torn_at} bytes are no whole line");
@@ -130,8 +138,10 @@ pub(super) fn check(
         && !shifted
     {
         let behind = lines.at - closed;
-        let what = format!("{behind} bytes stand behind byte {closed}, at which it was closed");
-        lines.tell(Kind::Extra, Some((closed, closed + behind)), what);
+        let (kind, why) =
+            if expected.intruded { (Kind::Intrusion, " after the intrusion") } else { (Kind::Extra, "") };
+        let what = format!("{behind} bytes stand behind byte {closed}, at which it was closed{why}");
+        lines.tell(kind, Some((closed, closed + behind)), what);
     }
     lines.unseal();
     Ok(lines.end())

@@ -4,6 +4,8 @@
 /// A kind of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
+    /// Another chain begins here, whose genesis is not pinned: the one before ended, or is elsewhere.
+    NewGenesis,
     /// The pinned key leads to no epoch of this log, or to none before a new genesis.
     WrongKey,
     /// A seal or an epoch is not signed by the key that was named for it.
@@ -52,7 +54,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, the gravest first.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 23] = [
+        Kind::NewGenesis,
         Kind::WrongKey,
         Kind::Signature,
         Kind::Twice,
@@ -80,6 +83,7 @@ impl Kind {
     /// Its word, which does not change.
     pub fn code(self) -> &'static str {
         match self {
+            Kind::NewGenesis => "new-genesis",
             Kind::WrongKey => "wrong-key",
             Kind::Signature => "bad-signature",
             Kind::Twice => "key-used-twice",
@@ -108,6 +112,7 @@ impl Kind {
     /// Its exit code, which does not change either.
     pub fn exit_code(self) -> u8 {
         match self {
+            Kind::NewGenesis => 9,
             Kind::WrongKey => 10,
             Kind::Signature => 11,
             Kind::Twice => 12,
@@ -136,9 +141,10 @@ impl Kind {
     /// What it means, for the manual and for people.
     pub fn meaning(self) -> &'static str {
         match self {
-            Kind::WrongKey => {
-                "the pinned key leads to no epoch of this log; after `audit init --again` both keys are needed"
+            Kind::NewGenesis => {
+                "another chain begins here, with a genesis that is not pinned: `audit init --again`, or the directory was replaced"
             }
+            Kind::WrongKey => "the pinned key leads to no epoch of this log",
             Kind::Signature => "a seal or an epoch is not signed by the key that was named for it",
             Kind::Twice => {
                 "two different epochs have the same number: somebody had the key, and used it again"
@@ -187,6 +193,11 @@ impl Damage {
     /// At a file as a whole.
     pub(super) fn of(kind: Kind, file: impl Into<String>, what: impl Into<String>) -> Damage {
         Damage { kind, file: file.into(), bytes: None, lines: None, what: what.into() }
+    }
+
+    /// In a line.
+    pub(super) fn in_line(self, line: u64) -> Damage {
+        Damage { lines: Some((line, line)), ..self }
     }
 
     /// At a line.

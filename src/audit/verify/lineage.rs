@@ -7,7 +7,7 @@ use std::io;
 use super::kind::{Damage, Kind};
 use super::told::{Told, What, epoch_line};
 use crate::audit::chain::{Digest, EPOCHS, Lineage, Public, Stranger};
-use crate::audit::entry::Ended;
+use crate::audit::entry::{Ended, Epoch};
 use crate::audit::segment::SegmentName;
 
 /// What came of it.
@@ -24,8 +24,22 @@ pub(super) fn walk(listed: io::Result<Vec<u8>>, pins: &[Public], told: &mut Vec<
     let mut lineage = Lineage::new(pins.to_vec());
     let mut lines = BTreeMap::new();
     let mut unpinned = 0;
+    let mut again = None;
     let listed = list(listed, told, &mut damages);
-    let mut strange = |stranger, file: &str, line: Option<u64>, damages: &mut Vec<Damage>| {
+    let mut strange = |stranger, bytes: &[u8], file: &str, line: u64, damages: &mut Vec<Damage>| {
+        let said = epoch_line(bytes).map(|(epoch, _)| epoch);
+        if let (Stranger::Again, Some(epoch)) = (stranger, said) {
+            // Once, though it stands in its segment too.
+            if again.replace(epoch.epoch) != Some(epoch.epoch) {
+                damages.push(new_genesis(&epoch, file).in_line(line));
+            }
+            return;
+        }
+        let behind = said.zip(again).is_some_and(|(epoch, again)| epoch.epoch > again);
+        if behind && matches!(stranger, Stranger::Unpinned | Stranger::Key | Stranger::Index(_)) {
+            // What follows an unpinned genesis is as unknown as that.
+            return;
+        }
         let kind = match stranger {
             Stranger::Unpinned => {
                 unpinned += 1;
@@ -41,17 +55,14 @@ pub(super) fn walk(listed: io::Result<Vec<u8>>, pins: &[Public], told: &mut Vec<
             Stranger::Index(_) => Kind::MissingSegment,
             Stranger::Twice => Kind::Twice,
         };
-        damages.push(Damage {
-            lines: line.map(|line| (line, line)),
-            ..Damage::of(kind, file, stranger.to_string())
-        });
+        damages.push(Damage::of(kind, file, stranger.to_string()).in_line(line));
     };
     for (number, line) in &listed {
         match lineage.take_line(line) {
             Ok(epoch) => {
                 lines.insert(epoch.epoch, Digest::of(line));
             }
-            Err(stranger) => strange(stranger, EPOCHS, Some(*number), &mut damages),
+            Err(stranger) => strange(stranger, line, EPOCHS, *number, &mut damages),
         }
     }
     let last = told.iter().filter_map(|told| told.epoch.as_ref()).map(|(epoch, _)| epoch.epoch).max();
@@ -60,7 +71,7 @@ pub(super) fn walk(listed: io::Result<Vec<u8>>, pins: &[Public], told: &mut Vec<
         let Some((_, signed)) = epoch_line(line) else { return true };
         let known = lineage.epoch(epoch.epoch).is_some();
         if let Err(stranger) = lineage.take(*epoch, &signed) {
-            strange(stranger, &told.file, Some(2), &mut damages);
+            strange(stranger, line, &told.file, 2, &mut damages);
             return false;
         }
         match lines.get(&epoch.epoch) {
@@ -79,6 +90,21 @@ pub(super) fn walk(listed: io::Result<Vec<u8>>, pins: &[Public], told: &mut Vec<
     });
     let lost = lineage.epochs().next().is_none();
     Walked { lineage, damages, lost }
+}
+
+/// Another chain, which no pinned key leads to: told with what is needed to find the one before.
+fn new_genesis(epoch: &Epoch, file: &str) -> Damage {
+    let before = match epoch.again {
+        Some(Digest(zeros)) if zeros == [0; 32] => "no seal before it was known".to_owned(),
+        Some(hash) => format!("the last seal known before it has the hash {hash}"),
+        None => "nothing is said of what was before it".to_owned(),
+    };
+    let what = format!(
+        "epoch {} begins another chain (`again`) with the genesis {}, which is not pinned; {before}. The record of the \
+         pinned key ended there or lies elsewhere; nothing here is trusted before both keys are pinned",
+        epoch.epoch, epoch.key
+    );
+    Damage::of(Kind::NewGenesis, file, what)
 }
 
 /// The lines of `epochs.ndjson`, with their numbers. One that a crash has torn stands before the whole one, or at the

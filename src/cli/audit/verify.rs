@@ -27,6 +27,7 @@ Exit codes:
    1  nothing is wrong, and --witness has no head of this record: its end is not proven
    2  the command line makes no sense
    3  it could not be done: the directory or the key can't be read
+   9  new-genesis
   10  wrong-key         17  missing-segment   24  record-count
   11  bad-signature     18  cut               25  foreign-line
   12  key-used-twice    19  changed           26  torn

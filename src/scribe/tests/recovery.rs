@@ -45,6 +45,64 @@ fn next_start_reads_on_from_the_last_sealed_byte_and_keeps_what_is_torn() {
 }
 
 #[test]
+fn what_a_dead_scribe_left_behind_its_last_seal_is_in_a_range_from_then_on() {
+    let stage = torn();
+    let seal = |text: &str| text.rfind("{\"v\":1,\"t\":\"seal\"").unwrap() as u64;
+    let text = std::fs::read_to_string(stage.path(OWN)).unwrap();
+    // What it had written and not sealed; without a seal behind it, it says nothing.
+    let n = text.lines().count();
+    let unsealed = format!(
+        "{{\"v\":1,\"t\":\"recover\",\"n\":{n},\"ts\":\"2026-11-23T03:46:29.123456Z\",\"settled\":7}}\n"
+    );
+    let left = text.clone() + &unsealed;
+    std::fs::write(stage.path(OWN), &left).unwrap();
+    let directory = stage.dies();
+    // One that dies before it has settled leaves the rest to the next one.
+    let half = Stage::in_directory_until(directory, LATER, Recovery::Read);
+    let stage = half.again(LATEST, Damage::Refuses).unwrap();
+    let of_own = |kind: &str| -> Vec<_> {
+        stage.said(kind).into_iter().filter(|record| record["segment"] == OWN).collect()
+    };
+    let ranges = of_own("range");
+    assert_eq!(ranges.len(), 1, "{ranges:?}");
+    let (from, to) = (seal(&text), left.len() as u64);
+    assert_eq!(
+        (&ranges[0]["from"], &ranges[0]["to"], &ranges[0]["lines"]),
+        (&from.into(), &to.into(), &2.into())
+    );
+    let hash = crate::audit::chain::Digest::of(&left.as_bytes()[usize::try_from(from).unwrap()..]);
+    assert_eq!(ranges[0]["hash"], hash.to_string());
+    let recovered = of_own("recover");
+    assert_eq!(
+        (&recovered[0]["from"], &recovered[0]["to"], &recovered[0]["torn"]),
+        (&from.into(), &to.into(), &false.into())
+    );
+    assert!(stage.closed().contains(&(OWN.to_owned(), to, false)));
+}
+
+#[test]
+fn segment_that_was_gone_and_accepted_is_closed_and_refuses_no_later_start() {
+    let stage = torn();
+    std::fs::remove_file(stage.path(A)).unwrap();
+    let directory = stage.dies();
+    let (mut scribe, _warden, answers, begun) = Stage::scribe(&directory, LATER, Damage::IsRecorded, None);
+    begun.unwrap();
+    // It dies before it has settled.
+    while scribe.recovery == Recovery::Read {
+        scribe.round().unwrap();
+    }
+    while !scribe.syncer.is_idle() || scribe.wish {
+        scribe.round().unwrap();
+    }
+    drop(answers);
+    drop(scribe);
+    let stage = Stage::in_directory(directory, LATEST, Damage::Refuses, None).unwrap();
+    assert_eq!(stage.said("intrusion").len(), 1);
+    let sealed = (lines(2) + &allowed(2) + &allowed(3)).len() as u64;
+    assert!(stage.closed().contains(&(A.to_owned(), sealed, false)), "{:?}", stage.closed());
+}
+
+#[test]
 fn what_was_settled_is_not_looked_at_again() {
     let stage = torn().again(LATER, Damage::Refuses).unwrap();
     // Nothing before the last `settled` matters for a start.

@@ -161,7 +161,7 @@ impl Stage {
     }
 
     /// One that has read what is there from before, or failed over it and says so at its first round.
-    fn scribe(
+    pub(in crate::scribe) fn scribe(
         directory: &tempfile::TempDir,
         own: &str,
         on_damage: Damage,
@@ -288,7 +288,7 @@ impl Stage {
 }
 
 /// What the warden's part came to, which plays in a thread of its own.
-struct Answers(std::thread::JoinHandle<Option<String>>);
+pub(in crate::scribe) struct Answers(std::thread::JoinHandle<Option<String>>);
 
 impl Answers {
     /// The scribe said something that the part ends with.
@@ -299,7 +299,7 @@ impl Answers {
 
 impl Scribe {
     /// Waits for the disk, and goes on.
-    fn round(&mut self) -> io::Result<()> {
+    pub(in crate::scribe) fn round(&mut self) -> io::Result<()> {
         self.send();
         if !self.syncer.is_idle() {
             poll(&mut [PollFd::new(self.syncer.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;

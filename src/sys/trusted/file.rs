@@ -25,6 +25,17 @@ pub fn open_file(path: &Path, flags: OFlag) -> Result<OwnedFd, Judged> {
     Directory::open(parent)?.open_file(name, flags)
 }
 
+/// Judges a program that will be started by its path: a regular file that is root's or ours and that nobody else can
+/// write, nor its directories. It may have several names, as some interpreters have.
+///
+/// # Errors
+///
+/// The part of the path that broke a rule, and which rule.
+pub fn judge_program(path: &Path) -> Result<(), Judged> {
+    let (parent, name) = split(path)?;
+    Directory::open(parent)?.judge_file(name).map(drop)
+}
+
 /// Opens a policy by one descriptor and reads it whole from there.
 ///
 /// # Errors
@@ -53,6 +64,20 @@ impl Directory {
     /// Which rule the file broke; ENOENT in [`Rule::Kernel`] where there is none.
     pub fn open_file(&self, name: &OsStr, flags: OFlag) -> Result<OwnedFd, Judged> {
         let path = self.path.join(name);
+        let (handle, stat) = self.judge_file(name)?;
+        if stat.st_nlink != 1 {
+            #[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
+            return Err(Judged::new(&path, Rule::Links { found: stat.st_nlink as u64 }));
+        }
+        // The handle's own entry leads to the inode that was judged, whatever its name is by now.
+        let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let flags = (flags - OFlag::O_NOFOLLOW) | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+        open(same.as_str(), flags, Mode::empty()).map_err(|errno| Judged::kernel(&path, "open", errno))
+    }
+
+    /// A handle on a regular file that is root's or ours and that nobody else can write; it may have several names.
+    fn judge_file(&self, name: &OsStr) -> Result<(OwnedFd, FileStat), Judged> {
+        let path = self.path.join(name);
         // Looked at before it is opened: opening a FIFO waits, and opening a device can do anything.
         let (handle, stat) = self.look(name)?;
         match kind(&stat) {
@@ -64,14 +89,7 @@ impl Directory {
         }
         Owners::ours().judge(&path, &stat)?;
         not_writable_by_others(&path, &stat)?;
-        if stat.st_nlink != 1 {
-            #[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
-            return Err(Judged::new(&path, Rule::Links { found: stat.st_nlink as u64 }));
-        }
-        // The handle's own entry leads to the inode that was judged, whatever its name is by now.
-        let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        let flags = (flags - OFlag::O_NOFOLLOW) | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-        open(same.as_str(), flags, Mode::empty()).map_err(|errno| Judged::kernel(&path, "open", errno))
+        Ok((handle, stat))
     }
 
     /// Makes a new file with these permission bits from its first moment (or narrower, until its owner is

@@ -43,6 +43,9 @@ pub struct Status {
     pub genesis: String,
     /// This start made it, since nobody had run `peergate audit init`.
     pub genesis_is_new: bool,
+    /// The audit directory was replaced while this daemon ran, and with it the genesis: the one before, and what of its
+    /// chain was sealed last.
+    pub genesis_before: Option<String>,
 }
 
 /// One listener in [`Status`].
