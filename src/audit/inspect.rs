@@ -1,9 +1,11 @@
 //! Lines as the scribe judges them behind a writer's back: spelt as ours are, of a kind that this writer may
 //! write, keys in their order, `n` without a gap, ids of this start.
 //!
-//! It runs for every line of every writer, so it looks at each byte about twice and allocates nothing. What it
-//! finds wrong no writer of ours does: the line was forged, or the writer was taken over.
+//! It runs for every line of every writer, so it looks at each byte about twice and allocates nothing, and hands on
+//! what it has read: nobody behind it reads the line again. What it finds wrong no writer of ours does: the line was
+//! forged, or the writer was taken over.
 
+mod said;
 mod shape;
 
 use std::fmt;
@@ -11,9 +13,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::encode::LINE_MAX;
-use super::plain::Fields;
+use super::plain::{Fields, is_printable, word};
 use crate::model::ids::BootId;
 
+pub use said::Said;
 pub use shape::Kind;
 
 /// Who writes a segment, as far as it matters to what may stand in it.
@@ -100,6 +103,8 @@ pub struct Judged<'a> {
     pub line: &'a [u8],
     /// Whether a request began that an outcome has to follow, or ended.
     pub request: Option<Progress>,
+    /// The rest, as far as somebody wants to know it.
+    pub said: Said<'a>,
 }
 
 /// What a line says of a request.
@@ -157,7 +162,7 @@ impl Inspector {
     /// What is wrong with it; the next line is then expected to be this one again.
     pub fn judge<'a>(&mut self, line: &'a [u8]) -> Result<Judged<'a>, Fault> {
         let seen = match self.role {
-            Role::Probe => Judged { kind: Kind::Open, line, request: None },
+            Role::Probe => Judged { kind: Kind::Open, line, request: None, said: Said::default() },
             _ => self.read(line)?,
         };
         self.n += 1;
@@ -165,9 +170,7 @@ impl Inspector {
     }
 
     fn read<'a>(&self, line: &'a [u8]) -> Result<Judged<'a>, Fault> {
-        // No early exit, so that it becomes a few vector instructions.
-        let printable = line.iter().fold(true, |all, byte| all & (*byte >= b' ') & (*byte <= b'~'));
-        if !printable || line.len() >= LINE_MAX {
+        if line.len() >= LINE_MAX || !is_printable(line) {
             return Err(Fault::Spelling);
         }
         let text = std::str::from_utf8(line).map_err(|_| Fault::Spelling)?;
@@ -178,50 +181,93 @@ impl Inspector {
         if (kind == Kind::Open) != (self.n == 0) {
             return Err(Fault::Open);
         }
-        let request = self.fields(kind, rest)?;
-        Ok(Judged { kind, line, request })
+        let mut judged = Judged { kind, line, request: None, said: Said::default() };
+        judged.request = self.fields(kind, rest, &mut judged.said)?;
+        Ok(judged)
     }
 
     /// `,"n":4,"ts":"2026-11-23T03:46:29.123456Z"`; what follows it.
     fn numbered<'a>(&self, rest: &'a str) -> Result<&'a str, Fault> {
         let rest = rest.strip_prefix(",\"n\":").ok_or(Fault::Spelling)?;
-        let (digits, rest) = rest.split_once(',').ok_or(Fault::Spelling)?;
-        if decimal(digits) != Some(self.n) {
-            return Err(Fault::Number);
+        let (n, rest) = split_decimal(rest);
+        if n != Some(self.n) || !rest.starts_with(',') {
+            return Err(if rest.contains(',') { Fault::Number } else { Fault::Spelling });
         }
-        let rest = rest.strip_prefix("\"ts\":\"").ok_or(Fault::Spelling)?;
+        let rest = rest.strip_prefix(",\"ts\":\"").ok_or(Fault::Spelling)?;
         let (instant, rest) = rest.split_at_checked(27).ok_or(Fault::Spelling)?;
-        let shaped = instant.bytes().zip(*b"dddd-dd-ddTdd:dd:dd.ddddddZ").all(|(byte, shape)| match shape {
-            b'd' => byte.is_ascii_digit(),
-            shape => byte == shape,
-        });
-        rest.strip_prefix('"').filter(|_| shaped).ok_or(Fault::Spelling)
+        rest.strip_prefix('"').filter(|_| is_instant(instant)).ok_or(Fault::Spelling)
     }
 
-    fn fields(&self, kind: Kind, rest: &str) -> Result<Option<Progress>, Fault> {
+    fn fields<'a>(&self, kind: Kind, rest: &'a str, said: &mut Said<'a>) -> Result<Option<Progress>, Fault> {
+        const BOOT: u64 = word("boot");
+        const ID: u64 = word("id");
+        const UID: u64 = word("uid");
+        const ON: u64 = word("on");
+        const ROUTE: u64 = word("route");
+        const DECISION: u64 = word("decision");
+        const REFUSAL: u64 = word("refusal");
+        const SHADOW: u64 = word("shadow");
+        const STATUS: u64 = word("status");
+        const US: u64 = word("us");
+        const RESULT: u64 = word("result");
+        const IN: u64 = word("in");
+        const OUT: u64 = word("out");
+        const SHED: u64 = word("shed");
+        const BACKEND: u64 = word("backend");
+        const REFUSED: u64 = word("refused");
+        const ROLE: u64 = word("role");
+        const EVENT: u64 = word("event");
+        const COUNT: u64 = word("count");
         let mut keys = kind.keys().iter();
-        let (mut request, mut allowed, mut answered) = (None, false, false);
+        let mut request = None;
         let mut fields = Fields::behind(rest);
         let mut last = "";
-        for (key, value) in fields.by_ref() {
-            // What stands beside a text that was cut, or was none, follows it.
-            let beside = key.strip_prefix(last).is_some_and(|more| matches!(more, "_len" | "_b64"));
-            if !beside || last.is_empty() {
-                last = keys.find(|known| **known == key).ok_or(Fault::Key)?;
+        while let Some((number, key, value)) = fields.next_numbered() {
+            let mut ahead = keys.clone();
+            if ahead.any(|known| *known == number) {
+                (keys, last) = (ahead, key);
+            } else {
+                // What stands beside a text that was cut, or was none, follows it.
+                let beside = key.strip_prefix(last).is_some_and(|more| matches!(more, "_len" | "_b64"));
+                if !beside || last.is_empty() {
+                    return Err(Fault::Key);
+                }
+                continue;
             }
-            match key {
-                "id" => request = Some(self.id(kind, value.as_str())?),
-                "boot" if value.as_str() != self.boot.as_str() => return Err(Fault::Boot),
-                "decision" => allowed = value.as_str() == "allow",
-                "status" => answered = true,
-                _ => {}
-            }
+            let text = value.as_str();
+            let place = match number {
+                ID => {
+                    request = self.id(kind, text)?;
+                    &mut said.id
+                }
+                BOOT if text != self.boot.as_str() => return Err(Fault::Boot),
+                UID => &mut said.uid,
+                ON => &mut said.on,
+                ROUTE => &mut said.route,
+                DECISION => &mut said.decision,
+                REFUSAL => &mut said.refusal,
+                SHADOW => &mut said.shadow,
+                STATUS => &mut said.status,
+                US => &mut said.us,
+                RESULT => &mut said.result,
+                IN => &mut said.bytes_in,
+                OUT => &mut said.bytes_out,
+                SHED => &mut said.shed,
+                BACKEND => &mut said.backend,
+                REFUSED => &mut said.refused,
+                ROLE => &mut said.role,
+                EVENT => &mut said.event,
+                COUNT => &mut said.count,
+                _ => continue,
+            };
+            *place = Some(text);
         }
         if !fields.ended_well() {
             return Err(Fault::Spelling);
         }
-        Ok(match (kind, request.flatten()) {
-            (Kind::Decision, Some(request)) if allowed && !answered => Some(Progress::Allowed(request)),
+        let waits = said.decision == Some("allow") && said.status.is_none();
+        Ok(match (kind, request) {
+            (Kind::Decision, Some(request)) if waits => Some(Progress::Allowed(request)),
             (Kind::Outcome, Some(request)) => Some(Progress::Ended(request)),
             (Kind::Decision | Kind::Outcome, None) => return Err(Fault::Key),
             _ => None,
@@ -230,28 +276,43 @@ impl Inspector {
 
     /// A connection's id has two parts, a request's three. The scribe closes what earlier starts left open.
     fn id(&self, kind: Kind, id: &str) -> Result<Option<Request>, Fault> {
-        let (boot, rest) = id.split_once('-').ok_or(Fault::Spelling)?;
-        if boot != self.boot.as_str() && self.role != Role::Scribe {
-            return Err(Fault::Boot);
-        }
+        let ours = id.strip_prefix(self.boot.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        let rest = match ours {
+            Some(rest) => rest,
+            None if self.role == Role::Scribe => id.split_once('-').ok_or(Fault::Spelling)?.1,
+            None => return Err(if id.contains('-') { Fault::Boot } else { Fault::Spelling }),
+        };
+        let (connection, rest) = split_decimal(rest);
         if kind == Kind::Conn {
-            return decimal(rest).map(|_| None).ok_or(Fault::Spelling);
+            return connection.filter(|_| rest.is_empty()).map(|_| None).ok_or(Fault::Spelling);
         }
-        let (connection, number) = rest.split_once('-').ok_or(Fault::Spelling)?;
-        let number = decimal(number).and_then(|number| u32::try_from(number).ok());
-        match (decimal(connection), number) {
+        let (number, rest) = split_decimal(rest.strip_prefix('-').ok_or(Fault::Spelling)?);
+        let number = number.filter(|_| rest.is_empty()).and_then(|number| u32::try_from(number).ok());
+        match (connection, number) {
             (Some(connection), Some(number)) => Ok(Some(Request { connection, number })),
             _ => Err(Fault::Spelling),
         }
     }
 }
 
-/// One spelling a number: digits, no leading zero.
-fn decimal(digits: &str) -> Option<u64> {
-    if digits.len() > 1 && digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok()
+/// Whether these 27 bytes are an instant as ours are spelt.
+fn is_instant(text: &str) -> bool {
+    const LEAST: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
+    const MOST: &[u8; 27] = b"9999-99-99T99:99:99.999999Z";
+    let Some(bytes) = text.as_bytes().first_chunk::<27>() else { return false };
+    let bounds = LEAST.iter().zip(MOST);
+    bytes.iter().zip(bounds).fold(true, |all, (byte, (least, most))| all & (least <= byte) & (byte <= most))
+}
+
+/// One spelling a number: digits, no leading zero. The number at the start of `text`, and what follows its digits.
+fn split_decimal(text: &str) -> (Option<u64>, &str) {
+    let bytes = text.as_bytes();
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at_checked(digits).unwrap_or(("", text));
+    let zero = digits > 1 && number.starts_with('0');
+    let add = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(u64::from(byte - b'0'));
+    let value = number.as_bytes().iter().try_fold(0, add);
+    (value.filter(|_| digits > 0 && !zero), rest)
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! A text value is kept as it stands between its quotes: it is printable ASCII already, hostile characters
 //! spelt out, so it can be shown on any terminal.
 
+mod scan;
+
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use super::inspect::Judged;
 use crate::model::escape::Escaped;
+pub(super) use scan::word;
 
 /// One value, as it stands on the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl<'a> Record<'a> {
     /// Reads a line, with or without its LF; `None` where it is not one that we could have written.
     pub fn parse(line: &'a [u8]) -> Option<Record<'a>> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        if !is_printable(line) {
             return None;
         }
         let line = std::str::from_utf8(line).ok()?;
@@ -56,11 +58,6 @@ impl<'a> Record<'a> {
     #[cfg(feature = "cli")]
     pub(in crate::audit) fn known(line: &'a str) -> Record<'a> {
         Record { line }
-    }
-
-    /// A line that [`inspect`](super::inspect) has judged; it is not read again.
-    pub fn judged(judged: &Judged<'a>) -> Option<Record<'a>> {
-        std::str::from_utf8(judged.line).ok().map(|line| Record { line })
     }
 
     /// The line itself, without LF.
@@ -89,6 +86,12 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Whether all bytes are those of printable ASCII.
+pub(super) fn is_printable(line: &[u8]) -> bool {
+    // No early exit, so that it becomes a few vector instructions.
+    line.iter().fold(0, |other, byte| other | u8::from(byte.wrapping_sub(b' ') > b'~' - b' ')) == 0
+}
+
 /// Iterates over a record's fields; ends early where the line is not spelt as ours are.
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
@@ -113,6 +116,13 @@ impl<'a> Iterator for Fields<'a> {
     type Item = (&'a str, Value<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.next_numbered().map(|(_, key, value)| (key, value))
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The next field behind the number of its key ([`word`]).
+    pub(super) fn next_numbered(&mut self) -> Option<(u64, &'a str, Value<'a>)> {
         let rest = self.rest?;
         if rest == "}" {
             return None;
@@ -121,95 +131,13 @@ impl<'a> Iterator for Fields<'a> {
         self.rest = read.map(|(_, rest)| rest);
         read.map(|(field, _)| field)
     }
-}
 
-impl<'a> Fields<'a> {
-    fn read(&mut self, rest: &'a str) -> Option<((&'a str, Value<'a>), &'a str)> {
+    fn read(&mut self, rest: &'a str) -> Option<((u64, &'a str, Value<'a>), &'a str)> {
         let rest = if std::mem::take(&mut self.first) { rest } else { rest.strip_prefix(',')? };
-        let (key, rest) = quoted(rest)?;
-        let rest = rest.strip_prefix(':')?;
-        let (value, rest) = if rest.starts_with('"') {
-            let (text, rest) = quoted(rest)?;
-            (Value::Text(text), rest)
-        } else if let Some(list) = rest.strip_prefix('[') {
-            let end = list_end(list)?;
-            let (inside, rest) = list.split_at_checked(end)?;
-            (Value::List(inside), rest.strip_prefix(']')?)
-        } else {
-            let (bare, rest) = rest.split_at_checked(bare_end(rest))?;
-            (Value::Bare(is_bare(bare).then_some(bare)?), rest)
-        };
-        Some(((key, value), rest))
+        let (number, key, rest) = scan::key(rest)?;
+        let (value, rest) = scan::value(rest)?;
+        Some(((number, key, value), rest))
     }
-}
-
-/// A string at the start of `text`: what stands between its quotes, and what follows.
-fn quoted(text: &str) -> Option<(&str, &str)> {
-    let inside = text.strip_prefix('"')?;
-    // Most have no escape, and are found many bytes at a time.
-    let (plain, rest) = inside.split_at_checked(inside.find('"')?)?;
-    if !plain.contains('\\') {
-        return Some((plain, rest.get(1..)?));
-    }
-    let mut bytes = inside.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'"' => return Some((inside.get(..at)?, inside.get(at + 1..)?)),
-            b'\\' => match bytes.next()?.1 {
-                b'"' | b'\\' => {}
-                b'u' => {
-                    let mut unit = 0;
-                    for _ in 0..4 {
-                        let (_, digit) = bytes.next()?;
-                        unit = unit << 4 | hex_value(digit)?;
-                    }
-                    // What can stand for itself does, or a search for it would be fooled.
-                    if matches!(unit, 0x20..=0x7e) {
-                        return None;
-                    }
-                }
-                _ => return None,
-            },
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Of a digit as ours are spelt.
-fn hex_value(digit: u8) -> Option<u32> {
-    match digit {
-        b'0'..=b'9' => Some(u32::from(digit - b'0')),
-        b'a'..=b'f' => Some(u32::from(digit - b'a') + 10),
-        _ => None,
-    }
-}
-
-/// Where a list of strings or of bare values ends.
-fn list_end(list: &str) -> Option<usize> {
-    let mut rest = list;
-    while !rest.starts_with(']') {
-        if rest.len() < list.len() {
-            rest = rest.strip_prefix(',')?;
-        }
-        rest = if rest.starts_with('"') {
-            quoted(rest)?.1
-        } else {
-            let (bare, after) = rest.split_at_checked(bare_end(rest))?;
-            is_bare(bare).then_some(after)?
-        };
-    }
-    Some(list.len() - rest.len())
-}
-
-fn bare_end(text: &str) -> usize {
-    text.bytes().position(|byte| matches!(byte, b',' | b'}' | b']')).unwrap_or(text.len())
-}
-
-fn is_bare(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let number = !digits.is_empty() && digits.len() <= 16 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    number || text == "true" || text == "false"
 }
 
 /// The text that a value between quotes stands for. It is hostile again: for programs that look into it, never

@@ -176,7 +176,7 @@ impl Followed {
     /// Judges the whole lines that are there.
     fn judge(&mut self, heed: &mut dyn FnMut(&Source, &Judged<'_>)) -> Result<(), Trouble> {
         let mut rest = self.held.get(self.judged..).unwrap_or_default();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', rest) {
             let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             let judged =
                 self.inspector.judge(line).map_err(|fault| intruded(self.from, self.judged, fault))?;

@@ -13,9 +13,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
-use super::metrics::{CONTENT_TYPE, Counters, Own, Said};
-use crate::audit::inspect::{Judged, Role};
-use crate::audit::plain::Record;
+use super::metrics::{CONTENT_TYPE, Counters, Own};
+use crate::audit::inspect::{Judged, Kind, Role};
 use crate::model::time::Timestamp;
 use crate::policy::{Feed, Only, Policy};
 use crate::wire::told::{Serve, Told};
@@ -121,20 +120,18 @@ impl Live {
 
     /// Counts a record, and tells those who listen.
     pub(super) fn note(&mut self, judged: &Judged<'_>, writer: Role) {
-        let Some(record) = Record::judged(judged) else { return };
-        self.heed(&Said::of(&record), writer == Role::Warden);
-    }
-
-    fn heed(&mut self, said: &Said<'_>, by_warden: bool) {
-        self.counters.count(said, by_warden);
-        if self.answers.is_empty() || !matches!(said.kind, "decision" | "repeat") || by_warden {
+        self.counters.count(judged, writer == Role::Warden);
+        if self.answers.is_empty()
+            || !matches!(judged.kind, Kind::Decision | Kind::Repeat)
+            || writer == Role::Warden
+        {
             return;
         }
         for answer in &mut self.answers {
             if let Rest::Events { only, queue, dropped } = &mut answer.rest
-                && wanted(only, said)
+                && wanted(only, judged)
             {
-                self.lost += offer(queue, dropped, said);
+                self.lost += offer(queue, dropped, judged);
             }
         }
     }
@@ -179,36 +176,39 @@ const LISTENING: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nC
                          Connection: close\r\n\r\n: decisions as they are written\n\n";
 
 /// Whether a listener is to hear of it.
-fn wanted(only: &Only, said: &Said<'_>) -> bool {
+fn wanted(only: &Only, judged: &Judged<'_>) -> bool {
+    let said = &judged.said;
     // What a `repeat` counts was denied.
-    let allowed = said.decision == "allow";
+    let allowed = said.decision == Some("allow");
+    let uid = || said.uid.and_then(|uid| uid.parse().ok());
     only.allowed.is_none_or(|wanted| wanted == allowed)
         && (only.routes.is_empty()
             || said.route.is_some_and(|route| only.routes.iter().any(|wanted| wanted == route)))
-        && (only.users.is_empty() || only.users.iter().any(|user| Some(user.raw()) == said.uid))
+        && (only.users.is_empty()
+            || uid().is_some_and(|uid: u32| only.users.iter().any(|user| user.raw() == uid)))
 }
 
 /// Puts an event behind what waits; how many were dropped.
-fn offer(queue: &mut VecDeque<u8>, dropped: &mut u64, said: &Said<'_>) -> u64 {
-    let mut event = String::with_capacity(said.line.len() + 96);
+fn offer(queue: &mut VecDeque<u8>, dropped: &mut u64, judged: &Judged<'_>) -> u64 {
+    let mut event = Vec::with_capacity(judged.line.len() + 96);
     if *dropped > 0 {
-        event.push_str(&format!("event: lost\ndata: {{\"lost\":{dropped}}}\n\n"));
+        event.extend_from_slice(format!("event: lost\ndata: {{\"lost\":{dropped}}}\n\n").as_bytes());
     }
-    event.push_str("event: ");
-    event.push_str(said.kind);
-    if said.kind == "decision" {
-        event.push_str("\nid: ");
-        event.push_str(said.id);
+    event.extend_from_slice(b"event: ");
+    event.extend_from_slice(judged.kind.name().as_bytes());
+    if judged.kind == Kind::Decision {
+        event.extend_from_slice(b"\nid: ");
+        event.extend_from_slice(judged.said.id.unwrap_or_default().as_bytes());
     }
-    event.push_str("\ndata: ");
-    event.push_str(said.line);
-    event.push_str("\n\n");
+    event.extend_from_slice(b"\ndata: ");
+    event.extend_from_slice(judged.line);
+    event.extend_from_slice(b"\n\n");
     if queue.len() + event.len() > BEHIND {
         *dropped += 1;
         return 1;
     }
     *dropped = 0;
-    queue.extend(event.as_bytes());
+    queue.extend(event);
     0
 }
 

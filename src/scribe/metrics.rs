@@ -14,7 +14,7 @@ mod text;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::audit::plain::Record;
+use crate::audit::inspect::{Judged, Kind, Progress, Request, Said};
 use crate::policy::Policy;
 use crate::wire::told::Told;
 use histogram::{Histogram, Recent};
@@ -73,8 +73,8 @@ pub(super) struct Counters {
     listeners: Labels,
     backends: Labels,
     of_routes: BTreeMap<u16, OfRoute>,
-    /// Exchanges that were allowed and have no outcome yet: connection and request → the route.
-    open: HashMap<(u64, u32), u16>,
+    /// Exchanges that were allowed and have no outcome yet, and their routes.
+    open: HashMap<Request, u16>,
     accepted: Vec<(u16, u64)>,
     /// By listener and refusal.
     shed: Vec<((u16, u8), u64)>,
@@ -124,18 +124,19 @@ impl Counters {
     }
 
     /// Counts one record, which the warden wrote or another role.
-    pub(super) fn count(&mut self, said: &Said<'_>, by_warden: bool) {
+    pub(super) fn count(&mut self, judged: &Judged<'_>, by_warden: bool) {
         self.records += 1;
-        self.bytes += said.line.len() as u64 + 1;
-        match said.kind {
-            "decision" => self.decision(said),
-            "outcome" => self.outcome(said),
-            "conn" => self.connection(said),
-            "grant" => self.grant(said),
-            "repeat" => self.repeat(said, by_warden),
-            "gate" => self.life(said),
-            "policy" if said.refused.is_some() => self.policies_refused += 1,
-            "policy" => self.policies += 1,
+        self.bytes += judged.line.len() as u64 + 1;
+        let said = &judged.said;
+        match judged.kind {
+            Kind::Decision => self.decision(said, judged.request),
+            Kind::Outcome => self.outcome(said, judged.request),
+            Kind::Conn => self.connection(said),
+            Kind::Grant => self.grant(said),
+            Kind::Repeat => self.repeat(said, by_warden),
+            Kind::Gate => self.life(said),
+            Kind::Policy if said.refused.is_some() => self.policies_refused += 1,
+            Kind::Policy => self.policies += 1,
             _ => {}
         }
     }
@@ -166,136 +167,71 @@ impl Counters {
         self.of_routes.entry(place).or_default()
     }
 
-    fn decision(&mut self, said: &Said<'_>) {
+    fn decision(&mut self, said: &Said<'_>, progress: Option<Progress>) {
         let place = self.routes.place(said.route);
-        let refusal = self.codes.refusal(said.refusal);
+        let denied = (said.decision != Some("allow")).then(|| self.codes.refusal(said.refusal));
         let of = self.of_route(place);
-        if said.decision == "allow" {
-            of.allowed += 1;
-        } else {
-            add(&mut of.denied, refusal, 1);
+        match denied {
+            None => of.allowed += 1,
+            Some(refusal) => add(&mut of.denied, refusal, 1),
         }
-        of.shadow += u64::from(said.shadow);
+        of.shadow += u64::from(said.shadow.is_some());
         if said.status.is_some() {
             // The reply was immediate, and there is no outcome.
-            of.took.add(said.us);
-        } else if said.decision == "allow"
+            of.took.add(number(said.us));
+        } else if let Some(Progress::Allowed(request)) = progress
             && self.open.len() < OPEN_MOST
-            && let Some(id) = id(said.id)
         {
-            self.open.insert(id, place);
+            self.open.insert(request, place);
         }
     }
 
-    fn outcome(&mut self, said: &Said<'_>) {
-        let place = id(said.id).and_then(|id| self.open.remove(&id)).unwrap_or(labels::OTHER);
+    fn outcome(&mut self, said: &Said<'_>, progress: Option<Progress>) {
+        let ended = match progress {
+            Some(Progress::Ended(request)) => self.open.remove(&request),
+            _ => None,
+        };
         let result = self.codes.result(said.result);
-        let class = said.status.and_then(|status| u8::try_from(status / 100).ok()).unwrap_or(0).min(9);
-        let of = self.of_route(place);
+        let class = u8::try_from(number(said.status) / 100).unwrap_or(0).min(9);
+        let of = self.of_route(ended.unwrap_or(labels::OTHER));
         add(&mut of.outcomes, (result, class), 1);
-        of.took.add(said.us);
-        of.received += said.bytes_in;
-        of.sent += said.bytes_out;
+        of.took.add(number(said.us));
+        of.received += number(said.bytes_in);
+        of.sent += number(said.bytes_out);
     }
 
     fn connection(&mut self, said: &Said<'_>) {
-        let place = self.listeners.place(Some(said.on));
+        let place = self.listeners.place(said.on);
         match said.shed {
             None => add(&mut self.accepted, place, 1),
-            Some(code) => add(&mut self.shed, (place, self.codes.refusal(code)), 1),
+            shed => add(&mut self.shed, (place, self.codes.refusal(shed)), 1),
         }
     }
 
     fn grant(&mut self, said: &Said<'_>) {
-        let refused = said.refused.map(|code| self.codes.refusal(code));
-        add(&mut self.grants, (self.backends.place(Some(said.backend)), refused), 1);
+        let refused = said.refused.map(|code| self.codes.refusal(Some(code)));
+        add(&mut self.grants, (self.backends.place(said.backend), refused), 1);
     }
 
     /// Stands for `count` more denials; in the warden's record for connections that were shed.
     fn repeat(&mut self, said: &Said<'_>, by_warden: bool) {
-        let refusal = self.codes.refusal(said.refusal);
+        let (refusal, count) = (self.codes.refusal(said.refusal), number(said.count));
         if by_warden {
-            return add(&mut self.shed, (self.listeners.place(Some(said.on)), refusal), said.count);
+            return add(&mut self.shed, (self.listeners.place(said.on), refusal), count);
         }
         let place = self.routes.place(said.route);
-        add(&mut self.of_route(place).denied, refusal, said.count);
+        add(&mut self.of_route(place).denied, refusal, count);
     }
 
     fn life(&mut self, said: &Said<'_>) {
-        let role = labels::one_of(&labels::ROLES, said.role);
-        let event = labels::one_of(&labels::EVENTS, said.event);
+        let role = labels::one_of(&labels::ROLES, said.role.unwrap_or_default());
+        let event = labels::one_of(&labels::EVENTS, said.event.unwrap_or_default());
         add(&mut self.lives, (role, event), 1);
     }
 }
 
-/// What a record says that is counted or told.
-#[derive(Debug, Default)]
-pub(super) struct Said<'a> {
-    /// The line itself, without LF.
-    pub(super) line: &'a str,
-    pub(super) kind: &'a str,
-    pub(super) id: &'a str,
-    pub(super) uid: Option<u32>,
-    on: &'a str,
-    pub(super) route: Option<&'a str>,
-    pub(super) decision: &'a str,
-    refusal: &'a str,
-    shadow: bool,
-    status: Option<u64>,
-    us: u64,
-    result: &'a str,
-    bytes_in: u64,
-    bytes_out: u64,
-    shed: Option<&'a str>,
-    backend: &'a str,
-    refused: Option<&'a str>,
-    role: &'a str,
-    event: &'a str,
-    count: u64,
-}
-
-impl<'a> Said<'a> {
-    /// Reads it in one go.
-    pub(super) fn of(record: &Record<'a>) -> Said<'a> {
-        let mut said = Said { line: record.line(), ..Said::default() };
-        for (key, value) in record.fields() {
-            let text = value.as_str();
-            match key {
-                "t" => said.kind = text,
-                "id" => said.id = text,
-                "uid" => said.uid = text.parse().ok(),
-                "on" => said.on = text,
-                "route" => said.route = Some(text),
-                "decision" => said.decision = text,
-                "refusal" => said.refusal = text,
-                "shadow" => said.shadow = true,
-                "status" => said.status = text.parse().ok(),
-                "us" => said.us = number(text),
-                "result" => said.result = text,
-                "in" => said.bytes_in = number(text),
-                "out" => said.bytes_out = number(text),
-                "shed" => said.shed = Some(text),
-                "backend" => said.backend = text,
-                "refused" => said.refused = Some(text),
-                "role" => said.role = text,
-                "event" => said.event = text,
-                "count" => said.count = number(text),
-                _ => {}
-            }
-        }
-        said
-    }
-}
-
-fn number(text: &str) -> u64 {
-    text.parse().unwrap_or(0)
-}
-
-/// Connection and request of `7k3qzd-41-1`.
-fn id(text: &str) -> Option<(u64, u32)> {
-    let (rest, request) = text.rsplit_once('-')?;
-    let (_boot, connection) = rest.rsplit_once('-')?;
-    Some((connection.parse().ok()?, request.parse().ok()?))
+fn number(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The counter of that key, in a list that is short.

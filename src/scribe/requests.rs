@@ -47,10 +47,10 @@ type Early = BTreeMap<Lane, BTreeSet<Request>>;
 impl Requests {
     /// A line of this lane says so.
     pub(super) fn heed(&mut self, lane: &Lane, progress: Progress) {
-        if !self.0.contains_key(lane) {
-            self.0.insert(lane.clone(), BTreeSet::new());
-        }
-        let Some(open) = self.0.get_mut(lane) else { return };
+        let open = match self.0.get_mut(lane) {
+            Some(open) => open,
+            None => self.0.entry(lane.clone()).or_default(),
+        };
         match progress {
             Progress::Allowed(request) => {
                 let ended = self.1.get_mut(lane).is_some_and(|early| early.remove(&request));

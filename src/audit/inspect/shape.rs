@@ -2,6 +2,12 @@
 //! test holds against it.
 
 use super::Role;
+use crate::audit::plain::word;
+
+/// Keys by their numbers.
+macro_rules! keys {
+    ($($key:literal),* $(,)?) => { const { &[$(word($key)),*] } };
+}
 
 /// The kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,36 +127,35 @@ impl Kind {
         }
     }
 
-    /// Its keys behind `ts`, in their order; `<key>_b64` and `<key>_len` may follow each.
-    #[must_use]
-    pub fn keys(self) -> &'static [&'static str] {
+    /// Its keys behind `ts` by their numbers, in their order; `<key>_b64` and `<key>_len` may follow each.
+    pub(super) fn keys(self) -> &'static [u64] {
         match self {
-            Kind::Open => &[
+            Kind::Open => keys![
                 "boot", "role", "uid", "pid", "version", "policy", "missing", "as", "caps", "nnp",
                 "landlock", "seccomp",
             ],
-            Kind::Conn => &[
+            Kind::Conn => keys![
                 "id", "on", "uid", "gid", "groups", "user", "pid", "ns", "exe", "unit", "login", "label",
                 "ruid", "start", "dev", "ino", "shed",
             ],
-            Kind::Grant => &["id", "uid", "backend", "policy", "refused"],
-            Kind::Decision => &[
+            Kind::Grant => keys!["id", "uid", "backend", "policy", "refused"],
+            Kind::Decision => keys![
                 "id", "uid", "pid", "method", "target", "route", "decision", "refusal", "by", "at", "policy",
                 "shadow", "status", "us",
             ],
-            Kind::Outcome => &["id", "status", "result", "in", "out", "us"],
-            Kind::Repeat => &["uid", "on", "route", "refusal", "count", "first", "last"],
-            Kind::Journal => &["count", "first", "last"],
-            Kind::Gate => &["role", "uid", "pid", "event", "code", "signal", "syscall", "live"],
-            Kind::Policy => &["old", "new", "file", "refused"],
-            Kind::Close => &["segment", "bytes", "torn"],
-            Kind::Epoch => &["epoch", "key", "first", "next", "prev", "again", "sig"],
-            Kind::Range => &["segment", "from", "to", "lines", "hash"],
-            Kind::Seal => &["epoch", "i", "from", "to", "hash", "prev", "next", "sig"],
-            Kind::Recover => &["segment", "from", "to", "torn", "why", "settled"],
-            Kind::Pending => &["segment", "ids"],
-            Kind::Prune => &["segment", "bytes", "hash", "why", "epoch", "seals", "last"],
-            Kind::Intrusion => &["segment", "at", "why"],
+            Kind::Outcome => keys!["id", "status", "result", "in", "out", "us"],
+            Kind::Repeat => keys!["uid", "on", "route", "refusal", "count", "first", "last"],
+            Kind::Journal => keys!["count", "first", "last"],
+            Kind::Gate => keys!["role", "uid", "pid", "event", "code", "signal", "syscall", "live"],
+            Kind::Policy => keys!["old", "new", "file", "refused"],
+            Kind::Close => keys!["segment", "bytes", "torn"],
+            Kind::Epoch => keys!["epoch", "key", "first", "next", "prev", "again", "sig"],
+            Kind::Range => keys!["segment", "from", "to", "lines", "hash"],
+            Kind::Seal => keys!["epoch", "i", "from", "to", "hash", "prev", "next", "sig"],
+            Kind::Recover => keys!["segment", "from", "to", "torn", "why", "settled"],
+            Kind::Pending => keys!["segment", "ids"],
+            Kind::Prune => keys!["segment", "bytes", "hash", "why", "epoch", "seals", "last"],
+            Kind::Intrusion => keys!["segment", "at", "why"],
         }
     }
 }

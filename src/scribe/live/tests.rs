@@ -1,7 +1,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use super::super::metrics::tests::{line, policy};
+use super::super::metrics::tests::{judged, line, policy};
 use super::*;
 use crate::model::caller::Uid;
 
@@ -30,7 +30,7 @@ fn decide(live: &mut Live, id: &str, route: &str, decision: &str, uid: u32) {
 }
 
 fn note(live: &mut Live, line: &str) {
-    live.heed(&Said::of(&Record::parse(line.as_bytes()).unwrap()), false);
+    live.note(&judged(line, Role::Gate), Role::Gate);
     live.push();
 }
 

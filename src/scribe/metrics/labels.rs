@@ -91,12 +91,12 @@ impl Codes {
     }
 
     /// The place of a refusal.
-    pub(super) fn refusal(&self, code: &str) -> u8 {
-        self.places.get(code).copied().unwrap_or(0)
+    pub(super) fn refusal(&self, code: Option<&str>) -> u8 {
+        code.and_then(|code| self.places.get(code)).copied().unwrap_or(0)
     }
 
     /// The place of an outcome's result.
-    pub(super) fn result(&self, code: &str) -> u8 {
+    pub(super) fn result(&self, code: Option<&str>) -> u8 {
         self.refusal(code)
     }
 
