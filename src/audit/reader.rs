@@ -76,6 +76,13 @@ pub trait Sieve {
     /// Whether anything in this segment is needed.
     fn opens(&self, segment: &str) -> bool;
 
+    /// How many of these bytes, whole lines that begin at byte `at` of this segment, are lines that are not needed,
+    /// as far as that is known without a look at each of them; the next one may be.
+    fn skips(&self, segment: &str, at: u64, lines: &[u8]) -> usize {
+        let _ = (segment, at, lines);
+        0
+    }
+
     /// Whether the line that begins at byte `at` of this segment is needed.
     fn keeps(&self, segment: &str, at: u64, line: &[u8]) -> bool;
 }

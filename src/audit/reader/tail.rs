@@ -88,15 +88,21 @@ impl Tail {
         let Some(file) = &mut self.open else { return Ok(()) };
         loop {
             let buffer = file.fill_buf()?;
+            let whole = memchr::memrchr(b'\n', buffer).map_or(0, |lf| lf + 1);
+            let lines = buffer.get(..whole).unwrap_or_default();
             let mut passed = 0;
-            for end in memchr::memchr_iter(b'\n', buffer) {
-                let line = buffer.get(passed..end).unwrap_or_default();
+            loop {
+                let rest = lines.get(passed..).unwrap_or_default();
+                passed += sieve.skips(&self.segment, self.position + passed as u64, rest);
+                let rest = lines.get(passed..).unwrap_or_default();
+                let Some(end) = memchr::memchr(b'\n', rest) else { break };
+                let line = rest.get(..end).unwrap_or_default();
                 if sieve.keeps(&self.segment, self.position + passed as u64, line) {
                     file.consume(passed);
                     self.position += passed as u64;
                     return Ok(());
                 }
-                passed = end + 1;
+                passed += end + 1;
             }
             if passed == 0 {
                 return Ok(());

@@ -19,6 +19,8 @@ use crate::model::ids::{BootId, ConnectionId, RequestId};
 
 /// Of so many candidates, reading everything is no slower, and needs less memory.
 const MOST: usize = 1 << 20;
+/// Lines of so few connections are found by their bytes; of more of them, line by line.
+const FEW: usize = 4;
 
 /// How a question is looked for.
 pub(super) struct Plan<'a> {
@@ -42,6 +44,8 @@ pub struct Candidates {
     callers: HashSet<ConnectionId>,
     /// All connections are wanted, for the names of users: a `repeat` has none of its own.
     names: bool,
+    /// What stands in each line that is needed, but for those in `lines`; `None` where that is too much to look for.
+    needles: Option<Vec<Finder<'static>>>,
     /// Lines that belong to no request.
     lines: BySegment<BTreeSet<u64>>,
     /// Writers in whose segments something was found; `None`: any.
@@ -136,6 +140,7 @@ impl<'a> Plan<'a> {
             (None, Some(callers)) => (found.connections, found.names) = (callers, true),
             (None, None) => return self.by_name(found),
         }
+        found.needles = found.needles();
         (found.size() <= MOST).then_some(found)
     }
 
@@ -274,6 +279,30 @@ impl Candidates {
         self.writers.is_none() && self.connections.is_empty() && self.uids.is_some()
     }
 
+    /// Whether the first pass has looked for all that is meant, and found nothing.
+    fn is_empty(&self) -> bool {
+        self.writers.is_some() && self.size() == 0
+    }
+
+    fn needles(&self) -> Option<Vec<Finder<'static>>> {
+        let of_requests = self.requests.iter().map(|request| &request.connection);
+        let mut wanted: HashSet<&ConnectionId> = HashSet::new();
+        for id in self.callers.iter().chain(&self.connections).chain(of_requests) {
+            wanted.insert(id);
+            if wanted.len() > FEW {
+                return None;
+            }
+        }
+        let mut needles: Vec<String> = wanted.iter().map(|id| format!("\"id\":\"{id}")).collect();
+        if self.names {
+            needles.push("\"t\":\"conn\"".to_owned());
+        }
+        if self.writers.is_none() {
+            needles.push("\"t\":\"repeat\"".to_owned());
+        }
+        Some(needles.iter().map(|needle| Finder::new(needle).into_owned()).collect())
+    }
+
     fn has_line(&self, segment: &str, at: u64) -> bool {
         self.lines.get(segment).is_some_and(|lines| lines.contains(&at))
     }
@@ -281,6 +310,9 @@ impl Candidates {
 
 impl Sieve for Candidates {
     fn opens(&self, segment: &str) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         match role(segment) {
             Role::Gate(uid) => {
                 let asked = match (uid, &self.uids) {
@@ -305,6 +337,17 @@ impl Sieve for Candidates {
             }
             _ => true,
         }
+    }
+
+    fn skips(&self, segment: &str, at: u64, lines: &[u8]) -> usize {
+        let Some(needles) = &self.needles else { return 0 };
+        let noted = self.lines.get(segment).and_then(|noted| noted.range(at..).next());
+        let noted = noted.and_then(|noted| usize::try_from(noted - at).ok());
+        // The first line in which something stands: nothing is looked for behind it, since this is asked again there.
+        let first = needles.iter().fold(noted.unwrap_or(usize::MAX).min(lines.len()), |first, needle| {
+            needle.find(lines.get(..first).unwrap_or_default()).unwrap_or(first)
+        });
+        memchr::memrchr(b'\n', lines.get(..first).unwrap_or_default()).map_or(0, |lf| lf + 1)
     }
 
     fn keeps(&self, segment: &str, at: u64, line: &[u8]) -> bool {
@@ -333,10 +376,16 @@ impl Sieve for Candidates {
     }
 }
 
-/// The id of a line; it stands near its beginning.
+/// The id of a line from its kind on; it stands near its beginning.
 fn id(line: &[u8]) -> Option<&str> {
+    const KEY: &[u8] = b"\"id\":\"";
     let head = line.get(..line.len().min(160)).unwrap_or_default();
-    let begin = memmem::find(head, b"\"id\":\"")? + 6;
-    let rest = line.get(begin..)?;
+    // Right behind the time, which ends with the first such letter.
+    let at = memchr::memchr(b'Z', head).map_or(0, |zone| zone + 3);
+    let begin = match head.get(at..) {
+        Some(behind) if behind.starts_with(KEY) => at,
+        _ => memmem::find(head, KEY)?,
+    };
+    let rest = line.get(begin + KEY.len()..)?;
     std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()
 }
