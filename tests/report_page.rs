@@ -1,6 +1,6 @@
 //! `peergate audit report --html`: what the page holds, and what a real browser makes of it.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
 #[path = "support/sealed.rs"]
@@ -189,7 +189,7 @@ fn page_says_whether_its_record_is_verified() {
     assert!(plain.contains(&slot("unverified", "Not verified.")), "{plain}");
     assert!(plain.contains("the page was made without --key"), "{plain}");
 
-    let (_kept, _, whole, record) = sealed_page(|_| (), &KEY);
+    let (kept, _, whole, record) = sealed_page(|_| (), &KEY);
     let last = record.seals.last().unwrap();
     let verified =
         whole.split(&slot("verified", "Verified through ").replace("</strong>", "")).nth(1).unwrap();
@@ -199,7 +199,7 @@ fn page_says_whether_its_record_is_verified() {
     // By the command that a reviewer would run.
     let said = Command::new(env!("CARGO_BIN_EXE_peergate"))
         .args(["audit", "verify", "log", "--key", "log/genesis.pub", "--format", "json"])
-        .current_dir(_kept.path())
+        .current_dir(kept.path())
         .output()
         .unwrap();
     let sum: Value = serde_json::from_str(support::out(&said).lines().last().unwrap()).unwrap();
