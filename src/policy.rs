@@ -7,6 +7,8 @@ mod cases;
 mod check;
 mod decide;
 mod diagnostics;
+#[cfg(feature = "cli")]
+mod explain;
 mod file;
 mod hidden;
 mod keys;
@@ -30,6 +32,8 @@ use sha2::{Digest, Sha256};
 pub use check::Own;
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
+#[cfg(feature = "cli")]
+pub use explain::{Apart, Explained, Key, Miss, explain};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;

@@ -143,6 +143,7 @@ connection 7k3qzd-41
   who       deploy uid 1001, gid 1001, groups 998, pid 48213
   namespace host
   listener  docker, at 2026-11-23T03:46:29.001000Z
+  seal      none yet
 
 request 7k3qzd-41-1
   asked     GET /containers/json

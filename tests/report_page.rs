@@ -1,16 +1,20 @@
 //! `peergate audit report --html`: what the page holds, and what a real browser makes of it.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
+#[path = "support/sealed.rs"]
+mod sealed;
 #[path = "support/support.rs"]
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use peergate::audit::entry::Decided;
 use peergate::model::refusal::Refusal;
+use sealed::Record;
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::stage::{Asked, Stage};
@@ -137,6 +141,101 @@ fn page_is_private_and_follows_no_link() {
     let output = stage.run(&["report", "--html", "-"]);
     assert!(support::out(&output).starts_with("<!doctype html>"));
     assert_eq!(output.status.code(), Some(1), "nothing was asked in an empty record");
+}
+
+/// A sealed record, and the page of it with these options.
+fn sealed_page(harm: impl FnOnce(&Path), more: &[&str]) -> (tempfile::TempDir, PathBuf, String, Record) {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    std::fs::create_dir(&log).unwrap();
+    let mut record = Record::begin(&log, 1);
+    let gate = record.writer("gate-1001-0");
+    for number in 1..5 {
+        record.access(&gate, number, "/things");
+        record.seal();
+    }
+    std::fs::write(directory.path().join("heads"), format!("{}\n", record.head())).unwrap();
+    harm(&log.join(gate));
+    let file = directory.path().join("report.html");
+    let output = Command::new(env!("CARGO_BIN_EXE_peergate"))
+        .args(["audit", "report", "--dir", "log", "--html", "report.html"])
+        .args(more)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", support::said(&output));
+    let text = std::fs::read_to_string(&file).unwrap();
+    (directory, file, text, record)
+}
+
+const KEY: [&str; 2] = ["--key", "log/genesis.pub"];
+
+/// Changes one byte of a record.
+fn harm(segment: &Path) {
+    let mut bytes = std::fs::read(segment).unwrap();
+    let at = bytes.windows(7).position(|text| text == b"/things").unwrap();
+    bytes[at + 1] = b'T';
+    std::fs::write(segment, bytes).unwrap();
+}
+
+#[test]
+fn page_says_whether_its_record_is_verified() {
+    let slot = |class: &str, verdict: &str| {
+        format!(
+            "<section class=\"trust {class}\" aria-label=\"Trust in the record\"><strong>{verdict}</strong>"
+        )
+    };
+    let (_kept, _, plain, _) = sealed_page(|_| (), &[]);
+    assert!(plain.contains(&slot("unverified", "Not verified.")), "{plain}");
+    assert!(plain.contains("the page was made without --key"), "{plain}");
+
+    let (kept, _, whole, record) = sealed_page(|_| (), &KEY);
+    let last = record.seals.last().unwrap();
+    let verified =
+        whole.split(&slot("verified", "Verified through ").replace("</strong>", "")).nth(1).unwrap();
+    let through = &verified[..27];
+    assert!(verified[27..].starts_with(".</strong>"), "{verified}");
+    assert!(whole.contains("The end is not proven") && whole.contains("<li>"), "{whole}");
+    // By the command that a reviewer would run.
+    let said = Command::new(env!("CARGO_BIN_EXE_peergate"))
+        .args(["audit", "verify", "log", "--key", "log/genesis.pub", "--format", "json"])
+        .current_dir(kept.path())
+        .output()
+        .unwrap();
+    let sum: Value = serde_json::from_str(support::out(&said).lines().last().unwrap()).unwrap();
+    assert_eq!((&sum["trusted_through"], &sum["seal"]), (&through.into(), &last.i.into()));
+
+    let (_kept, _, proven, _) = sealed_page(|_| (), &[&KEY[..], &["--witness", "heads"]].concat());
+    assert!(proven.contains("The end is proven by a witness, through "), "{proven}");
+    assert!(!proven.contains("--witness") && proven.contains("<dd>everything</dd>"), "{proven}");
+
+    let (_kept, _, damaged, _) = sealed_page(harm, &KEY);
+    assert!(damaged.contains(&slot("damaged", "Damaged: not to be trusted.")), "{damaged}");
+    assert!(damaged.contains("<li>changed: 2"), "{damaged}");
+    let output = Stage::new().run(&["report", "--html", "-", "--key", "nothing"]);
+    assert_eq!(output.status.code(), Some(3), "{}", support::said(&output));
+}
+
+#[test]
+fn browser_verdicts_stand_out_under_the_policy_in_light_and_dark() {
+    need_programs!("chromium-headless-shell");
+    let mut colours = std::collections::BTreeSet::new();
+    for (made, class) in [
+        (sealed_page(|_| (), &KEY), "verified"),
+        (sealed_page(harm, &KEY), "damaged"),
+        (sealed_page(|_| (), &[]), "unverified"),
+    ] {
+        let mut browser = Browser::open(&made.1);
+        assert_eq!(browser.ask("document.querySelector('.trust').classList[1]"), class);
+        for scheme in ["light", "dark"] {
+            browser.look(scheme, "", 1_280);
+            let edge = browser.ask("getComputedStyle(document.querySelector('.trust')).borderLeftColor");
+            assert!(colours.insert(format!("{scheme} {edge}")), "{class} looks like another in {scheme}");
+            let worst = browser.ask(CONTRAST);
+            assert!(worst[0].as_f64().unwrap() >= 4.5, "{class} {scheme}: {worst}");
+        }
+        assert_eq!(browser.complaints(), Vec::<&Value>::new());
+    }
 }
 
 fn rows(browser: &mut Browser) -> u64 {

@@ -10,207 +10,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use support::client::{self, Client};
-use support::daemon::{self, Daemon, Place};
-use support::people::person;
-use support::records;
-use support::upstream::Upstream;
-
-/// Root may list and look below `/allowed`, the operators may exec, nobody touches secrets.
-const RULES: &str = r#"
-[listen.api]
-path = "@DIR@/run/api.sock"
-mode = "0666"
-
-[backend.up]
-proxy = "unix:@DIR@/up.sock"
-
-[who.root]
-uid = [0]
-
-[who.operators]
-group = ["pg-docker-ops"]
-
-[[route]]
-id = "allowed"
-match = ["GET /allowed/{rest...}"]
-to = "up"
-allow = ["root"]
-
-[[route]]
-id = "list"
-match = ["GET /containers/json"]
-query = ["all"]
-to = "up"
-allow = ["root", "operators"]
-
-[[route]]
-id = "exec"
-match = ["POST /containers/{id}/exec"]
-to = "up"
-allow = ["operators"]
-
-[[forbid]]
-id = "no-secrets"
-match = ["* /allowed/secrets/{rest...}"]
-"#;
-
-/// A directory, its daemon's policy, and what answers behind it.
-struct Stage {
-    policy: PathBuf,
-    _upstream: Upstream,
-}
-
-impl Stage {
-    /// With these further settings of `[audit]`.
-    fn new(place: &Place, settings: &str) -> Stage {
-        let stage = Stage {
-            policy: place.path().join("policy.toml"),
-            _upstream: Upstream::start(&place.path().join("up.sock")),
-        };
-        stage.set(place.path(), settings);
-        stage
-    }
-
-    /// The policy, for the next start.
-    fn set(&self, dir: &Path, settings: &str) {
-        let text = format!(
-            "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\nsegment = \"64KiB\"\n{settings}\n\
-             [daemon]\ncontrol = \"@DIR@/run/c\"\nlanes = 1\n{RULES}"
-        );
-        fs::write(&self.policy, text.replace("@DIR@", dir.to_str().unwrap())).unwrap();
-    }
-
-    fn start(&self, place: Place) -> Daemon {
-        Daemon::spawn(place, &self.policy, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said))
-    }
-}
-
-/// Asks as root.
-fn ask(daemon: &Daemon, method: &str, target: &str, status: u16) {
-    assert_eq!(client::ask(&daemon.socket(), method, target).status(), status, "{method} {target}");
-}
-
-/// Goes on asking until something is so.
-fn ask_until(daemon: &Daemon, so: impl Fn() -> bool) {
-    let mut client = Client::connect(&daemon.socket());
-    let mut asked = 0;
-    while !so() {
-        assert_eq!(client.ask("GET", "/allowed/filler").answer().status(), 200);
-        asked += 1;
-        assert!(asked < 200_000, "it never is");
-    }
-}
-
-/// Two starts of the daemon; what is worth finding stands in a segment that is compressed, and behind the restart.
-fn recorded() -> (Place, Stage) {
-    let place = daemon::place();
-    let stage = Stage::new(&place, "");
-    let daemon = stage.start(place);
-    ask(&daemon, "GET", "/allowed/early", 200);
-    ask(&daemon, "POST", "/containers/web/exec", 403);
-    ask(&daemon, "GET", "/containers/json?since=1", 403);
-    ask(&daemon, "GET", "/allowed/secrets/key", 403);
-    let audit = daemon.path("audit");
-    ask_until(&daemon, || packed(&audit).iter().any(|name| name.contains("gate")));
-    let (place, _) = daemon.stop_keeping();
-    let daemon = stage.start(place);
-    ask(&daemon, "GET", "/allowed/late", 200);
-    ask(&daemon, "GET", "/nowhere", 403);
-    let olga = person("pg-olga").curl(&daemon.socket(), "/containers/json", &[]);
-    assert_eq!(olga.0, 200, "{}", olga.1);
-    (daemon.stop_keeping().0, stage)
-}
-
-fn packed(audit: &Path) -> Vec<String> {
-    let names = fs::read_dir(audit).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".zst")).collect()
-}
-
-/// `peergate audit …` over a directory: what it printed, and its exit code. It has nothing to complain of.
-fn review(audit: &Path, arguments: &[&str]) -> (String, i32) {
-    let output = command(audit, arguments).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
-    (support::out(&output), output.status.code().unwrap())
-}
-
-fn command(audit: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
-    command
-        .arg("audit")
-        .args(arguments)
-        .arg("--dir")
-        .arg(audit)
-        .env("XDG_STATE_HOME", audit.parent().unwrap());
-    command
-}
-
-fn json(audit: &Path, arguments: &[&str]) -> Vec<Value> {
-    let (out, code) = review(audit, &[arguments, &["--format", "json"]].concat());
-    assert!(code <= 1, "{arguments:?}: {code}");
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The id of the one decision on this target.
-fn id_of(audit: &Path, target: &str) -> String {
-    let all = records::read(audit);
-    let found: Vec<_> = all.iter().filter(|r| r["t"] == "decision" && r["target"] == target).collect();
-    assert_eq!(found.len(), 1, "{target}");
-    found[0]["id"].as_str().unwrap().to_owned()
-}
-
-/// Each scribe's segment as lines with their offsets, the earliest first.
-fn scribes(audit: &Path) -> Vec<(String, Vec<(u64, Value)>)> {
-    let mut all = Vec::new();
-    for path in records::segments(audit) {
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if !name.contains("-scribe-") {
-            continue;
-        }
-        let bytes = records::bytes_of(&path).unwrap();
-        let mut at = 0;
-        let mut lines = Vec::new();
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            lines.push((at, serde_json::from_slice(line).unwrap()));
-            at += line.len() as u64;
-        }
-        all.push((name, lines));
-    }
-    all
-}
-
-/// The first seal over the record of this kind that is about `id`, worked out by hand: its segment, epoch, number, time.
-fn sealed_by(audit: &Path, kind: &str, id: &str) -> (String, Value) {
-    let mut place = None;
-    for path in records::segments(audit) {
-        let mut at = 0_u64;
-        for line in records::bytes_of(&path).unwrap().split_inclusive(|byte| *byte == b'\n') {
-            let record: Value = serde_json::from_slice(line).unwrap();
-            if record["t"] == kind && record["id"] == id {
-                place = Some((path.file_name().unwrap().to_str().unwrap().to_owned(), at));
-            }
-            at += line.len() as u64;
-        }
-    }
-    let (segment, byte) = place.unwrap();
-    let holds = |record: &Value, at: u64| {
-        record["from"].as_u64().unwrap() <= at && at < record["to"].as_u64().unwrap()
-    };
-    for (name, lines) in scribes(audit) {
-        let range =
-            lines.iter().find(|(_, r)| r["t"] == "range" && r["segment"] == *segment && holds(r, byte));
-        let Some((at, _)) = range else { continue };
-        let seal = lines.iter().find(|(_, r)| r["t"] == "seal" && holds(r, *at));
-        if let Some((_, seal)) = seal {
-            return (name, seal.clone());
-        }
-    }
-    panic!("no seal is over {kind} {id}");
-}
+use support::reviewed::{Stage, ask, ask_until, command, copied, json, recorded, review, scribes};
+use support::{daemon, records};
 
 #[test]
 fn search_finds_in_the_compressed_segment_and_behind_the_restart() {
@@ -286,29 +91,6 @@ fn report_counts_what_is_there_and_tells_the_denied_first() {
 }
 
 #[test]
-fn show_names_the_seal_of_each_record() {
-    need_root!();
-    let (place, _stage) = recorded();
-    let audit = place.path().join("audit");
-    for target in ["/allowed/early", "/containers/web/exec", "/allowed/late", "/nowhere"] {
-        let id = id_of(&audit, target);
-        let shown = &json(&audit, &["show", &id])[0]["requests"][0];
-        assert_eq!(shown["decision"]["target"], *target);
-        let (segment, seal) = sealed_by(&audit, "decision", &id);
-        let said = &shown["seal"];
-        assert_eq!(said["segment"], segment.as_str(), "{target}");
-        for key in ["epoch", "i", "ts"] {
-            assert_eq!(said[key], seal[key], "{target} {key}");
-        }
-        let (out, code) = review(&audit, &["show", &id]);
-        assert_eq!(code, 0);
-        let (i, epoch, ts) = (&seal["i"], &seal["epoch"], seal["ts"].as_str().unwrap());
-        let line = format!("seal      number {i} of epoch {epoch}, at {ts}, in {segment}\n");
-        assert!(out.contains(&line), "{line} is not in {out}");
-    }
-}
-
-#[test]
 fn bundle_has_the_verdict_on_what_is_in_it() {
     need_root!();
     let (place, stage) = recorded();
@@ -375,16 +157,6 @@ fn bundle_says_what_is_damaged() {
         (&lines.last().unwrap()["whole"], &lines.last().unwrap()["exit_code"]),
         (&false.into(), &19.into())
     );
-}
-
-/// A copy that can be written to: the daemon's own is append-only.
-fn copied(from: &Path, to: &Path) -> PathBuf {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-    to.to_owned()
 }
 
 /// What a dry run says of each segment: the reason that it goes for, or the one that it stays for.

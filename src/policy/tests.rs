@@ -3,6 +3,8 @@
 mod bytes;
 mod decisions;
 mod everything;
+#[cfg(feature = "cli")]
+mod explain;
 mod identity;
 mod mistakes;
 mod oracle;

@@ -19,6 +19,8 @@ pub mod people;
 pub mod pty;
 pub mod readers;
 pub mod records;
+#[cfg(feature = "cli")]
+pub mod reviewed;
 pub mod seals;
 #[cfg(feature = "cli")]
 pub mod stage;

@@ -35,30 +35,38 @@ impl Sieve for Scribes {
     }
 }
 
-/// The first seal over byte `at` of `segment`; `None` where there is none yet, or where its records are gone.
+/// For each byte `at` of a segment the first seal over it; `None` where there is none yet, or where its records are
+/// gone.
 ///
 /// # Errors
 ///
 /// The directory or a segment of the scribe's can't be read.
-pub fn of(directory: &Path, segment: &str, at: u64) -> io::Result<Option<Cover>> {
+pub fn of(directory: &Path, wanted: &[(&str, u64)]) -> io::Result<Vec<Option<Cover>>> {
     let mut reader = Reader::open(directory)?.sieved(Rc::new(Scribes));
-    // Where in the scribe's segments a range over it is noted, and no seal covers that yet.
-    let mut noted: BTreeMap<Rc<str>, u64> = BTreeMap::new();
+    let mut found: Vec<Option<Cover>> = vec![None; wanted.len()];
+    // Where in the scribe's segments a range over a wanted byte is noted, and no seal covers that yet.
+    let mut noted: Vec<BTreeMap<Rc<str>, u64>> = vec![BTreeMap::new(); wanted.len()];
     while let Some(line) = reader.next_line()? {
-        match chain::read(&line.bytes).map(|read| (read.said, read.ts)) {
-            Some((Said::Range(range), _))
-                if range.segment == segment && (range.from..range.to).contains(&at) =>
-            {
-                noted.entry(line.segment).or_insert(line.at);
+        let Some(read) = chain::read(&line.bytes) else { continue };
+        for (((segment, at), noted), found) in wanted.iter().zip(&mut noted).zip(&mut found) {
+            match &read.said {
+                Said::Range(range) if range.segment == *segment && (range.from..range.to).contains(at) => {
+                    noted.entry(Rc::clone(&line.segment)).or_insert(line.at);
+                }
+                Said::Seal(seal, _)
+                    if found.is_none()
+                        && noted.get(&line.segment).is_some_and(|at| (seal.from..seal.to).contains(at)) =>
+                {
+                    let (epoch, i) = (seal.epoch, seal.i);
+                    let (ts, segment) = (read.ts.to_owned(), Rc::clone(&line.segment));
+                    *found = Some(Cover { epoch, i, ts, segment });
+                }
+                _ => {}
             }
-            Some((Said::Seal(seal, _), ts))
-                if noted.get(&line.segment).is_some_and(|at| (seal.from..seal.to).contains(at)) =>
-            {
-                let (epoch, i) = (seal.epoch, seal.i);
-                return Ok(Some(Cover { epoch, i, ts: ts.to_owned(), segment: line.segment }));
-            }
-            _ => {}
+        }
+        if found.iter().all(Option::is_some) {
+            break;
         }
     }
-    Ok(None)
+    Ok(found)
 }

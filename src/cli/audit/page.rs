@@ -10,6 +10,7 @@ mod markup;
 mod table;
 mod tally;
 mod timeline;
+mod trust;
 
 use std::fmt::{self, Display};
 use std::fs::OpenOptions;
@@ -24,8 +25,9 @@ use charts::{Bar, Numbers, OverTime, Width};
 use markup::{Cut, Grouped, Html, source_hash};
 use table::{Accesses, Slowest};
 use tally::{Count, Ranking, Tally};
+use trust::Trust;
 
-use super::Where;
+use super::{Where, verify};
 use crate::audit::query::{Filter, Join};
 use crate::audit::reader::Reader;
 use crate::cli::term::Term;
@@ -46,6 +48,12 @@ pub(super) struct Wanted {
     #[arg(long, value_name = "ROWS", default_value_t = 2_000, requires = "html",
           value_parser = clap::value_parser!(u32).range(1..=50_000))]
     rows: u32,
+    /// The pinned public key, as for `verify`: the page then says what that finds
+    #[arg(long, value_name = "HEX|FILE", requires = "html")]
+    key: Vec<String>,
+    /// Heads that were kept elsewhere, as for `verify`
+    #[arg(long, value_name = "FILE", requires = "key")]
+    witness: Vec<PathBuf>,
 }
 
 impl Wanted {
@@ -68,15 +76,28 @@ pub(super) fn run(
     let reader = Reader::open(&directory).map_err(Failure::at(format!("can't read {place}")))?;
     let rows = usize::try_from(wanted.rows).unwrap_or(usize::MAX);
     let gathered = gather::gather(Join::new(reader), filter, rows, term);
-    let (trust, mut told) = gathered.noticed();
-    told.push(
-        "What is read here was joined, not verified; peergate audit verify checks the seals.".to_owned(),
-    );
+    let (noticed, mut told) = gathered.noticed();
+    // Verified after it was read: what came meanwhile is not on the page.
+    let trust = match wanted.key.as_slice() {
+        [] => {
+            told.push("Nobody checked the seals: the page was made without --key.".to_owned());
+            noticed
+        }
+        pins => {
+            let question = verify::question(pins, &wanted.witness)?;
+            let report = verify::asked(&directory, &question, term)?;
+            let trust = trust::of(&report, noticed, &mut told);
+            if trust == Trust::Damaged {
+                term.complain(format!("{place} is damaged: `peergate audit verify` says where"));
+            }
+            trust
+        }
+    };
     let page = Page {
         place: &place,
         asked: &asked(),
         made: Timestamp::now(),
-        trust: (trust, &told),
+        trust: (&trust, &told),
         tally: &gathered.tally,
     };
     let answer = if gathered.tally.count.total() > 0 { Answer::Yes } else { Answer::No };
@@ -105,22 +126,13 @@ fn asked() -> String {
     while let Some(word) = typed.next() {
         let word = word.to_string_lossy();
         let (name, inline) = word.split_once('=').map_or((&*word, false), |(name, _)| (name, true));
-        if !["--html", "--rows", "--dir", "--format", "--top"].contains(&name) {
+        if !["--html", "--rows", "--dir", "--format", "--top", "--key", "--witness"].contains(&name) {
             asked.push(word.into_owned());
         } else if !inline {
             typed.next();
         }
     }
     asked.join(" ")
-}
-
-/// What is known of the record that the page is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// Nobody looked.
-    Unknown,
-    /// Something was changed, is missing, or was written by who may not.
-    Bad,
 }
 
 /// The page, as it is printed.
@@ -133,7 +145,7 @@ struct Page<'a> {
     /// Now.
     made: Timestamp,
     /// The verdict on the record, and what there is to say of it, one sentence each.
-    trust: (Trust, &'a [String]),
+    trust: (&'a Trust, &'a [String]),
     tally: &'a Tally,
 }
 
@@ -199,13 +211,11 @@ impl Page<'_> {
 
     fn trust(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (trust, told) = self.trust;
-        let (class, verdict) = match trust {
-            Trust::Unknown => ("", "Not verified."),
-            Trust::Bad => (" bad", "Not to be trusted."),
-        };
         write!(
             f,
-            "<section class=\"trust{class}\" aria-label=\"Trust in the record\"><strong>{verdict}</strong>"
+            "<section class=\"trust {}\" aria-label=\"Trust in the record\"><strong>{}</strong>",
+            trust.class(),
+            Html(&trust.to_string())
         )?;
         match told {
             [] => {}

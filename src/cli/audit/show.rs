@@ -1,7 +1,10 @@
 //! `peergate audit show`: who asked what, by which rule it was judged, what became of it, and which seal vouches for
 //! that.
 
-use std::path::Path;
+mod miss;
+mod seals;
+
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::Args;
@@ -10,10 +13,12 @@ use super::print::{Form, How, Printer, word};
 use super::{Where, search, tell_torn};
 use crate::audit::query::filter::Id;
 use crate::audit::query::search::Question;
-use crate::audit::query::{Access, Conn, Decision, Filter, Held, Item, cover};
+use crate::audit::query::{Access, Conn, Decision, Filter, Held, Item};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
 use crate::model::ids::ConnectionId;
+use miss::Misses;
+use seals::Seals;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -21,6 +26,10 @@ pub(in crate::cli) struct Arguments {
     place: Where,
     #[command(flatten)]
     how: How,
+    /// Says of what was denied what would have had to be different, by this policy [default: the file that the record
+    /// names, where it still is what it was then]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// A request's or connection's id, as an answer or a record gave it
     id: Id,
 }
@@ -52,9 +61,11 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         tell_torn(join.reader(), term);
         return Ok(Answer::No);
     }
+    let seals = Seals::of(&directory, &found);
+    let mut misses = Misses::new(&directory, arguments.policy.as_deref())?;
     match arguments.how.format {
-        Form::Text => found.tell(arguments.id.connection(), &directory, term)?,
-        Form::Json => term.line(found.to_json(&directory))?,
+        Form::Text => found.tell(arguments.id.connection(), &seals, &mut misses, term)?,
+        Form::Json => term.line(found.to_json(&seals, &mut misses))?,
         form => {
             let mut printer = Printer::new(form);
             printer.head(term)?;
@@ -68,17 +79,31 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
 
 impl Found {
     /// For people: a block for the caller, one for each request.
-    fn tell(&self, connection: ConnectionId, directory: &Path, term: &mut Term) -> Result<(), Failure> {
+    fn tell(
+        &self,
+        connection: ConnectionId,
+        seals: &Seals,
+        misses: &mut Misses<'_>,
+        term: &mut Term,
+    ) -> Result<(), Failure> {
         term.line(format_args!("connection {connection}"))?;
         match &self.conn {
-            Some(conn) => tell_caller(conn, term)?,
+            Some(conn) => {
+                tell_caller(conn, term)?;
+                term.line(format_args!("  seal      {}", seals.said(&conn.held)))?;
+            }
             None => term.line("  who       not on record: the warden's segment is missing or unreadable")?,
         }
         for access in &self.requests {
             term.line("")?;
             term.line(format_args!("request {}", access.id))?;
             match &access.decision {
-                Some(decision) => tell_decision(decision, term)?,
+                Some(decision) => {
+                    tell_decision(decision, term)?;
+                    for miss in misses.of(access).unwrap_or_default() {
+                        term.line(format_args!("  nearest   {miss}"))?;
+                    }
+                }
                 None => {
                     term.line("  asked     not on record: the gate's segment is missing or unreadable")?
                 }
@@ -89,18 +114,28 @@ impl Found {
             }
             if let Some(decision) = &access.decision {
                 term.line(format_args!("  record    {}", decision.held.segment))?;
-                term.line(format_args!("  seal      {}", seal(directory, &decision.held)))?;
+                let seal = seals.said(&decision.held);
+                term.line(format_args!("  seal      {seal}"))?;
+                let granted = access.grants.iter().map(|grant| ("grant", &grant.held));
+                let ended = access.outcome.iter().map(|outcome| ("outcome", &outcome.held));
+                for (what, held) in granted.chain(ended) {
+                    let its = seals.said(held);
+                    if its != seal {
+                        term.line(format_args!("            of its {what}: {its}"))?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
     /// For programs: the records as they stand, in one object.
-    fn to_json(&self, directory: &Path) -> String {
+    fn to_json(&self, seals: &Seals, misses: &mut Misses<'_>) -> String {
         let requests: Vec<String> =
-            self.requests.iter().map(|access| request_json(access, directory)).collect();
-        let conn = json(self.conn.as_ref().map(|conn| &conn.held));
-        format!("{{\"conn\":{conn},\"requests\":[{}]}}", requests.join(","))
+            self.requests.iter().map(|access| request_json(access, seals, misses)).collect();
+        let held = self.conn.as_ref().map(|conn| &conn.held);
+        let (conn, seal) = (json(held), seals.json(held));
+        format!("{{\"conn\":{conn},\"seal\":{seal},\"requests\":[{}]}}", requests.join(","))
     }
 }
 
@@ -146,32 +181,19 @@ fn tell_effects(access: &Access, term: &mut Term) -> Result<(), Failure> {
     }
 }
 
-/// Which seal vouches for the decision, as far as the scribe's lines say.
-fn seal(directory: &Path, decision: &Held) -> String {
-    match cover::of(directory, &decision.segment, decision.at) {
-        Ok(Some(seal)) => {
-            let cover::Cover { epoch, i, ts, segment } = seal;
-            format!("number {i} of epoch {epoch}, at {ts}, in {segment}")
-        }
-        Ok(None) => "none yet".to_owned(),
-        Err(error) => format!("unknown: {error}"),
-    }
-}
-
-fn request_json(access: &Access, directory: &Path) -> String {
+fn request_json(access: &Access, seals: &Seals, misses: &mut Misses<'_>) -> String {
     let grants: Vec<&str> = access.grants.iter().map(|grant| grant.held.line()).collect();
     let decision = access.decision.as_ref().map(|decision| &decision.held);
     let outcome = access.outcome.as_ref().map(|outcome| &outcome.held);
-    let seal = decision.and_then(|held| cover::of(directory, &held.segment, held.at).ok().flatten());
-    let seal = seal.map_or_else(
-        || "null".to_owned(),
-        |seal| {
-            let cover::Cover { epoch, i, ts, segment } = seal;
-            format!("{{\"epoch\":{epoch},\"i\":{i},\"ts\":\"{ts}\",\"segment\":\"{segment}\"}}")
-        },
-    );
-    let (decision, outcome, grants) = (json(decision), json(outcome), grants.join(","));
-    format!("{{\"decision\":{decision},\"grants\":[{grants}],\"outcome\":{outcome},\"seal\":{seal}}}")
+    let granted: Vec<String> = access.grants.iter().map(|grant| seals.json(Some(&grant.held))).collect();
+    let (seal, ended) = (seals.json(decision), seals.json(outcome));
+    let nearest = serde_json::json!(misses.of(access));
+    let (decision, outcome) = (json(decision), json(outcome));
+    let (grants, granted) = (grants.join(","), granted.join(","));
+    format!(
+        "{{\"decision\":{decision},\"grants\":[{grants}],\"outcome\":{outcome},\"nearest\":{nearest},\
+         \"seal\":{seal},\"grant_seals\":[{granted}],\"outcome_seal\":{ended}}}"
+    )
 }
 
 /// The record as it stands, which is JSON.

@@ -25,6 +25,9 @@ pub(in crate::cli) struct Arguments {
     daemon: control::Socket,
 }
 
+/// An hour, in microseconds.
+const HOUR: u64 = 3_600_000_000;
+
 /// A day, in microseconds.
 const DAY: u64 = 86_400_000_000;
 
@@ -135,7 +138,7 @@ fn facts(stock: &Stock, free: u64, daemon: &Daemon, now: Timestamp) -> Vec<Fact>
 /// How fast it grows, by what was sealed lately, and when the disk is full.
 fn growth(stock: &Stock, free: u64, now: Timestamp, facts: &mut Facts) {
     let Some(begun) = stock.begun else { return };
-    let age = now.micros().saturating_sub(begun.micros()).max(1);
+    let age = now.micros().saturating_sub(begun.micros());
     let Written { hour, day } = stock.written;
     facts.tell(
         "bytes_last_hour",
@@ -143,8 +146,8 @@ fn growth(stock: &Stock, free: u64, now: Timestamp, facts: &mut Facts) {
         format!("{hour} bytes of records in the last hour, {day} in the last day"),
     );
     facts.tell("bytes_last_day", day, String::new());
-    // Of a record that is younger than a day, what a whole day would bring.
-    let per_day = u128::from(day) * u128::from(DAY) / u128::from(age.min(DAY));
+    // Of a record that is younger than a day, what a whole day would bring; an hour is the least that tells anything.
+    let per_day = u128::from(day) * u128::from(DAY) / u128::from(age.clamp(HOUR, DAY));
     // What is closed takes less than it holds, once it is compressed.
     let per_day = match stock.packing {
         (_, 0) => per_day,

@@ -65,32 +65,10 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     let (directory, only) = arguments.place()?;
-    let mut pins = Vec::new();
-    for key in &arguments.key {
-        pins.extend(keys(key)?);
-    }
-    let mut heads = (!arguments.witness.is_empty()).then(Vec::new);
-    for witness in &arguments.witness {
-        let unreadable = Failure::at(format!("can't read the witness {}", witness.display()));
-        let found = match witness.to_str() {
-            Some("-") => verify::heads(std::io::stdin().lock()),
-            _ => File::open(witness).and_then(verify::heads),
-        };
-        heads.get_or_insert_default().extend(found.map_err(unreadable)?);
-    }
-    let question = Question { pins, heads, only, threads: arguments.threads };
-
+    let question =
+        Question { only, threads: arguments.threads, ..question(&arguments.key, &arguments.witness)? };
     let began = Instant::now();
-    let mut moved = began;
-    let report = verify::verify(&directory, &question, &mut |done, total| {
-        if moved.elapsed() >= MOVES {
-            moved = Instant::now();
-            term.progress(bar(done, total, began.elapsed()));
-        }
-    })
-    .map_err(Failure::at(format!("can't read {}", directory.display())))?;
-    term.progress("");
-
+    let report = asked(&directory, &question, term)?;
     match arguments.format {
         Format::Text => text(&report, arguments.all, began.elapsed(), term)?,
         Format::Json => as_json(&report, began.elapsed(), term)?,
@@ -130,6 +108,38 @@ impl Arguments {
         }
         Ok((directory.unwrap_or_else(|| self.place.directory()), only))
     }
+}
+
+/// What is asked with these pins and witnesses, of the whole record.
+pub(super) fn question(pins: &[String], witnesses: &[PathBuf]) -> Result<Question, Failure> {
+    let mut question = Question { pins: Vec::new(), heads: None, only: BTreeSet::new(), threads: 0 };
+    for pin in pins {
+        question.pins.extend(keys(pin)?);
+    }
+    for witness in witnesses {
+        let unreadable = Failure::at(format!("can't read the witness {}", witness.display()));
+        let found = match witness.to_str() {
+            Some("-") => verify::heads(std::io::stdin().lock()),
+            _ => File::open(witness).and_then(verify::heads),
+        };
+        question.heads.get_or_insert_default().extend(found.map_err(unreadable)?);
+    }
+    Ok(question)
+}
+
+/// Verifies, with a bar where there is a terminal.
+pub(super) fn asked(directory: &Path, question: &Question, term: &mut Term) -> Result<Report, Failure> {
+    let began = Instant::now();
+    let mut moved = began;
+    let report = verify::verify(directory, question, &mut |done, total| {
+        if moved.elapsed() >= MOVES {
+            moved = Instant::now();
+            term.progress(bar(done, total, began.elapsed()));
+        }
+    })
+    .map_err(Failure::at(format!("can't read {}", directory.display())))?;
+    term.progress("");
+    Ok(report)
 }
 
 /// The keys that an argument says: one, or those of a file.
@@ -197,21 +207,27 @@ fn text(report: &Report, all: bool, took: Duration, term: &mut Term) -> Result<(
             "epoch {first}{more} began after an interruption: a crash, or a cut at a seal, which only a witness tells apart"
         ))?;
     }
-    term.line(match &report.end {
-        Some(End::Proven { ts, later: 0 }) => format!("end: proven by a witness, through {ts}"),
-        Some(End::Proven { ts, later }) => {
-            format!("end: proven by a witness through {ts}; {later} seals came later")
-        }
-        Some(End::Denied) => "end: denied by a witness".to_owned(),
-        Some(End::Unwitnessed) => "end: not proven; the witness has no head of this record".to_owned(),
-        Some(End::NotProven) | None => {
-            "end: not proven; --witness FILE takes heads that were kept elsewhere".to_owned()
-        }
-    })?;
+    term.line(format_args!("end: {}", ended(report)))?;
     term.line(format!("read {} bytes, {:.0} MB/s", report.bytes, rate(report.bytes, took)))
 }
 
-fn told(damage: &Damage) -> String {
+/// Whether the record's end is proven, in words.
+pub(super) fn ended(report: &Report) -> String {
+    match &report.end {
+        Some(End::Proven { ts, later: 0 }) => format!("proven by a witness, through {ts}"),
+        Some(End::Proven { ts, later }) => {
+            format!("proven by a witness through {ts}; {later} seals came later")
+        }
+        Some(End::Denied) => "denied by a witness".to_owned(),
+        Some(End::Unwitnessed) => "not proven; the witness has no head of this record".to_owned(),
+        Some(End::NotProven) | None => {
+            "not proven; --witness FILE takes heads that were kept elsewhere".to_owned()
+        }
+    }
+}
+
+/// One damage, as a line for people.
+pub(super) fn told(damage: &Damage) -> String {
     let mut text = format!("{}: {}", damage.kind.code(), damage.file);
     match damage.lines {
         Some((first, last)) if first == last => {
@@ -247,10 +263,7 @@ fn as_json(report: &Report, took: Duration, term: &mut Term) -> Result<(), Failu
 
 /// What is found with these pins and without a witness, as lines of JSON that are the same each time.
 pub(super) fn report_of(directory: &Path, pins: &[String]) -> Result<String, Failure> {
-    let mut question = Question { pins: Vec::new(), heads: None, only: BTreeSet::new(), threads: 0 };
-    for pin in pins {
-        question.pins.extend(keys(pin)?);
-    }
+    let question = question(pins, &[])?;
     let report = verify::verify(directory, &question, &mut |_, _| ())
         .map_err(Failure::at(format!("can't read {}", directory.display())))?;
     let lines = report.damages.iter().map(of_damage).chain([summary(&report)]);
@@ -297,4 +310,22 @@ fn summary(report: &Report) -> serde_json::Value {
         "later_seals": later,
         "bytes": report.bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bar_is_as_full_as_the_work_is_done_and_never_fuller() {
+        let bar = |done, total| bar(done, total, Duration::from_secs(2));
+        assert_eq!(bar(0, 300_000_000), format!("[{}] 0 of 300 MB, 0 MB/s", ".".repeat(30)));
+        assert_eq!(
+            bar(100_000_000, 300_000_000),
+            format!("[{}{}] 100 of 300 MB, 50 MB/s", "#".repeat(10), ".".repeat(20))
+        );
+        // A segment that is written meanwhile is longer at its end than it was.
+        assert_eq!(bar(400_000_000, 300_000_000), format!("[{}] 300 of 300 MB, 150 MB/s", "#".repeat(30)));
+        assert_eq!(bar(0, 0), format!("[{}] 0 of 0 MB, 0 MB/s", "#".repeat(30)));
+    }
 }

@@ -1,8 +1,8 @@
 //! From the record to what the page tells of it.
 
-use super::Trust;
 use super::markup::Grouped;
 use super::tally::Tally;
+use super::trust::Trust;
 use crate::audit::query::{Doubt, Filter, Item, Join};
 use crate::cli::audit::row::Row;
 use crate::cli::term::Term;
@@ -29,9 +29,14 @@ struct Notes {
 pub(super) fn gather(mut join: Join, filter: &Filter, rows: usize, term: &mut Term) -> Gathered {
     let mut tally = Tally::new(rows);
     let mut notes = Notes::default();
+    let mut read: u64 = 0;
     loop {
         match join.next_item() {
             Ok(Some(item)) => {
+                read += 1;
+                if read.is_multiple_of(1 << 16) {
+                    term.progress(format_args!("{} accesses read", Grouped(read)));
+                }
                 // What nobody may write is told, whatever was asked for.
                 notes.take(&item);
                 if filter.covers(&item)
@@ -47,6 +52,7 @@ pub(super) fn gather(mut join: Join, filter: &Filter, rows: usize, term: &mut Te
             }
         }
     }
+    term.progress("");
     notes.torn = join.reader().torn().count() as u64;
     Gathered { tally, notes }
 }
