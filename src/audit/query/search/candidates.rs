@@ -117,11 +117,15 @@ impl<'a> Plan<'a> {
         match (&self.needles, callers) {
             (Some(needles), callers) => {
                 let mut writers = HashSet::new();
-                // A decision stands in its time; an end may come after it.
+                // A decision stands in its time. An end may come after it, and a `repeat` tells of earlier ones: only what
+                // is never asked of either may be passed over.
+                let filter = &self.question.filter;
+                let of_decisions =
+                    !(filter.req.is_empty() && filter.target.is_empty() && filter.rule.is_empty());
                 let ends = !(self.question.texts.is_empty()
-                    && self.question.filter.status.is_empty()
-                    && self.question.filter.refusal.is_empty());
-                let in_time = |name: &str| ends || !begins_after(name, &self.question.filter);
+                    && filter.status.is_empty()
+                    && filter.refusal.is_empty());
+                let in_time = |name: &str| ends || !of_decisions || !begins_after(name, filter);
                 let names: Vec<_> = names.iter().filter(|name| found.opens(name) && in_time(name)).collect();
                 for name in names {
                     let before = found.size();

@@ -11,6 +11,9 @@ use crate::audit::reader::Sieve;
 use crate::audit::segment::{Role, SegmentName};
 use crate::model::time::Timestamp;
 
+/// In microseconds: accesses that take longer are rare, and then told without their decision.
+const LONG: u64 = 86_400_000_000;
+
 /// When segments were closed, by the scribe's word.
 #[derive(Debug, Clone, Default)]
 pub struct Extent {
@@ -38,9 +41,11 @@ impl Extent {
         extent
     }
 
-    /// Whether it was closed before the time that is asked for.
+    /// Whether it was closed so long before the time that is asked for that nothing goes on which began in it: of an
+    /// access that is decided in it and ends later the whole has to be read.
     pub(super) fn ends_before(&self, segment: &str, filter: &Filter) -> bool {
-        let early = |closed: &Timestamp| filter.since.is_some_and(|since| *closed < since.begin);
+        let begin = filter.since.map(|since| since.begin.micros().saturating_sub(LONG));
+        let early = |closed: &Timestamp| begin.is_some_and(|begin| closed.micros() < begin);
         self.closed.get(segment).is_some_and(early)
     }
 }
