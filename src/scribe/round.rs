@@ -87,10 +87,8 @@ impl Scribe {
     fn step(&mut self) -> io::Result<bool> {
         match std::mem::replace(&mut self.round, Round::Idle) {
             Round::Idle if self.is_due() => self.begin_round().map(|()| true),
-            Round::Idle => match self.next_own.take() {
-                Some(next) => self.turn_over(next).map(|()| true),
-                None => Ok(false),
-            },
+            Round::Idle if self.next_own.is_some() && self.keys.is_some() => self.begin_keys().map(|()| true),
+            Round::Idle => Ok(false),
             Round::Segments => self.seal().map(|()| true),
             Round::Own => {
                 self.unsent.append(&mut self.leaving);
@@ -145,16 +143,17 @@ impl Scribe {
             self.put_ranges(&name)?;
         }
         self.end_gates()?;
-        self.sealed_at = Instant::now();
-        if let Some(sealed) = self.own.seal()? {
-            self.sealed = Some(sealed);
-        }
-        self.sync_own()?;
+        self.seal_own()?;
         self.round = Round::Own;
         Ok(())
     }
 
-    fn sync_own(&mut self) -> io::Result<()> {
+    /// Seals all that is noted, and has the seal made durable.
+    fn seal_own(&mut self) -> io::Result<()> {
+        self.sealed_at = Instant::now();
+        if let Some(sealed) = self.own.seal()? {
+            self.sealed = Some(sealed);
+        }
         if let Some((file, upto)) = self.own.unsynced() {
             self.syncer.give(Task::Own(upto), move || own::sync(&file))?;
         }
@@ -272,7 +271,8 @@ impl Scribe {
         }
     }
 
-    /// Goes on in another segment, once the latest seal in this one covers all of it.
+    /// Goes on in another segment, once the latest seal in this one covers all of it and is durable. Nothing may come
+    /// between its `open` and its `epoch`, so it is begun no earlier than there is the key for the epoch.
     fn turn_over(&mut self, next: NextOwn) -> io::Result<()> {
         let NextOwn { name, segment, reserved } = next;
         let own = Own::begin(name, segment, reserved, &self.start)?;
@@ -281,7 +281,7 @@ impl Scribe {
         self.directory_changed = true;
         self.prev = prev;
         self.old = Some((old.name().to_owned(), old.length()));
-        self.begin_keys()
+        Ok(())
     }
 
     /// The first step into an epoch.
@@ -295,6 +295,17 @@ impl Scribe {
 
     fn begin_epoch(&mut self, ready: Ready) -> io::Result<()> {
         let Some(keys) = self.keys.clone() else { return Ok(()) };
+        if self.next_own.is_some() && self.recovery != Recovery::Read && self.own.is_unsealed() {
+            // What was noted while the key went into the store belongs to the epoch that ends.
+            self.seal_own()?;
+            self.round = Round::KeepNext(Box::new(ready));
+            return Ok(());
+        }
+        if self.recovery != Recovery::Read
+            && let Some(next) = self.next_own.take()
+        {
+            self.turn_over(next)?;
+        }
         let (place, epoch, key) = (ready.place(), ready.handover.epoch(), ready.handover.key());
         let line = self.own.begin_epoch(ready.handover, self.prev)?;
         let Some((own, _)) = self.own.unsynced() else { return Err(Errno::EIO.into()) };

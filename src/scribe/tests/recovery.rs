@@ -2,6 +2,7 @@
 
 use super::stage::{A, B, LATER, LATEST, OWN, Stage, append, line, lines, released};
 use crate::scribe::recover::Recovery;
+use crate::scribe::round::Round;
 use crate::wire::message::{Damage, ToScribe};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -181,4 +182,24 @@ fn segment_of_its_own_that_has_its_size_is_followed_by_another_epoch() {
     let own = "20261123T034629.300000Z-7k3qzd-scribe-10.ndjson";
     let stage = Stage::following(stage.dies(), own, &[A]);
     assert_eq!(stage.scribe.requests.lanes().map(|(_, open)| open.len()).sum::<usize>(), 1);
+}
+
+#[test]
+fn what_is_noted_while_the_next_epochs_key_is_stored_stays_in_the_segment_before() {
+    let mut stage = Stage::sized(1 << 10);
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(2).as_bytes()).unwrap();
+    stage.settle();
+    let own = "20261123T034629.200000Z-7k3qzd-scribe-9.ndjson";
+    stage.is_given(own);
+    while !matches!(stage.scribe.round, Round::KeepNext(_)) {
+        stage.scribe.round().unwrap();
+    }
+    writer.set_len(4).unwrap();
+    stage.scribe.look().unwrap();
+    stage.settle();
+    assert_eq!(stage.said("intrusion").len(), 1);
+    assert_eq!(stage.said("epoch").len(), 2);
+    let text = std::fs::read_to_string(stage.path(own)).unwrap();
+    assert!(text.lines().nth(1).unwrap().contains("\"epoch\""), "{text}");
 }
