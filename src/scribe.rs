@@ -136,6 +136,8 @@ struct Scribe {
     /// What the warden had no room for yet, and what it is told once a seal over it is durable.
     unsent: VecDeque<FromScribe>,
     leaving: VecDeque<FromScribe>,
+    /// The part of that which the seal covers that is on its way to the disk.
+    sealed_leaving: VecDeque<FromScribe>,
     /// What the warden said while it was asked something else.
     stash: VecDeque<(ToScribe, Vec<OwnedFd>)>,
     lost_lines: u64,
@@ -179,6 +181,7 @@ impl Scribe {
             closing: false,
             unsent: VecDeque::new(),
             leaving: VecDeque::new(),
+            sealed_leaving: VecDeque::new(),
             stash: VecDeque::new(),
             lost_lines: 0,
             said: Instant::now(),

@@ -84,14 +84,14 @@ impl Scribe {
     }
 
     /// One step; whether another may follow at once.
-    fn step(&mut self) -> io::Result<bool> {
+    pub(super) fn step(&mut self) -> io::Result<bool> {
         match std::mem::replace(&mut self.round, Round::Idle) {
             Round::Idle if self.is_due() => self.begin_round().map(|()| true),
             Round::Idle if self.next_own.is_some() && self.keys.is_some() => self.begin_keys().map(|()| true),
             Round::Idle => Ok(false),
             Round::Segments => self.seal().map(|()| true),
             Round::Own => {
-                self.unsent.append(&mut self.leaving);
+                self.unsent.append(&mut self.sealed_leaving);
                 self.ask_for_segment();
                 self.go_on_recovering()?;
                 Ok(true)
@@ -151,6 +151,7 @@ impl Scribe {
     /// Seals all that is noted, and has the seal made durable.
     fn seal_own(&mut self) -> io::Result<()> {
         self.sealed_at = Instant::now();
+        self.sealed_leaving.append(&mut self.leaving);
         if let Some(sealed) = self.own.seal()? {
             self.sealed = Some(sealed);
         }
