@@ -73,12 +73,12 @@ pub(super) struct Followed {
     /// So many of them are whole lines that were judged, and so many lines that is.
     judged: usize,
     lines: u64,
-    /// When the oldest byte was seen that no seal covers.
-    unsealed_since: Option<Instant>,
+    /// When the oldest of these lines was seen. What is no whole line nobody can seal yet.
+    judged_since: Option<Instant>,
     /// Bytes known to be durable.
     synced: u64,
-    /// Ranges that are not on record yet.
-    cut: Vec<Cut>,
+    /// Ranges that are not on record yet, and since when their oldest byte waits for that.
+    cut: Vec<(Cut, Instant)>,
     /// Ranges that are, for the last look, and where the first of them begins.
     known: Vec<Cut>,
     base: u64,
@@ -109,7 +109,7 @@ impl Followed {
             held: Vec::new(),
             judged: 0,
             lines: 0,
-            unsealed_since: None,
+            judged_since: None,
             synced: 0,
             cut: Vec::new(),
             known: Vec::new(),
@@ -133,9 +133,11 @@ impl Followed {
             return Ok(self.take_as_it_is(end)?);
         }
         while self.length() < end {
-            self.unsealed_since.get_or_insert_with(Instant::now);
             self.read(end)?;
             self.judge(heed)?;
+            if self.judged > 0 {
+                self.judged_since.get_or_insert_with(Instant::now);
+            }
             if self.held.len() >= HELD {
                 self.cut()?;
             }
@@ -210,7 +212,8 @@ impl Followed {
         let bytes = self.held.get(..length).unwrap_or_default();
         unchanged(&self.file, self.from, bytes)?;
         let to = self.from + length as u64;
-        self.cut.push(Cut { from: self.from, to, lines: self.lines, hash: Digest::of(bytes) });
+        let since = self.judged_since.take().unwrap_or_else(Instant::now);
+        self.cut.push((Cut { from: self.from, to, lines: self.lines, hash: Digest::of(bytes) }, since));
         self.held.drain(..length);
         if self.held.is_empty() {
             // An idle segment keeps no memory.
@@ -224,12 +227,9 @@ impl Followed {
 
     /// The ranges that are durable and not on record: they are, from now on.
     pub(super) fn take_cut(&mut self) -> Vec<Cut> {
-        let durable = self.cut.iter().take_while(|cut| cut.to <= self.synced).count();
-        let taken: Vec<Cut> = self.cut.drain(..durable).collect();
+        let durable = self.cut.iter().take_while(|(cut, _)| cut.to <= self.synced).count();
+        let taken: Vec<Cut> = self.cut.drain(..durable).map(|(cut, _)| cut).collect();
         self.known.extend(&taken);
-        if self.cut.is_empty() && self.held.is_empty() {
-            self.unsealed_since = None;
-        }
         taken
     }
 
@@ -292,7 +292,7 @@ impl Followed {
         self.from += std::mem::take(&mut self.held).len() as u64;
         self.lines = 0;
         self.synced = self.from;
-        self.unsealed_since = None;
+        self.judged_since = None;
         Ok(())
     }
 
@@ -349,9 +349,10 @@ impl Followed {
         if self.has_failed() { 0 } else { self.length().saturating_sub(self.synced) }
     }
 
-    /// Since when there is something that no seal covers.
+    /// Since when there are lines that no seal covers.
     pub(super) fn unsealed_since(&self) -> Option<Instant> {
-        self.unsealed_since.filter(|_| !self.has_failed())
+        let oldest = self.cut.first().map(|(_, since)| *since).or(self.judged_since);
+        oldest.filter(|_| !self.has_failed())
     }
 
     /// Its writer is done with it.

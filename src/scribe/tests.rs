@@ -69,6 +69,35 @@ fn shrunk_segment_is_an_intrusion_told_once() {
 }
 
 #[test]
+fn steady_load_on_a_slow_disk_is_as_far_behind_as_its_oldest_unsealed_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(A);
+    let mut writer = stage::append(&path);
+    let source = Source { role: Role::Gate, boot: boot(), gate: Some(1) };
+    let mut segment = Followed::new(A, File::open(&path).unwrap(), source);
+    writer.write_all(line(0).as_bytes()).unwrap();
+    segment.look(&mut |_, _| {}).unwrap();
+    for n in 1..4 {
+        segment.cut().unwrap();
+        let (upto, between) = (segment.length(), Instant::now());
+        assert!(segment.unsealed_since().unwrap() <= between);
+        // While the disk is at that, more comes.
+        writer.write_all(line(n).as_bytes()).unwrap();
+        segment.look(&mut |_, _| {}).unwrap();
+        assert!(segment.unsealed_since().unwrap() <= between);
+        segment.synced_to(upto);
+        assert_eq!(segment.take_cut().len(), 1);
+        assert!(segment.unsealed_since().unwrap() >= between);
+    }
+    segment.cut().unwrap();
+    writer.write_all(b"{").unwrap();
+    segment.look(&mut |_, _| {}).unwrap();
+    segment.synced_to(segment.length());
+    assert_eq!(segment.take_cut().len(), 1);
+    assert_eq!(segment.unsealed_since(), None, "there is no sealing half a line");
+}
+
+#[test]
 fn line_that_no_gate_writes_is_an_intrusion() {
     for (forged, why) in [
         (line(2).replace("decision", "conn"), "foreign-line"),
@@ -191,6 +220,22 @@ fn own_segment_reserves_for_itself_as_it_fills() {
     }
     assert_eq!(stage.closed().len(), 300);
     assert!(std::fs::metadata(stage.path(OWN)).unwrap().len() > STEP_OF_TEST);
+}
+
+#[test]
+fn what_is_noted_during_a_seals_sync_is_told_behind_the_next_one() {
+    let mut stage = Stage::new();
+    drop(stage.follow(A));
+    stage.says(&ToScribe::Finished { segment: A.to_owned() });
+    while !matches!(stage.scribe.round, Round::Own) {
+        stage.scribe.step().unwrap();
+    }
+    // As the segment's `prune` would be, while the disk is at the seal.
+    stage.scribe.leaving.push_back(released(B, None));
+    stage.scribe.step().unwrap();
+    assert_eq!(stage.told(), [released(A, 0)]);
+    stage.settle();
+    assert_eq!(stage.told(), [released(B, None)]);
 }
 
 #[test]
