@@ -49,7 +49,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::audit::chain::{Digest, Sealed};
-use crate::audit::inspect::Judged;
+use crate::audit::inspect::{Fault, Judged};
 use crate::confine;
 use crate::model::probe::{Found, Place, Trial};
 use crate::wire::channel::{Channel, exactly};
@@ -94,6 +94,9 @@ struct Scribe {
     own: Own,
     /// It goes on in another one from this size on, for which it has asked.
     size: u64,
+    /// So much of it says again what was open before: that is not counted, or one that is full of it were followed by
+    /// another at once.
+    carried: u64,
     asked: Option<Instant>,
     next_own: Option<NextOwn>,
     /// The one before, and its length, until the next epoch has begun.
@@ -121,6 +124,8 @@ struct Scribe {
     gone: BTreeSet<u32>,
     /// What earlier scribes said of segments that the warden still has to name.
     known: BTreeMap<String, Known>,
+    /// Those which such a scribe had closed, until the warden says that they are finished.
+    closed_before: BTreeSet<Rc<str>>,
     past: Past,
     recovery: Recovery,
     syncer: Syncer,
@@ -152,6 +157,7 @@ impl Scribe {
             start,
             own,
             size,
+            carried: 0,
             asked: None,
             next_own: None,
             old: None,
@@ -171,6 +177,7 @@ impl Scribe {
             live: Live::new(),
             gone: BTreeSet::new(),
             known: BTreeMap::new(),
+            closed_before: BTreeSet::new(),
             past: Past::default(),
             recovery: Recovery::Over,
             syncer: Syncer::start()?,
@@ -305,8 +312,17 @@ impl Scribe {
         if let Some(lane) = Lane::of(&name, writer.gate) {
             self.requests.adopt(&lane);
         }
-        self.followed.insert(Rc::clone(&name), Followed::new(&name, file.into(), writer));
+        let segment = Followed::new(&name, file.into(), writer);
         let known = self.known.remove(&*name);
+        if let Some(known) = known.as_ref().filter(|known| known.closed) {
+            // An earlier scribe's last word on it, which the warden has not heard. It is given back, and not closed twice.
+            let bytes = segment.end().ok().filter(|end| *end == known.sealed());
+            self.leaving.push_back(FromScribe::Released { segment: name.to_string(), bytes });
+            self.closed_before.insert(name);
+            self.wish = true;
+            return Ok(());
+        }
+        self.followed.insert(Rc::clone(&name), segment);
         let before = known.as_ref().map(Known::sealed);
         if let Err(trouble) = self.resume(&name, known.unwrap_or_default(), false) {
             self.trouble(&name, trouble)?;
@@ -331,8 +347,10 @@ impl Scribe {
         let (requests, live) = (&mut self.requests, &mut self.live);
         let looked = segment.look(&mut |source: &Source, judged: &Judged<'_>| {
             live.note(judged, source.role);
-            if let (Some(lane), Some(progress)) = (&lane, judged.request) {
-                requests.heed(lane, progress);
+            match (&lane, judged.request) {
+                // No gate writes so many.
+                (Some(lane), Some(progress)) if !requests.heed(lane, progress) => Err(Fault::Kind),
+                _ => Ok(()),
             }
         });
         match looked {
@@ -347,6 +365,7 @@ impl Scribe {
         self.durables.finish(name)?;
         match self.followed.get_mut(name) {
             Some(segment) => segment.finish(),
+            None if self.closed_before.remove(name) => {}
             None => tracing::error!(segment = name, "the warden finished a segment that nobody follows"),
         }
         Ok(())

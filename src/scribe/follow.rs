@@ -29,6 +29,9 @@ const HELD: usize = 1 << 20;
 /// Beyond so many ranges of one segment the oldest are remembered as one.
 const REMEMBERED: usize = 1024;
 
+/// Gets each whole line, and may find a fault with it.
+type Heed<'h> = &'h mut dyn FnMut(&Source, &Judged<'_>) -> Result<(), Fault>;
+
 /// Why a segment is not read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -121,7 +124,7 @@ impl Followed {
     }
 
     /// Reads and judges what is new; `heed` gets each whole line.
-    pub(super) fn look(&mut self, heed: &mut dyn FnMut(&Source, &Judged<'_>)) -> Result<(), Trouble> {
+    pub(super) fn look(&mut self, heed: Heed<'_>) -> Result<(), Trouble> {
         if self.has_failed() {
             return Ok(());
         }
@@ -158,7 +161,7 @@ impl Followed {
 
     /// How long the file is. Reads say where they begin, so the position means nothing. No stat, which needs no right
     /// to be asked about any name, so that the filter has to stop it (`landlock(7)`).
-    fn end(&self) -> Result<u64, Errno> {
+    pub(super) fn end(&self) -> Result<u64, Errno> {
         u64::try_from(lseek(&*self.file, 0, Whence::SeekEnd)?).map_err(|_| Errno::EOVERFLOW)
     }
 
@@ -176,13 +179,13 @@ impl Followed {
     }
 
     /// Judges the whole lines that are there.
-    fn judge(&mut self, heed: &mut dyn FnMut(&Source, &Judged<'_>)) -> Result<(), Trouble> {
+    fn judge(&mut self, heed: Heed<'_>) -> Result<(), Trouble> {
         let mut rest = self.held.get(self.judged..).unwrap_or_default();
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             let judged =
                 self.inspector.judge(line).map_err(|fault| intruded(self.from, self.judged, fault))?;
-            heed(&self.source, &judged);
+            heed(&self.source, &judged).map_err(|fault| intruded(self.from, self.judged, fault))?;
             self.lines += 1;
             self.judged += end + 1;
             rest = behind.get(1..).unwrap_or_default();
@@ -235,11 +238,7 @@ impl Followed {
 
     /// Takes a range that an earlier scribe put on record, and reads it again: whether it still is what was sealed.
     /// Its lines are heeded, since what they say is not known any more.
-    pub(super) fn resume(
-        &mut self,
-        sealed: Cut,
-        heed: &mut dyn FnMut(&Source, &Judged<'_>),
-    ) -> Result<(), Trouble> {
+    pub(super) fn resume(&mut self, sealed: Cut, heed: Heed<'_>) -> Result<(), Trouble> {
         let end = self.end()?;
         if end < sealed.to {
             return Err(Trouble::Intruded { at: end, why: Seen::Shrank });
@@ -255,11 +254,7 @@ impl Followed {
     }
 
     /// Takes bytes that are sealed by a range which is not looked up any more.
-    pub(super) fn start_behind(
-        &mut self,
-        sealed: u64,
-        heed: &mut dyn FnMut(&Source, &Judged<'_>),
-    ) -> Result<(), Trouble> {
+    pub(super) fn start_behind(&mut self, sealed: u64, heed: Heed<'_>) -> Result<(), Trouble> {
         self.base = sealed;
         self.pass(sealed, &mut Sha256::new(), heed)
     }
@@ -271,12 +266,7 @@ impl Followed {
     }
 
     /// Reads and judges up to `to`, which is sealed.
-    fn pass(
-        &mut self,
-        to: u64,
-        hash: &mut Sha256,
-        heed: &mut dyn FnMut(&Source, &Judged<'_>),
-    ) -> Result<(), Trouble> {
+    fn pass(&mut self, to: u64, hash: &mut Sha256, heed: Heed<'_>) -> Result<(), Trouble> {
         let changed = Trouble::Intruded { at: self.from, why: Seen::Changed };
         while self.length() < to {
             let begin = self.held.len();

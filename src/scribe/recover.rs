@@ -123,6 +123,7 @@ impl Scribe {
         let mut open: BTreeSet<String> = names.iter().filter(|name| matters(name)).cloned().collect();
         open.extend(window.segments.iter().filter(|(_, known)| !known.closed).map(|(name, _)| name.clone()));
         open.extend(from.iter().cloned());
+        open.extend(followed.iter().filter(|name| window.segments.contains_key(*name)).cloned());
         let mut left = BTreeSet::new();
         let mut count = 0;
         for name in open {
@@ -212,8 +213,10 @@ impl Scribe {
                 live.note(judged, source.role);
             }
             if let (Some(lane), Some(progress)) = (&lane, judged.request) {
-                requests.heed(lane, progress);
+                // What was open later is open already, so there may be more of it than there ever were at a time.
+                let _fits = requests.heed(lane, progress);
             }
+            Ok(())
         };
         let sealed = known.sealed();
         let mut held = segment.start_behind(known.base, &mut heed);

@@ -266,7 +266,8 @@ impl Scribe {
     /// Another segment, where this one has its size; again after a while, where there was none.
     fn ask_for_segment(&mut self) {
         let lately = self.asked.is_some_and(|asked| asked.elapsed() < AGAIN);
-        if self.keys.is_some() && self.own.length() >= self.size && !lately {
+        let full = self.own.length() >= self.size.saturating_add(self.carried);
+        if self.keys.is_some() && full && self.next_own.is_none() && !lately {
             self.asked = Some(Instant::now());
             self.unsent.push_back(FromScribe::NeedSegment);
         }
@@ -278,7 +279,6 @@ impl Scribe {
         let NextOwn { name, segment, reserved } = next;
         let own = Own::begin(name, segment, reserved, &self.start)?;
         let (prev, old) = (self.own.last_seal(), std::mem::replace(&mut self.own, own));
-        self.asked = None;
         self.directory_changed = true;
         self.prev = prev;
         self.old = Some((old.name().to_owned(), old.length()));
@@ -356,6 +356,7 @@ impl Scribe {
             self.own.note(&Entry::Recover(Recover::Segment { segment, from: at, to: at, torn, why }))?;
         }
         self.own.note(&Entry::Recover(Recover::Settled(settled)))?;
+        self.carried = self.own.length();
         self.wish = true;
         Ok(())
     }

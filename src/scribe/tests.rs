@@ -76,14 +76,14 @@ fn steady_load_on_a_slow_disk_is_as_far_behind_as_its_oldest_unsealed_line() {
     let source = Source { role: Role::Gate, boot: boot(), gate: Some(1) };
     let mut segment = Followed::new(A, File::open(&path).unwrap(), source);
     writer.write_all(line(0).as_bytes()).unwrap();
-    segment.look(&mut |_, _| {}).unwrap();
+    segment.look(&mut |_, _| Ok(())).unwrap();
     for n in 1..4 {
         segment.cut().unwrap();
         let (upto, between) = (segment.length(), Instant::now());
         assert!(segment.unsealed_since().unwrap() <= between);
         // While the disk is at that, more comes.
         writer.write_all(line(n).as_bytes()).unwrap();
-        segment.look(&mut |_, _| {}).unwrap();
+        segment.look(&mut |_, _| Ok(())).unwrap();
         assert!(segment.unsealed_since().unwrap() <= between);
         segment.synced_to(upto);
         assert_eq!(segment.take_cut().len(), 1);
@@ -91,7 +91,7 @@ fn steady_load_on_a_slow_disk_is_as_far_behind_as_its_oldest_unsealed_line() {
     }
     segment.cut().unwrap();
     writer.write_all(b"{").unwrap();
-    segment.look(&mut |_, _| {}).unwrap();
+    segment.look(&mut |_, _| Ok(())).unwrap();
     segment.synced_to(segment.length());
     assert_eq!(segment.take_cut().len(), 1);
     assert_eq!(segment.unsealed_since(), None, "there is no sealing half a line");
@@ -115,6 +115,22 @@ fn line_that_no_gate_writes_is_an_intrusion() {
         let before = lines(2).len() as u64;
         intruded(&mut stage, before, why, before);
     }
+}
+
+#[test]
+fn gate_that_has_more_open_than_any_lane_is_an_intrusion() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let allowed = |n: u64| line(n).replace("deny", "allow");
+    let most = u64::try_from(requests::MOST).unwrap();
+    let fits = line(0) + &(1..=most).map(allowed).collect::<String>();
+    writer.write_all(fits.as_bytes()).unwrap();
+    stage.settle();
+    assert_eq!(stage.told(), []);
+    writer.write_all(allowed(most + 1).as_bytes()).unwrap();
+    stage.settle();
+    let (at, why) = (fits.len() as u64, "foreign-line".to_owned());
+    assert_eq!(stage.told(), [FromScribe::Intruded { segment: A.to_owned(), at, why }]);
 }
 
 #[test]

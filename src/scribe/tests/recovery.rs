@@ -203,3 +203,36 @@ fn what_is_noted_while_the_next_epochs_key_is_stored_stays_in_the_segment_before
     let text = std::fs::read_to_string(stage.path(own)).unwrap();
     assert!(text.lines().nth(1).unwrap().contains("\"epoch\""), "{text}");
 }
+
+#[test]
+fn segment_that_the_last_scribe_closed_is_given_back_and_not_closed_again() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(3).as_bytes()).unwrap();
+    stage.finished(A);
+    // It died before the warden heard of it.
+    let own = "20261123T034629.200000Z-7k3qzd-scribe-9.ndjson";
+    let mut stage = Stage::following(stage.dies(), own, &[A]);
+    assert!(stage.scribe.followed.is_empty());
+    assert!(stage.scribe.closed_before.contains(A));
+    stage.finished(A);
+    assert!(stage.scribe.closed_before.is_empty());
+    let closed: Vec<String> = stage.closed().into_iter().map(|(segment, ..)| segment).collect();
+    assert_eq!(closed, [A, OWN]);
+}
+
+#[test]
+fn what_is_carried_over_does_not_fill_a_segment_of_its_own() {
+    let mut stage = Stage::sized(8 << 10);
+    let mut writer = stage.follow(A);
+    writer.write_all((lines(1) + &(1..1000).map(allowed).collect::<String>()).as_bytes()).unwrap();
+    while stage.scribe.asked.is_none() {
+        stage.settle();
+    }
+    stage.goes_on_in("20261123T034629.200000Z-7k3qzd-scribe-9.ndjson");
+    assert!(stage.scribe.asked.is_some(), "it does not ask twice in a short time");
+    stage.scribe.asked = None;
+    stage.settle();
+    assert!(stage.scribe.own.length() > 8 << 10);
+    assert!(stage.scribe.asked.is_none());
+}
