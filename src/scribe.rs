@@ -5,7 +5,8 @@
 //! | file | what it says |
 //! |---|---|
 //! | [`begin`] | what it is given, and what it gives up before it begins |
-//! | [`follow`] | one segment: lines judged, ranges cut, bytes looked at again |
+//! | [`follow`] | one segment: lines judged, ranges cut |
+//! | [`bytes`] | what was read and sealed before, looked at again |
 //! | [`requests`] | what was let go on and has no outcome yet |
 //! | [`round`] | sync, ranges and a seal, sync: each step with its place in the order |
 //! | [`sync`] | the thread that waits for the disk |
@@ -26,6 +27,7 @@
 #![doc = include_str!("manual/seals.md")]
 
 mod begin;
+mod bytes;
 mod durable;
 mod feed;
 mod follow;
@@ -229,9 +231,11 @@ impl Scribe {
         }
     }
 
-    /// Sleeps until the next look, a message, or what the disk has done.
+    /// Sleeps until the next look, a message, or what the disk has done; not where a look has left something.
     fn wait(&mut self) -> io::Result<()> {
-        Ok(self.live.wait(&[self.channel.as_fd(), self.syncer.as_fd()], LOOK)?)
+        let unread = self.followed.values().any(Followed::is_unread);
+        let longest = if unread { Duration::ZERO } else { LOOK };
+        Ok(self.live.wait(&[self.channel.as_fd(), self.syncer.as_fd()], longest)?)
     }
 
     /// Takes all messages that are there.
@@ -337,7 +341,11 @@ impl Scribe {
     fn look(&mut self) -> io::Result<()> {
         self.hear_failures()?;
         let names: Vec<Rc<str>> = self.followed.keys().cloned().collect();
-        names.iter().try_for_each(|name| self.look_at(name))
+        for name in names {
+            self.look_at(&name)?;
+            self.sign();
+        }
+        Ok(())
     }
 
     /// The same of one segment: where every line of every writer passes.
@@ -422,6 +430,14 @@ impl Scribe {
         let lost_lines = self.lost_lines;
         let lag = self.lag();
         self.unsent.push_back(FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed });
+    }
+
+    /// A sign of life where one is due, in the midst of what may take long.
+    fn sign(&mut self) {
+        if self.said.elapsed() >= SIGN {
+            self.say_alive();
+            self.send();
+        }
     }
 
     /// Sends what the warden has room for.

@@ -6,7 +6,6 @@
 //! while the daemon runs, not only by `verify`.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use sha2::{Digest as _, Sha256};
 
+use super::bytes::{OnRecord, Tick, read_at, unchanged};
 use super::requests::Lane;
 use crate::audit::chain::Digest;
 use crate::audit::encode::LINE_MAX;
@@ -23,9 +23,11 @@ use crate::model::ids::BootId;
 use crate::wire::message::Followed as Source;
 
 /// Bytes read at a time.
-const PIECE: usize = 128 << 10;
+pub(super) const PIECE: usize = 128 << 10;
 /// A range is cut at the latest when it has this many bytes; so many are kept of each segment at most.
 const HELD: usize = 1 << 20;
+/// So much is read of one segment before others have their turn.
+const A_LOOK: u64 = 1 << 20;
 /// Beyond so many ranges of one segment the oldest are remembered as one.
 const REMEMBERED: usize = 1024;
 
@@ -87,6 +89,8 @@ pub(super) struct Followed {
     base: u64,
     /// Its writer is done with it.
     finished: bool,
+    /// There was more than the last look has read.
+    unread: bool,
     /// The last range ends inside a line.
     torn: bool,
     state: State,
@@ -118,12 +122,13 @@ impl Followed {
             known: Vec::new(),
             base: 0,
             finished: false,
+            unread: false,
             torn: false,
             state: State::Whole,
         }
     }
 
-    /// Reads and judges what is new; `heed` gets each whole line.
+    /// Reads and judges what is new, or the first of it; `heed` gets each whole line.
     pub(super) fn look(&mut self, heed: Heed<'_>) -> Result<(), Trouble> {
         if self.has_failed() {
             return Ok(());
@@ -135,8 +140,10 @@ impl Followed {
         if self.source.role == Role::Scribe {
             return Ok(self.take_as_it_is(end)?);
         }
-        while self.length() < end {
-            self.read(end)?;
+        let stop = end.min(self.length() + A_LOOK);
+        self.unread = stop < end;
+        while self.length() < stop {
+            self.read(stop)?;
             self.judge(heed)?;
             if self.judged > 0 {
                 self.judged_since.get_or_insert_with(Instant::now);
@@ -238,14 +245,14 @@ impl Followed {
 
     /// Takes a range that an earlier scribe put on record, and reads it again: whether it still is what was sealed.
     /// Its lines are heeded, since what they say is not known any more.
-    pub(super) fn resume(&mut self, sealed: Cut, heed: Heed<'_>) -> Result<(), Trouble> {
+    pub(super) fn resume(&mut self, sealed: Cut, heed: Heed<'_>, tick: Tick<'_>) -> Result<(), Trouble> {
         let end = self.end()?;
         if end < sealed.to {
             return Err(Trouble::Intruded { at: end, why: Seen::Shrank });
         }
         let changed = Trouble::Intruded { at: sealed.from, why: Seen::Changed };
         let mut hash = Sha256::new();
-        self.pass(sealed.to, &mut hash, heed)?;
+        self.pass(sealed.to, &mut hash, heed, tick)?;
         if Digest(hash.finalize().into()) != sealed.hash {
             return Err(changed);
         }
@@ -254,9 +261,14 @@ impl Followed {
     }
 
     /// Takes bytes that are sealed by a range which is not looked up any more.
-    pub(super) fn start_behind(&mut self, sealed: u64, heed: Heed<'_>) -> Result<(), Trouble> {
+    pub(super) fn start_behind(
+        &mut self,
+        sealed: u64,
+        heed: Heed<'_>,
+        tick: Tick<'_>,
+    ) -> Result<(), Trouble> {
         self.base = sealed;
-        self.pass(sealed, &mut Sha256::new(), heed)
+        self.pass(sealed, &mut Sha256::new(), heed, tick)
     }
 
     /// It is not what was sealed, which was up to here.
@@ -266,9 +278,10 @@ impl Followed {
     }
 
     /// Reads and judges up to `to`, which is sealed.
-    fn pass(&mut self, to: u64, hash: &mut Sha256, heed: Heed<'_>) -> Result<(), Trouble> {
+    fn pass(&mut self, to: u64, hash: &mut Sha256, heed: Heed<'_>, tick: Tick<'_>) -> Result<(), Trouble> {
         let changed = Trouble::Intruded { at: self.from, why: Seen::Changed };
         while self.length() < to {
+            tick();
             let begin = self.held.len();
             self.read(to)?;
             hash.update(self.held.get(begin..).unwrap_or_default());
@@ -286,27 +299,24 @@ impl Followed {
         Ok(())
     }
 
-    /// The last look: all that is on record is read and hashed once more.
-    pub(super) fn holds(&self) -> Result<(), Trouble> {
-        self.known.iter().try_for_each(|known| match hash_of(&self.file, known.from, known.to)? {
-            Some(hash) if hash == known.hash => Ok(()),
-            Some(_) => Err(Trouble::Intruded { at: known.from, why: Seen::Changed }),
-            None => Err(Trouble::Intruded { at: known.from, why: Seen::Shrank }),
-        })
+    /// What is on record of it, for a look at the same bytes once more.
+    pub(super) fn on_record(&self) -> OnRecord {
+        OnRecord { file: self.file(), ranges: self.known.clone() }
     }
 
-    /// Where too many ranges are known: the oldest are looked at again, and kept as one.
-    pub(super) fn forget(&mut self) -> Result<(), Trouble> {
-        if self.known.len() < 2 * REMEMBERED {
-            return Ok(());
-        }
-        self.holds()?;
-        let (Some(first), Some(last)) = (self.known.first(), self.known.last()) else { return Ok(()) };
-        let (from, to) = (first.from, last.to);
-        let lines = self.known.iter().map(|known| known.lines).sum();
-        let Some(hash) = hash_of(&self.file, from, to)? else { return Ok(()) };
-        self.known = vec![Cut { from, to, lines, hash }];
-        Ok(())
+    /// Whether too many ranges are known, so that they are to be looked at again and kept as one.
+    pub(super) fn remembers_many(&self) -> bool {
+        self.known.len() >= 2 * REMEMBERED
+    }
+
+    /// This one range is all that is known.
+    pub(super) fn remember(&mut self, one: Cut) {
+        self.known = vec![one];
+    }
+
+    /// Whether there is more than the last look has read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// For the thread that syncs.
@@ -366,6 +376,7 @@ impl Followed {
 
     fn give_up(&mut self, state: State) {
         self.state = state;
+        self.unread = false;
         self.held = Vec::new();
         self.cut = Vec::new();
         self.judged = 0;
@@ -416,53 +427,4 @@ impl Followed {
 fn intruded(from: u64, judged: usize, fault: Fault) -> Trouble {
     let why = if fault == Fault::Number { Seen::Count } else { Seen::Line };
     Trouble::Intruded { at: from + judged as u64, why }
-}
-
-fn read_at(file: &File, into: &mut [u8], at: u64) -> Result<usize, Errno> {
-    loop {
-        match file.read_at(into, at) {
-            Ok(read) => return Ok(read),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
-        }
-    }
-}
-
-/// Whether the file still has these bytes there.
-fn unchanged(file: &File, from: u64, bytes: &[u8]) -> Result<(), Trouble> {
-    let mut again = vec![0; PIECE.min(bytes.len())];
-    let mut at = from;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let piece = again.len().min(rest.len());
-        let read = read_at(file, again.get_mut(..piece).unwrap_or_default(), at)?;
-        let (expected, behind) = rest.split_at_checked(read).unwrap_or_default();
-        if read == 0 {
-            return Err(Trouble::Intruded { at, why: Seen::Shrank });
-        }
-        if again.get(..read) != Some(expected) {
-            let differs = again.iter().zip(expected).position(|(now, before)| now != before).unwrap_or(0);
-            return Err(Trouble::Intruded { at: at + differs as u64, why: Seen::Changed });
-        }
-        at += read as u64;
-        rest = behind;
-    }
-    Ok(())
-}
-
-/// Hash of these bytes of the file; `None` where it ends before.
-fn hash_of(file: &File, from: u64, to: u64) -> Result<Option<Digest>, Errno> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; PIECE.min(usize::try_from(to - from).unwrap_or(PIECE))];
-    let mut at = from;
-    while at < to {
-        let piece = buffer.len().min(usize::try_from(to - at).unwrap_or(PIECE));
-        let read = read_at(file, buffer.get_mut(..piece).unwrap_or_default(), at)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        hash.update(buffer.get(..read).unwrap_or_default());
-        at += read as u64;
-    }
-    Ok(Some(Digest(hash.finalize().into())))
 }

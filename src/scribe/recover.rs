@@ -219,14 +219,17 @@ impl Scribe {
             Ok(())
         };
         let sealed = known.sealed();
-        let mut held = segment.start_behind(known.base, &mut heed);
-        for range in known.ranges {
-            held = held.and_then(|()| segment.resume(range, &mut heed));
-            if self.said.elapsed() >= SIGN {
+        let (channel, said) = (&self.channel, &mut self.said);
+        let mut tick = || {
+            if said.elapsed() >= SIGN {
                 // Not one of the queue: it is a sign of life, and nothing is lost where there is no room for it.
-                self.channel.send(&FromScribe::Reading, &[]).ok();
-                self.said = Instant::now();
+                channel.send(&FromScribe::Reading, &[]).ok();
+                *said = Instant::now();
             }
+        };
+        let mut held = segment.start_behind(known.base, &mut heed, &mut tick);
+        for range in known.ranges {
+            held = held.and_then(|()| segment.resume(range, &mut heed, &mut tick));
         }
         if let Err(trouble) = held {
             segment.is_sealed_to(sealed);
@@ -235,7 +238,17 @@ impl Scribe {
         if over {
             segment.finish();
         }
-        segment.look(&mut heed)
+        segment.look(&mut heed)?;
+        if self.recovery == Recovery::Over {
+            return Ok(());
+        }
+        // What there is by now, since it is told how far that is.
+        let end = segment.end()?;
+        while segment.is_unread() && segment.length() < end {
+            tick();
+            segment.look(&mut heed)?;
+        }
+        Ok(())
     }
 
     /// Damage ends a start, unless it was accepted.

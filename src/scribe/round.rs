@@ -121,8 +121,13 @@ impl Scribe {
         let names: Vec<_> = self.followed.keys().cloned().collect();
         for name in names {
             self.look_at(&name)?;
+            self.sign();
             let Some(segment) = self.followed.get_mut(&name) else { continue };
-            let cut = if segment.is_finished() { segment.cut_last() } else { segment.cut() };
+            let cut = if segment.is_finished() && !segment.is_unread() {
+                segment.cut_last()
+            } else {
+                segment.cut()
+            };
             if let Err(trouble) = cut {
                 self.trouble(&name, trouble)?;
                 continue;
@@ -168,17 +173,22 @@ impl Scribe {
             let range = Range { segment: name, from: cut.from, to: cut.to, lines: cut.lines, hash: cut.hash };
             self.own.note(&Entry::Range(range))?;
         }
-        if !segment.has_failed()
-            && let Err(trouble) = segment.forget()
-        {
-            self.trouble(name, trouble)?;
+        if !segment.has_failed() && segment.remembers_many() {
+            match segment.on_record().as_one(&mut || self.sign()) {
+                Ok(one) => {
+                    let segment = self.followed.get_mut(name);
+                    segment.zip(one).into_iter().for_each(|(segment, one)| segment.remember(one));
+                }
+                Err(trouble) => self.trouble(name, trouble)?,
+            }
         }
         let Some(segment) = self.followed.get(name) else { return Ok(()) };
-        if !segment.is_finished() || segment.unsynced() > 0 || segment.has_cut() {
+        let over = segment.is_finished() && !segment.is_unread();
+        if !over || segment.unsynced() > 0 || segment.has_cut() {
             return Ok(());
         }
         if !segment.has_failed()
-            && let Err(trouble) = segment.holds()
+            && let Err(trouble) = segment.on_record().holds(&mut || self.sign())
         {
             self.trouble(name, trouble)?;
         }

@@ -118,6 +118,29 @@ fn line_that_no_gate_writes_is_an_intrusion() {
 }
 
 #[test]
+fn much_at_once_is_read_piece_by_piece_between_signs_of_life() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let text = lines(40_000);
+    assert!(text.len() > 3 << 20);
+    writer.write_all(text.as_bytes()).unwrap();
+    stage.scribe.said -= SIGN;
+    stage.scribe.look().unwrap();
+    let segment = &stage.scribe.followed[A];
+    assert!(segment.is_unread() && segment.length() == 1 << 20);
+    let told = stage.told();
+    assert!(matches!(told.as_slice(), [FromScribe::Alive { .. }]), "{told:?}");
+    stage.finished(A);
+    assert_eq!(stage.closed(), [(A.to_owned(), text.len() as u64, false)]);
+    let mut signs = 0;
+    let hash = Digest::of(text.as_bytes());
+    let (to, file) = (text.len() as u64, File::open(stage.path(A)).unwrap().into());
+    let all = bytes::OnRecord { file, ranges: vec![follow::Cut { from: 0, to, lines: 40_000, hash }] };
+    all.holds(&mut || signs += 1).unwrap();
+    assert!(signs > 3 << 3, "within a range too: {signs}");
+}
+
+#[test]
 fn gate_that_has_more_open_than_any_lane_is_an_intrusion() {
     let mut stage = Stage::new();
     let mut writer = stage.follow(A);
