@@ -346,7 +346,11 @@ impl Followed {
 
     /// Bytes read and not yet durable.
     pub(super) fn unsynced(&self) -> u64 {
-        if self.has_failed() { 0 } else { self.length().saturating_sub(self.synced) }
+        match self.state {
+            State::Whole => self.length().saturating_sub(self.synced),
+            State::Intruded if self.has_cut() => self.from.saturating_sub(self.synced),
+            State::Intruded | State::Failed => 0,
+        }
     }
 
     /// Since when there are lines that no seal covers.
@@ -369,9 +373,24 @@ impl Followed {
         self.give_up(State::Failed);
     }
 
-    /// Somebody has touched it: nothing more is read or promised of it.
-    pub(super) fn intruded(&mut self) {
+    /// Somebody has touched it from this byte on: nothing more is read of it. What was judged before is still sealed.
+    pub(super) fn intruded(&mut self, at: u64) {
+        self.cut.retain(|(cut, _)| cut.to <= at);
+        let follows = self.from == self.cut.last().map_or(self.sealed(), |(cut, _)| cut.to);
+        if follows && self.from + self.judged as u64 <= at {
+            // Where these have changed too they are not sealed: one intrusion was told.
+            let _changed = self.cut();
+        }
+        let cut = std::mem::take(&mut self.cut);
         self.give_up(State::Intruded);
+        self.from = cut.last().map_or(self.from, |(cut, _)| cut.to);
+        self.cut = cut;
+    }
+
+    /// What was still to be sealed of one that somebody has touched can't be.
+    pub(super) fn leave_cut(&mut self) {
+        self.cut.clear();
+        self.from = self.sealed();
     }
 
     fn give_up(&mut self, state: State) {

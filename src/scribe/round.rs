@@ -220,9 +220,13 @@ impl Scribe {
     /// A segment that can't be read or synced needs another, and one that somebody has touched an end of its gate.
     /// Told once: nothing more is read of it.
     pub(super) fn trouble(&mut self, name: &str, trouble: Trouble) -> io::Result<()> {
-        let Some(segment) = self.followed.get_mut(name).filter(|segment| !segment.has_failed()) else {
+        let Some(segment) = self.followed.get_mut(name) else { return Ok(()) };
+        if segment.has_failed() {
+            if matches!(trouble, Trouble::Unreadable(_)) {
+                segment.leave_cut();
+            }
             return Ok(());
-        };
+        }
         match trouble {
             Trouble::Unreadable(errno) => {
                 segment.fail();
@@ -231,7 +235,7 @@ impl Scribe {
                 self.unsent.push_back(FromScribe::Failed { segment: name.to_owned(), errno: errno as i32 });
             }
             Trouble::Intruded { at, why } => {
-                segment.intruded();
+                segment.intruded(at);
                 self.durables.fail(name)?;
                 self.intrusion(name, at, why)?;
             }

@@ -1,3 +1,4 @@
+use super::follow::Trouble;
 use super::*;
 use crate::audit::inspect::Role;
 use nix::errno::Errno;
@@ -154,6 +155,31 @@ fn gate_that_has_more_open_than_any_lane_is_an_intrusion() {
     stage.settle();
     let (at, why) = (fits.len() as u64, "foreign-line".to_owned());
     assert_eq!(stage.told(), [FromScribe::Intruded { segment: A.to_owned(), at, why }]);
+}
+
+#[test]
+fn what_was_judged_before_an_intrusion_is_sealed() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let text = lines(2);
+    writer.write_all((text.clone() + "nonsense\n").as_bytes()).unwrap();
+    stage.settle();
+    let before = text.len() as u64;
+    intruded(&mut stage, before, "foreign-line", before);
+    let range = &stage.said("range")[0];
+    assert_eq!(range["hash"], Digest::of(text.as_bytes()).to_string());
+}
+
+#[test]
+fn what_an_intrusion_leaves_and_the_disk_refuses_is_not_sealed() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all((lines(2) + "nonsense\n").as_bytes()).unwrap();
+    stage.scribe.look().unwrap();
+    assert!(stage.scribe.followed[A].has_cut());
+    stage.scribe.trouble(A, Trouble::Unreadable(Errno::EIO)).unwrap();
+    stage.settle();
+    intruded(&mut stage, lines(2).len() as u64, "foreign-line", 0);
 }
 
 #[test]
