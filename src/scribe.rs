@@ -5,7 +5,8 @@
 //! | file | what it says |
 //! |---|---|
 //! | [`begin`] | what it is given, and what it gives up before it begins |
-//! | [`follow`] | one segment: lines judged, ranges cut, bytes looked at again |
+//! | [`follow`] | one segment: lines judged, ranges cut |
+//! | [`bytes`] | what was read and sealed before, looked at again |
 //! | [`requests`] | what was let go on and has no outcome yet |
 //! | [`round`] | sync, ranges and a seal, sync: each step with its place in the order |
 //! | [`sync`] | the thread that waits for the disk |
@@ -26,6 +27,7 @@
 #![doc = include_str!("manual/seals.md")]
 
 mod begin;
+mod bytes;
 mod durable;
 mod feed;
 mod follow;
@@ -49,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::audit::chain::{Digest, Sealed};
-use crate::audit::inspect::Judged;
+use crate::audit::inspect::{Fault, Judged};
 use crate::confine;
 use crate::model::probe::{Found, Place, Trial};
 use crate::wire::channel::{Channel, exactly};
@@ -94,6 +96,9 @@ struct Scribe {
     own: Own,
     /// It goes on in another one from this size on, for which it has asked.
     size: u64,
+    /// So much of it says again what was open before: that is not counted, or one that is full of it were followed by
+    /// another at once.
+    carried: u64,
     asked: Option<Instant>,
     next_own: Option<NextOwn>,
     /// The one before, and its length, until the next epoch has begun.
@@ -121,6 +126,8 @@ struct Scribe {
     gone: BTreeSet<u32>,
     /// What earlier scribes said of segments that the warden still has to name.
     known: BTreeMap<String, Known>,
+    /// Those which such a scribe had closed, until the warden says that they are finished.
+    closed_before: BTreeSet<Rc<str>>,
     past: Past,
     recovery: Recovery,
     syncer: Syncer,
@@ -136,6 +143,8 @@ struct Scribe {
     /// What the warden had no room for yet, and what it is told once a seal over it is durable.
     unsent: VecDeque<FromScribe>,
     leaving: VecDeque<FromScribe>,
+    /// The part of that which the seal covers that is on its way to the disk.
+    sealed_leaving: VecDeque<FromScribe>,
     /// What the warden said while it was asked something else.
     stash: VecDeque<(ToScribe, Vec<OwnedFd>)>,
     lost_lines: u64,
@@ -150,6 +159,7 @@ impl Scribe {
             start,
             own,
             size,
+            carried: 0,
             asked: None,
             next_own: None,
             old: None,
@@ -169,6 +179,7 @@ impl Scribe {
             live: Live::new(),
             gone: BTreeSet::new(),
             known: BTreeMap::new(),
+            closed_before: BTreeSet::new(),
             past: Past::default(),
             recovery: Recovery::Over,
             syncer: Syncer::start()?,
@@ -179,6 +190,7 @@ impl Scribe {
             closing: false,
             unsent: VecDeque::new(),
             leaving: VecDeque::new(),
+            sealed_leaving: VecDeque::new(),
             stash: VecDeque::new(),
             lost_lines: 0,
             said: Instant::now(),
@@ -219,9 +231,11 @@ impl Scribe {
         }
     }
 
-    /// Sleeps until the next look, a message, or what the disk has done.
+    /// Sleeps until the next look, a message, or what the disk has done; not where a look has left something.
     fn wait(&mut self) -> io::Result<()> {
-        Ok(self.live.wait(&[self.channel.as_fd(), self.syncer.as_fd()], LOOK)?)
+        let unread = self.followed.values().any(Followed::is_unread);
+        let longest = if unread { Duration::ZERO } else { LOOK };
+        Ok(self.live.wait(&[self.channel.as_fd(), self.syncer.as_fd()], longest)?)
     }
 
     /// Takes all messages that are there.
@@ -302,8 +316,17 @@ impl Scribe {
         if let Some(lane) = Lane::of(&name, writer.gate) {
             self.requests.adopt(&lane);
         }
-        self.followed.insert(Rc::clone(&name), Followed::new(&name, file.into(), writer));
+        let segment = Followed::new(&name, file.into(), writer);
         let known = self.known.remove(&*name);
+        if let Some(known) = known.as_ref().filter(|known| known.closed) {
+            // An earlier scribe's last word on it, which the warden has not heard. It is given back, and not closed twice.
+            let bytes = segment.end().ok().filter(|end| *end == known.sealed());
+            self.leaving.push_back(FromScribe::Released { segment: name.to_string(), bytes });
+            self.closed_before.insert(name);
+            self.wish = true;
+            return Ok(());
+        }
+        self.followed.insert(Rc::clone(&name), segment);
         let before = known.as_ref().map(Known::sealed);
         if let Err(trouble) = self.resume(&name, known.unwrap_or_default(), false) {
             self.trouble(&name, trouble)?;
@@ -318,7 +341,11 @@ impl Scribe {
     fn look(&mut self) -> io::Result<()> {
         self.hear_failures()?;
         let names: Vec<Rc<str>> = self.followed.keys().cloned().collect();
-        names.iter().try_for_each(|name| self.look_at(name))
+        for name in names {
+            self.look_at(&name)?;
+            self.sign();
+        }
+        Ok(())
     }
 
     /// The same of one segment: where every line of every writer passes.
@@ -328,8 +355,10 @@ impl Scribe {
         let (requests, live) = (&mut self.requests, &mut self.live);
         let looked = segment.look(&mut |source: &Source, judged: &Judged<'_>| {
             live.note(judged, source.role);
-            if let (Some(lane), Some(progress)) = (&lane, judged.request) {
-                requests.heed(lane, progress);
+            match (&lane, judged.request) {
+                // No gate writes so many.
+                (Some(lane), Some(progress)) if !requests.heed(lane, progress) => Err(Fault::Kind),
+                _ => Ok(()),
             }
         });
         match looked {
@@ -344,6 +373,7 @@ impl Scribe {
         self.durables.finish(name)?;
         match self.followed.get_mut(name) {
             Some(segment) => segment.finish(),
+            None if self.closed_before.remove(name) => {}
             None => tracing::error!(segment = name, "the warden finished a segment that nobody follows"),
         }
         Ok(())
@@ -400,6 +430,14 @@ impl Scribe {
         let lost_lines = self.lost_lines;
         let lag = self.lag();
         self.unsent.push_back(FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed });
+    }
+
+    /// A sign of life where one is due, in the midst of what may take long.
+    fn sign(&mut self) {
+        if self.said.elapsed() >= SIGN {
+            self.say_alive();
+            self.send();
+        }
     }
 
     /// Sends what the warden has room for.

@@ -6,7 +6,6 @@
 //! while the daemon runs, not only by `verify`.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use sha2::{Digest as _, Sha256};
 
+use super::bytes::{OnRecord, Tick, read_at, unchanged};
 use super::requests::Lane;
 use crate::audit::chain::Digest;
 use crate::audit::encode::LINE_MAX;
@@ -23,11 +23,16 @@ use crate::model::ids::BootId;
 use crate::wire::message::Followed as Source;
 
 /// Bytes read at a time.
-const PIECE: usize = 128 << 10;
+pub(super) const PIECE: usize = 128 << 10;
 /// A range is cut at the latest when it has this many bytes; so many are kept of each segment at most.
 const HELD: usize = 1 << 20;
+/// So much is read of one segment before others have their turn.
+const A_LOOK: u64 = 1 << 20;
 /// Beyond so many ranges of one segment the oldest are remembered as one.
 const REMEMBERED: usize = 1024;
+
+/// Gets each whole line, and may find a fault with it.
+type Heed<'h> = &'h mut dyn FnMut(&Source, &Judged<'_>) -> Result<(), Fault>;
 
 /// Why a segment is not read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,17 +78,19 @@ pub(super) struct Followed {
     /// So many of them are whole lines that were judged, and so many lines that is.
     judged: usize,
     lines: u64,
-    /// When the oldest byte was seen that no seal covers.
-    unsealed_since: Option<Instant>,
+    /// When the oldest of these lines was seen. What is no whole line nobody can seal yet.
+    judged_since: Option<Instant>,
     /// Bytes known to be durable.
     synced: u64,
-    /// Ranges that are not on record yet.
-    cut: Vec<Cut>,
+    /// Ranges that are not on record yet, and since when their oldest byte waits for that.
+    cut: Vec<(Cut, Instant)>,
     /// Ranges that are, for the last look, and where the first of them begins.
     known: Vec<Cut>,
     base: u64,
     /// Its writer is done with it.
     finished: bool,
+    /// There was more than the last look has read.
+    unread: bool,
     /// The last range ends inside a line.
     torn: bool,
     state: State,
@@ -109,19 +116,20 @@ impl Followed {
             held: Vec::new(),
             judged: 0,
             lines: 0,
-            unsealed_since: None,
+            judged_since: None,
             synced: 0,
             cut: Vec::new(),
             known: Vec::new(),
             base: 0,
             finished: false,
+            unread: false,
             torn: false,
             state: State::Whole,
         }
     }
 
-    /// Reads and judges what is new; `heed` gets each whole line.
-    pub(super) fn look(&mut self, heed: &mut dyn FnMut(&Source, &Judged<'_>)) -> Result<(), Trouble> {
+    /// Reads and judges what is new, or the first of it; `heed` gets each whole line.
+    pub(super) fn look(&mut self, heed: Heed<'_>) -> Result<(), Trouble> {
         if self.has_failed() {
             return Ok(());
         }
@@ -129,10 +137,14 @@ impl Followed {
         if end < self.length() {
             return Err(Trouble::Intruded { at: end, why: Seen::Shrank });
         }
-        while self.length() < end {
-            self.unsealed_since.get_or_insert_with(Instant::now);
-            self.read(end)?;
+        let stop = end.min(self.length() + A_LOOK);
+        self.unread = stop < end;
+        while self.length() < stop {
+            self.read(stop)?;
             self.judge(heed)?;
+            if self.judged > 0 {
+                self.judged_since.get_or_insert_with(Instant::now);
+            }
             if self.held.len() >= HELD {
                 self.cut()?;
             }
@@ -142,7 +154,7 @@ impl Followed {
 
     /// How long the file is. Reads say where they begin, so the position means nothing. No stat, which needs no right
     /// to be asked about any name, so that the filter has to stop it (`landlock(7)`).
-    fn end(&self) -> Result<u64, Errno> {
+    pub(super) fn end(&self) -> Result<u64, Errno> {
         u64::try_from(lseek(&*self.file, 0, Whence::SeekEnd)?).map_err(|_| Errno::EOVERFLOW)
     }
 
@@ -160,7 +172,7 @@ impl Followed {
     }
 
     /// Judges the whole lines that are there.
-    fn judge(&mut self, heed: &mut dyn FnMut(&Source, &Judged<'_>)) -> Result<(), Trouble> {
+    fn judge(&mut self, heed: Heed<'_>) -> Result<(), Trouble> {
         if self.source.role == Role::Scribe {
             self.count();
             return Ok(());
@@ -170,7 +182,7 @@ impl Followed {
             let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             let judged =
                 self.inspector.judge(line).map_err(|fault| intruded(self.from, self.judged, fault))?;
-            heed(&self.source, &judged);
+            heed(&self.source, &judged).map_err(|fault| intruded(self.from, self.judged, fault))?;
             self.lines += 1;
             self.judged += end + 1;
             rest = behind.get(1..).unwrap_or_default();
@@ -213,7 +225,8 @@ impl Followed {
         let bytes = self.held.get(..length).unwrap_or_default();
         unchanged(&self.file, self.from, bytes)?;
         let to = self.from + length as u64;
-        self.cut.push(Cut { from: self.from, to, lines: self.lines, hash: Digest::of(bytes) });
+        let since = self.judged_since.take().unwrap_or_else(Instant::now);
+        self.cut.push((Cut { from: self.from, to, lines: self.lines, hash: Digest::of(bytes) }, since));
         self.held.drain(..length);
         if self.held.is_empty() {
             // An idle segment keeps no memory.
@@ -227,29 +240,22 @@ impl Followed {
 
     /// The ranges that are durable and not on record: they are, from now on.
     pub(super) fn take_cut(&mut self) -> Vec<Cut> {
-        let durable = self.cut.iter().take_while(|cut| cut.to <= self.synced).count();
-        let taken: Vec<Cut> = self.cut.drain(..durable).collect();
+        let durable = self.cut.iter().take_while(|(cut, _)| cut.to <= self.synced).count();
+        let taken: Vec<Cut> = self.cut.drain(..durable).map(|(cut, _)| cut).collect();
         self.known.extend(&taken);
-        if self.cut.is_empty() && self.held.is_empty() {
-            self.unsealed_since = None;
-        }
         taken
     }
 
     /// Takes a range that an earlier scribe put on record, and reads it again: whether it still is what was sealed.
     /// Its lines are heeded, since what they say is not known any more.
-    pub(super) fn resume(
-        &mut self,
-        sealed: Cut,
-        heed: &mut dyn FnMut(&Source, &Judged<'_>),
-    ) -> Result<(), Trouble> {
+    pub(super) fn resume(&mut self, sealed: Cut, heed: Heed<'_>, tick: Tick<'_>) -> Result<(), Trouble> {
         let end = self.end()?;
         if end < sealed.to {
             return Err(Trouble::Intruded { at: end, why: Seen::Shrank });
         }
         let changed = Trouble::Intruded { at: sealed.from, why: Seen::Changed };
         let mut hash = Sha256::new();
-        self.pass(sealed.to, &mut hash, heed)?;
+        self.pass(sealed.to, &mut hash, heed, tick)?;
         if Digest(hash.finalize().into()) != sealed.hash {
             return Err(changed);
         }
@@ -261,7 +267,8 @@ impl Followed {
     pub(super) fn start_behind(
         &mut self,
         sealed: u64,
-        heed: &mut dyn FnMut(&Source, &Judged<'_>),
+        heed: Heed<'_>,
+        tick: Tick<'_>,
     ) -> Result<(), Trouble> {
         self.base = sealed;
         if self.source.role == Role::Scribe {
@@ -269,7 +276,7 @@ impl Followed {
             (self.from, self.synced) = (sealed, sealed);
             return Ok(());
         }
-        self.pass(sealed, &mut Sha256::new(), heed)
+        self.pass(sealed, &mut Sha256::new(), heed, tick)
     }
 
     /// It is not what was sealed, which was up to here.
@@ -279,14 +286,10 @@ impl Followed {
     }
 
     /// Reads and judges up to `to`, which is sealed.
-    fn pass(
-        &mut self,
-        to: u64,
-        hash: &mut Sha256,
-        heed: &mut dyn FnMut(&Source, &Judged<'_>),
-    ) -> Result<(), Trouble> {
+    fn pass(&mut self, to: u64, hash: &mut Sha256, heed: Heed<'_>, tick: Tick<'_>) -> Result<(), Trouble> {
         let changed = Trouble::Intruded { at: self.from, why: Seen::Changed };
         while self.length() < to {
+            tick();
             let begin = self.held.len();
             self.read(to)?;
             hash.update(self.held.get(begin..).unwrap_or_default());
@@ -300,31 +303,28 @@ impl Followed {
         self.from += std::mem::take(&mut self.held).len() as u64;
         self.lines = 0;
         self.synced = self.from;
-        self.unsealed_since = None;
+        self.judged_since = None;
         Ok(())
     }
 
-    /// The last look: all that is on record is read and hashed once more.
-    pub(super) fn holds(&self) -> Result<(), Trouble> {
-        self.known.iter().try_for_each(|known| match hash_of(&self.file, known.from, known.to)? {
-            Some(hash) if hash == known.hash => Ok(()),
-            Some(_) => Err(Trouble::Intruded { at: known.from, why: Seen::Changed }),
-            None => Err(Trouble::Intruded { at: known.from, why: Seen::Shrank }),
-        })
+    /// What is on record of it, for a look at the same bytes once more.
+    pub(super) fn on_record(&self) -> OnRecord {
+        OnRecord { file: self.file(), ranges: self.known.clone() }
     }
 
-    /// Where too many ranges are known: the oldest are looked at again, and kept as one.
-    pub(super) fn forget(&mut self) -> Result<(), Trouble> {
-        if self.known.len() < 2 * REMEMBERED {
-            return Ok(());
-        }
-        self.holds()?;
-        let (Some(first), Some(last)) = (self.known.first(), self.known.last()) else { return Ok(()) };
-        let (from, to) = (first.from, last.to);
-        let lines = self.known.iter().map(|known| known.lines).sum();
-        let Some(hash) = hash_of(&self.file, from, to)? else { return Ok(()) };
-        self.known = vec![Cut { from, to, lines, hash }];
-        Ok(())
+    /// Whether too many ranges are known, so that they are to be looked at again and kept as one.
+    pub(super) fn remembers_many(&self) -> bool {
+        self.known.len() >= 2 * REMEMBERED
+    }
+
+    /// This one range is all that is known.
+    pub(super) fn remember(&mut self, one: Cut) {
+        self.known = vec![one];
+    }
+
+    /// Whether there is more than the last look has read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// For the thread that syncs.
@@ -354,12 +354,17 @@ impl Followed {
 
     /// Bytes read and not yet durable.
     pub(super) fn unsynced(&self) -> u64 {
-        if self.has_failed() { 0 } else { self.length().saturating_sub(self.synced) }
+        match self.state {
+            State::Whole => self.length().saturating_sub(self.synced),
+            State::Intruded if self.has_cut() => self.from.saturating_sub(self.synced),
+            State::Intruded | State::Failed => 0,
+        }
     }
 
-    /// Since when there is something that no seal covers.
+    /// Since when there are lines that no seal covers.
     pub(super) fn unsealed_since(&self) -> Option<Instant> {
-        self.unsealed_since.filter(|_| !self.has_failed())
+        let oldest = self.cut.first().map(|(_, since)| *since).or(self.judged_since);
+        oldest.filter(|_| !self.has_failed())
     }
 
     /// Its writer is done with it.
@@ -376,13 +381,29 @@ impl Followed {
         self.give_up(State::Failed);
     }
 
-    /// Somebody has touched it: nothing more is read or promised of it.
-    pub(super) fn intruded(&mut self) {
+    /// Somebody has touched it from this byte on: nothing more is read of it. What was judged before is still sealed.
+    pub(super) fn intruded(&mut self, at: u64) {
+        self.cut.retain(|(cut, _)| cut.to <= at);
+        let follows = self.from == self.cut.last().map_or(self.sealed(), |(cut, _)| cut.to);
+        if follows && self.from + self.judged as u64 <= at {
+            // Where these have changed too they are not sealed: one intrusion was told.
+            let _changed = self.cut();
+        }
+        let cut = std::mem::take(&mut self.cut);
         self.give_up(State::Intruded);
+        self.from = cut.last().map_or(self.from, |(cut, _)| cut.to);
+        self.cut = cut;
+    }
+
+    /// What was still to be sealed of one that somebody has touched can't be.
+    pub(super) fn leave_cut(&mut self) {
+        self.cut.clear();
+        self.from = self.sealed();
     }
 
     fn give_up(&mut self, state: State) {
         self.state = state;
+        self.unread = false;
         self.held = Vec::new();
         self.cut = Vec::new();
         self.judged = 0;
@@ -433,53 +454,4 @@ impl Followed {
 fn intruded(from: u64, judged: usize, fault: Fault) -> Trouble {
     let why = if fault == Fault::Number { Seen::Count } else { Seen::Line };
     Trouble::Intruded { at: from + judged as u64, why }
-}
-
-fn read_at(file: &File, into: &mut [u8], at: u64) -> Result<usize, Errno> {
-    loop {
-        match file.read_at(into, at) {
-            Ok(read) => return Ok(read),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
-        }
-    }
-}
-
-/// Whether the file still has these bytes there.
-fn unchanged(file: &File, from: u64, bytes: &[u8]) -> Result<(), Trouble> {
-    let mut again = vec![0; PIECE.min(bytes.len())];
-    let mut at = from;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let piece = again.len().min(rest.len());
-        let read = read_at(file, again.get_mut(..piece).unwrap_or_default(), at)?;
-        let (expected, behind) = rest.split_at_checked(read).unwrap_or_default();
-        if read == 0 {
-            return Err(Trouble::Intruded { at, why: Seen::Shrank });
-        }
-        if again.get(..read) != Some(expected) {
-            let differs = again.iter().zip(expected).position(|(now, before)| now != before).unwrap_or(0);
-            return Err(Trouble::Intruded { at: at + differs as u64, why: Seen::Changed });
-        }
-        at += read as u64;
-        rest = behind;
-    }
-    Ok(())
-}
-
-/// Hash of these bytes of the file; `None` where it ends before.
-fn hash_of(file: &File, from: u64, to: u64) -> Result<Option<Digest>, Errno> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; PIECE.min(usize::try_from(to - from).unwrap_or(PIECE))];
-    let mut at = from;
-    while at < to {
-        let piece = buffer.len().min(usize::try_from(to - at).unwrap_or(PIECE));
-        let read = read_at(file, buffer.get_mut(..piece).unwrap_or_default(), at)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        hash.update(buffer.get(..read).unwrap_or_default());
-        at += read as u64;
-    }
-    Ok(Some(Digest(hash.finalize().into())))
 }

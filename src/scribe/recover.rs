@@ -123,6 +123,7 @@ impl Scribe {
         let mut open: BTreeSet<String> = names.iter().filter(|name| matters(name)).cloned().collect();
         open.extend(window.segments.iter().filter(|(_, known)| !known.closed).map(|(name, _)| name.clone()));
         open.extend(from.iter().cloned());
+        open.extend(followed.iter().filter(|name| window.segments.contains_key(*name)).cloned());
         let mut left = BTreeSet::new();
         let mut count = 0;
         for name in open {
@@ -214,18 +215,23 @@ impl Scribe {
                 live.note(judged, source.role);
             }
             if let (Some(lane), Some(progress)) = (&lane, judged.request) {
-                requests.heed(lane, progress);
+                // What was open later is open already, so there may be more of it than there ever were at a time.
+                let _fits = requests.heed(lane, progress);
             }
+            Ok(())
         };
         let sealed = known.sealed();
-        let mut held = segment.start_behind(known.base, &mut heed);
-        for range in known.ranges {
-            held = held.and_then(|()| segment.resume(range, &mut heed));
-            if self.said.elapsed() >= SIGN {
+        let (channel, said) = (&self.channel, &mut self.said);
+        let mut tick = || {
+            if said.elapsed() >= SIGN {
                 // Not one of the queue: it is a sign of life, and nothing is lost where there is no room for it.
-                self.channel.send(&FromScribe::Reading, &[]).ok();
-                self.said = Instant::now();
+                channel.send(&FromScribe::Reading, &[]).ok();
+                *said = Instant::now();
             }
+        };
+        let mut held = segment.start_behind(known.base, &mut heed, &mut tick);
+        for range in known.ranges {
+            held = held.and_then(|()| segment.resume(range, &mut heed, &mut tick));
         }
         if let Err(trouble) = held {
             segment.is_sealed_to(sealed);
@@ -234,7 +240,17 @@ impl Scribe {
         if over {
             segment.finish();
         }
-        segment.look(&mut heed)
+        segment.look(&mut heed)?;
+        if self.recovery == Recovery::Over {
+            return Ok(());
+        }
+        // What there is by now, since it is told how far that is.
+        let end = segment.end()?;
+        while segment.is_unread() && segment.length() < end {
+            tick();
+            segment.look(&mut heed)?;
+        }
+        Ok(())
     }
 
     /// Damage ends a start, unless it was accepted.

@@ -9,8 +9,8 @@ use crate::audit::inspect::{Progress, Request};
 use crate::audit::segment::SegmentName;
 use crate::model::ids::{BootId, ConnectionId, RequestId};
 
-/// More of one lane are not counted; no lane has so many connections.
-const MOST: usize = 1 << 18;
+/// More are not open at a time in one lane. Each segment of the scribe's begins with all that is open.
+pub(super) const MOST: usize = 1 << 13;
 
 /// One lane of one gate process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +45,9 @@ pub(super) struct Requests(BTreeMap<Lane, BTreeSet<Request>>, Early);
 type Early = BTreeMap<Lane, BTreeSet<Request>>;
 
 impl Requests {
-    /// A line of this lane says so.
-    pub(super) fn heed(&mut self, lane: &Lane, progress: Progress) {
+    /// A line of this lane says so. False where more would be open than any lane has.
+    #[must_use]
+    pub(super) fn heed(&mut self, lane: &Lane, progress: Progress) -> bool {
         let open = match self.0.get_mut(lane) {
             Some(open) => open,
             None => self.0.entry(lane.clone()).or_default(),
@@ -54,7 +55,10 @@ impl Requests {
         match progress {
             Progress::Allowed(request) => {
                 let ended = self.1.get_mut(lane).is_some_and(|early| early.remove(&request));
-                if !ended && open.len() < MOST {
+                if !ended && open.len() >= MOST {
+                    return open.contains(&request);
+                }
+                if !ended {
                     open.insert(request);
                 }
             }
@@ -67,6 +71,7 @@ impl Requests {
                 }
             }
         }
+        true
     }
 
     /// What is open of a lane now.
@@ -146,13 +151,13 @@ mod tests {
     fn requests_of_a_lane_are_open_until_their_outcome() {
         let mut requests = Requests::default();
         let lane = Lane::of(SEGMENT, Some(3)).unwrap();
-        requests.heed(&lane, Progress::Allowed(request(41)));
-        requests.heed(&lane, Progress::Allowed(request(42)));
-        requests.heed(&lane, Progress::Ended(request(41)));
+        assert!(requests.heed(&lane, Progress::Allowed(request(41))));
+        assert!(requests.heed(&lane, Progress::Allowed(request(42))));
+        assert!(requests.heed(&lane, Progress::Ended(request(41))));
         assert_eq!(texts(requests.of(&lane)), ["7k3qzd-42-1"]);
         // Read in the other order, from two segments of the lane.
-        requests.heed(&lane, Progress::Ended(request(43)));
-        requests.heed(&lane, Progress::Allowed(request(43)));
+        assert!(requests.heed(&lane, Progress::Ended(request(43))));
+        assert!(requests.heed(&lane, Progress::Allowed(request(43))));
         assert_eq!(texts(requests.of(&lane)), ["7k3qzd-42-1"]);
         assert_eq!(requests.take(|lane| lane.gate == Some(4)), []);
         assert_eq!(texts(requests.take(|lane| lane.gate == Some(3))), ["7k3qzd-42-1"]);
@@ -168,7 +173,7 @@ mod tests {
         requests.remember(unknown, [request(42)].into());
         let lane = Lane::of(SEGMENT, Some(3)).unwrap();
         requests.adopt(&lane);
-        requests.heed(&lane, Progress::Allowed(request(43)));
+        assert!(requests.heed(&lane, Progress::Allowed(request(43))));
         assert_eq!(texts(requests.of(&lane)), ["7k3qzd-42-1", "7k3qzd-43-1"]);
         assert!(lane.is_of("7k3qzd".parse().unwrap()) && !lane.is_of("7k3qze".parse().unwrap()));
     }

@@ -84,16 +84,14 @@ impl Scribe {
     }
 
     /// One step; whether another may follow at once.
-    fn step(&mut self) -> io::Result<bool> {
+    pub(super) fn step(&mut self) -> io::Result<bool> {
         match std::mem::replace(&mut self.round, Round::Idle) {
             Round::Idle if self.is_due() => self.begin_round().map(|()| true),
-            Round::Idle => match self.next_own.take() {
-                Some(next) => self.turn_over(next).map(|()| true),
-                None => Ok(false),
-            },
+            Round::Idle if self.next_own.is_some() && self.keys.is_some() => self.begin_keys().map(|()| true),
+            Round::Idle => Ok(false),
             Round::Segments => self.seal().map(|()| true),
             Round::Own => {
-                self.unsent.append(&mut self.leaving);
+                self.unsent.append(&mut self.sealed_leaving);
                 self.ask_for_segment();
                 self.go_on_recovering()?;
                 Ok(true)
@@ -123,8 +121,13 @@ impl Scribe {
         let names: Vec<_> = self.followed.keys().cloned().collect();
         for name in names {
             self.look_at(&name)?;
+            self.sign();
             let Some(segment) = self.followed.get_mut(&name) else { continue };
-            let cut = if segment.is_finished() { segment.cut_last() } else { segment.cut() };
+            let cut = if segment.is_finished() && !segment.is_unread() {
+                segment.cut_last()
+            } else {
+                segment.cut()
+            };
             if let Err(trouble) = cut {
                 self.trouble(&name, trouble)?;
                 continue;
@@ -145,16 +148,18 @@ impl Scribe {
             self.put_ranges(&name)?;
         }
         self.end_gates()?;
-        self.sealed_at = Instant::now();
-        if let Some(sealed) = self.own.seal()? {
-            self.sealed = Some(sealed);
-        }
-        self.sync_own()?;
+        self.seal_own()?;
         self.round = Round::Own;
         Ok(())
     }
 
-    fn sync_own(&mut self) -> io::Result<()> {
+    /// Seals all that is noted, and has the seal made durable.
+    fn seal_own(&mut self) -> io::Result<()> {
+        self.sealed_at = Instant::now();
+        self.sealed_leaving.append(&mut self.leaving);
+        if let Some(sealed) = self.own.seal()? {
+            self.sealed = Some(sealed);
+        }
         if let Some((file, upto)) = self.own.unsynced() {
             self.syncer.give(Task::Own(upto), move || own::sync(&file))?;
         }
@@ -168,17 +173,22 @@ impl Scribe {
             let range = Range { segment: name, from: cut.from, to: cut.to, lines: cut.lines, hash: cut.hash };
             self.own.note(&Entry::Range(range))?;
         }
-        if !segment.has_failed()
-            && let Err(trouble) = segment.forget()
-        {
-            self.trouble(name, trouble)?;
+        if !segment.has_failed() && segment.remembers_many() {
+            match segment.on_record().as_one(&mut || self.sign()) {
+                Ok(one) => {
+                    let segment = self.followed.get_mut(name);
+                    segment.zip(one).into_iter().for_each(|(segment, one)| segment.remember(one));
+                }
+                Err(trouble) => self.trouble(name, trouble)?,
+            }
         }
         let Some(segment) = self.followed.get(name) else { return Ok(()) };
-        if !segment.is_finished() || segment.unsynced() > 0 || segment.has_cut() {
+        let over = segment.is_finished() && !segment.is_unread();
+        if !over || segment.unsynced() > 0 || segment.has_cut() {
             return Ok(());
         }
         if !segment.has_failed()
-            && let Err(trouble) = segment.holds()
+            && let Err(trouble) = segment.on_record().holds(&mut || self.sign())
         {
             self.trouble(name, trouble)?;
         }
@@ -210,9 +220,13 @@ impl Scribe {
     /// A segment that can't be read or synced needs another, and one that somebody has touched an end of its gate.
     /// Told once: nothing more is read of it.
     pub(super) fn trouble(&mut self, name: &str, trouble: Trouble) -> io::Result<()> {
-        let Some(segment) = self.followed.get_mut(name).filter(|segment| !segment.has_failed()) else {
+        let Some(segment) = self.followed.get_mut(name) else { return Ok(()) };
+        if segment.has_failed() {
+            if matches!(trouble, Trouble::Unreadable(_)) {
+                segment.leave_cut();
+            }
             return Ok(());
-        };
+        }
         match trouble {
             Trouble::Unreadable(errno) => {
                 segment.fail();
@@ -221,7 +235,7 @@ impl Scribe {
                 self.unsent.push_back(FromScribe::Failed { segment: name.to_owned(), errno: errno as i32 });
             }
             Trouble::Intruded { at, why } => {
-                segment.intruded();
+                segment.intruded(at);
                 self.durables.fail(name)?;
                 self.intrusion(name, at, why)?;
             }
@@ -266,22 +280,23 @@ impl Scribe {
     /// Another segment, where this one has its size; again after a while, where there was none.
     fn ask_for_segment(&mut self) {
         let lately = self.asked.is_some_and(|asked| asked.elapsed() < AGAIN);
-        if self.keys.is_some() && self.own.length() >= self.size && !lately {
+        let full = self.own.length() >= self.size.saturating_add(self.carried);
+        if self.keys.is_some() && full && self.next_own.is_none() && !lately {
             self.asked = Some(Instant::now());
             self.unsent.push_back(FromScribe::NeedSegment);
         }
     }
 
-    /// Goes on in another segment, once the latest seal in this one covers all of it.
+    /// Goes on in another segment, once the latest seal in this one covers all of it and is durable. Nothing may come
+    /// between its `open` and its `epoch`, so it is begun no earlier than there is the key for the epoch.
     fn turn_over(&mut self, next: NextOwn) -> io::Result<()> {
         let NextOwn { name, segment, reserved } = next;
         let own = Own::begin(name, segment, reserved, &self.start)?;
         let (prev, old) = (self.own.last_seal(), std::mem::replace(&mut self.own, own));
-        self.asked = None;
         self.directory_changed = true;
         self.prev = prev;
         self.old = Some((old.name().to_owned(), old.length()));
-        self.begin_keys()
+        Ok(())
     }
 
     /// The first step into an epoch.
@@ -295,6 +310,17 @@ impl Scribe {
 
     fn begin_epoch(&mut self, ready: Ready) -> io::Result<()> {
         let Some(keys) = self.keys.clone() else { return Ok(()) };
+        if self.next_own.is_some() && self.recovery != Recovery::Read && self.own.is_unsealed() {
+            // What was noted while the key went into the store belongs to the epoch that ends.
+            self.seal_own()?;
+            self.round = Round::KeepNext(Box::new(ready));
+            return Ok(());
+        }
+        if self.recovery != Recovery::Read
+            && let Some(next) = self.next_own.take()
+        {
+            self.turn_over(next)?;
+        }
         let (place, epoch, key) = (ready.place(), ready.handover.epoch(), ready.handover.key());
         let line = self.own.begin_epoch(ready.handover, self.prev)?;
         let Some((own, _)) = self.own.unsynced() else { return Err(Errno::EIO.into()) };
@@ -344,6 +370,7 @@ impl Scribe {
             self.own.note(&Entry::Recover(Recover::Segment { segment, from: at, to: at, torn, why }))?;
         }
         self.own.note(&Entry::Recover(Recover::Settled(settled)))?;
+        self.carried = self.own.length();
         self.wish = true;
         Ok(())
     }

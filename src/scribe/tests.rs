@@ -1,3 +1,4 @@
+use super::follow::Trouble;
 use super::*;
 use crate::audit::inspect::Role;
 use nix::errno::Errno;
@@ -69,6 +70,35 @@ fn shrunk_segment_is_an_intrusion_told_once() {
 }
 
 #[test]
+fn steady_load_on_a_slow_disk_is_as_far_behind_as_its_oldest_unsealed_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(A);
+    let mut writer = stage::append(&path);
+    let source = Source { role: Role::Gate, boot: boot(), gate: Some(1) };
+    let mut segment = Followed::new(A, File::open(&path).unwrap(), source);
+    writer.write_all(line(0).as_bytes()).unwrap();
+    segment.look(&mut |_, _| Ok(())).unwrap();
+    for n in 1..4 {
+        segment.cut().unwrap();
+        let (upto, between) = (segment.length(), Instant::now());
+        assert!(segment.unsealed_since().unwrap() <= between);
+        // While the disk is at that, more comes.
+        writer.write_all(line(n).as_bytes()).unwrap();
+        segment.look(&mut |_, _| Ok(())).unwrap();
+        assert!(segment.unsealed_since().unwrap() <= between);
+        segment.synced_to(upto);
+        assert_eq!(segment.take_cut().len(), 1);
+        assert!(segment.unsealed_since().unwrap() >= between);
+    }
+    segment.cut().unwrap();
+    writer.write_all(b"{").unwrap();
+    segment.look(&mut |_, _| Ok(())).unwrap();
+    segment.synced_to(segment.length());
+    assert_eq!(segment.take_cut().len(), 1);
+    assert_eq!(segment.unsealed_since(), None, "there is no sealing half a line");
+}
+
+#[test]
 fn line_that_no_gate_writes_is_an_intrusion() {
     for (forged, why) in [
         (line(2).replace("decision", "conn"), "foreign-line"),
@@ -86,6 +116,70 @@ fn line_that_no_gate_writes_is_an_intrusion() {
         let before = lines(2).len() as u64;
         intruded(&mut stage, before, why, before);
     }
+}
+
+#[test]
+fn much_at_once_is_read_piece_by_piece_between_signs_of_life() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let text = lines(40_000);
+    assert!(text.len() > 3 << 20);
+    writer.write_all(text.as_bytes()).unwrap();
+    stage.scribe.said -= SIGN;
+    stage.scribe.look().unwrap();
+    let segment = &stage.scribe.followed[A];
+    assert!(segment.is_unread() && segment.length() == 1 << 20);
+    let told = stage.told();
+    assert!(matches!(told.as_slice(), [FromScribe::Alive { .. }]), "{told:?}");
+    stage.finished(A);
+    assert_eq!(stage.closed(), [(A.to_owned(), text.len() as u64, false)]);
+    let mut signs = 0;
+    let hash = Digest::of(text.as_bytes());
+    let (to, file) = (text.len() as u64, File::open(stage.path(A)).unwrap().into());
+    let all = bytes::OnRecord { file, ranges: vec![follow::Cut { from: 0, to, lines: 40_000, hash }] };
+    all.holds(&mut || signs += 1).unwrap();
+    assert!(signs > 3 << 3, "within a range too: {signs}");
+}
+
+#[test]
+fn gate_that_has_more_open_than_any_lane_is_an_intrusion() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let allowed = |n: u64| line(n).replace("deny", "allow");
+    let most = u64::try_from(requests::MOST).unwrap();
+    let fits = line(0) + &(1..=most).map(allowed).collect::<String>();
+    writer.write_all(fits.as_bytes()).unwrap();
+    stage.settle();
+    assert_eq!(stage.told(), []);
+    writer.write_all(allowed(most + 1).as_bytes()).unwrap();
+    stage.settle();
+    let (at, why) = (fits.len() as u64, "foreign-line".to_owned());
+    assert_eq!(stage.told(), [FromScribe::Intruded { segment: A.to_owned(), at, why }]);
+}
+
+#[test]
+fn what_was_judged_before_an_intrusion_is_sealed() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let text = lines(2);
+    writer.write_all((text.clone() + "nonsense\n").as_bytes()).unwrap();
+    stage.settle();
+    let before = text.len() as u64;
+    intruded(&mut stage, before, "foreign-line", before);
+    let range = &stage.said("range")[0];
+    assert_eq!(range["hash"], Digest::of(text.as_bytes()).to_string());
+}
+
+#[test]
+fn what_an_intrusion_leaves_and_the_disk_refuses_is_not_sealed() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all((lines(2) + "nonsense\n").as_bytes()).unwrap();
+    stage.scribe.look().unwrap();
+    assert!(stage.scribe.followed[A].has_cut());
+    stage.scribe.trouble(A, Trouble::Unreadable(Errno::EIO)).unwrap();
+    stage.settle();
+    intruded(&mut stage, lines(2).len() as u64, "foreign-line", 0);
 }
 
 #[test]
@@ -191,6 +285,22 @@ fn own_segment_reserves_for_itself_as_it_fills() {
     }
     assert_eq!(stage.closed().len(), 300);
     assert!(std::fs::metadata(stage.path(OWN)).unwrap().len() > STEP_OF_TEST);
+}
+
+#[test]
+fn what_is_noted_during_a_seals_sync_is_told_behind_the_next_one() {
+    let mut stage = Stage::new();
+    drop(stage.follow(A));
+    stage.says(&ToScribe::Finished { segment: A.to_owned() });
+    while !matches!(stage.scribe.round, Round::Own) {
+        stage.scribe.step().unwrap();
+    }
+    // As the segment's `prune` would be, while the disk is at the seal.
+    stage.scribe.leaving.push_back(released(B, None));
+    stage.scribe.step().unwrap();
+    assert_eq!(stage.told(), [released(A, 0)]);
+    stage.settle();
+    assert_eq!(stage.told(), [released(B, None)]);
 }
 
 #[test]

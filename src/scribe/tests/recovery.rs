@@ -2,6 +2,7 @@
 
 use super::stage::{A, B, LATER, LATEST, OWN, Stage, append, line, lines, released};
 use crate::scribe::recover::Recovery;
+use crate::scribe::round::Round;
 use crate::wire::message::{Damage, ToScribe};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -239,4 +240,57 @@ fn segment_of_its_own_that_has_its_size_is_followed_by_another_epoch() {
     let own = "20261123T034629.300000Z-7k3qzd-scribe-10.ndjson";
     let stage = Stage::following(stage.dies(), own, &[A]);
     assert_eq!(stage.scribe.requests.lanes().map(|(_, open)| open.len()).sum::<usize>(), 1);
+}
+
+#[test]
+fn what_is_noted_while_the_next_epochs_key_is_stored_stays_in_the_segment_before() {
+    let mut stage = Stage::sized(1 << 10);
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(2).as_bytes()).unwrap();
+    stage.settle();
+    let own = "20261123T034629.200000Z-7k3qzd-scribe-9.ndjson";
+    stage.is_given(own);
+    while !matches!(stage.scribe.round, Round::KeepNext(_)) {
+        stage.scribe.round().unwrap();
+    }
+    writer.set_len(4).unwrap();
+    stage.scribe.look().unwrap();
+    stage.settle();
+    assert_eq!(stage.said("intrusion").len(), 1);
+    assert_eq!(stage.said("epoch").len(), 2);
+    let text = std::fs::read_to_string(stage.path(own)).unwrap();
+    assert!(text.lines().nth(1).unwrap().contains("\"epoch\""), "{text}");
+}
+
+#[test]
+fn segment_that_the_last_scribe_closed_is_given_back_and_not_closed_again() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all(lines(3).as_bytes()).unwrap();
+    stage.finished(A);
+    // It died before the warden heard of it.
+    let own = "20261123T034629.200000Z-7k3qzd-scribe-9.ndjson";
+    let mut stage = Stage::following(stage.dies(), own, &[A]);
+    assert!(stage.scribe.followed.is_empty());
+    assert!(stage.scribe.closed_before.contains(A));
+    stage.finished(A);
+    assert!(stage.scribe.closed_before.is_empty());
+    let closed: Vec<String> = stage.closed().into_iter().map(|(segment, ..)| segment).collect();
+    assert_eq!(closed, [A, OWN]);
+}
+
+#[test]
+fn what_is_carried_over_does_not_fill_a_segment_of_its_own() {
+    let mut stage = Stage::sized(8 << 10);
+    let mut writer = stage.follow(A);
+    writer.write_all((lines(1) + &(1..1000).map(allowed).collect::<String>()).as_bytes()).unwrap();
+    while stage.scribe.asked.is_none() {
+        stage.settle();
+    }
+    stage.goes_on_in("20261123T034629.200000Z-7k3qzd-scribe-9.ndjson");
+    assert!(stage.scribe.asked.is_some(), "it does not ask twice in a short time");
+    stage.scribe.asked = None;
+    stage.settle();
+    assert!(stage.scribe.own.length() > 8 << 10);
+    assert!(stage.scribe.asked.is_none());
 }

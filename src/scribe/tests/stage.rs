@@ -115,11 +115,15 @@ impl Stage {
     }
 
     pub(in crate::scribe) fn goes_on_in(&mut self, own: &str) {
+        self.is_given(own);
+        self.settle();
+    }
+
+    pub(in crate::scribe) fn is_given(&mut self, own: &str) {
         let segment = append(&self.path(own));
         let own = ToScribe::Own { segment: own.to_owned(), reserved: STEP_OF_TEST, policy: String::new() };
         self.warden.send(&own, &[segment.as_fd()]).unwrap();
         assert_eq!(self.scribe.obey().unwrap(), Next::GoOn);
-        self.settle();
     }
 
     pub(in crate::scribe) fn in_directory(
