@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::segments::Standing;
 use super::{Due, RETRY, Vault, Warden};
 use crate::audit::vault::{self, Store};
+use crate::sys::trusted::Directory;
 
 impl Warden {
     /// Looks at the names, and has the writers go on where they can be found.
@@ -15,8 +16,19 @@ impl Warden {
         self.timers.after(RETRY, Due::NamesWatch);
         self.tell_of_journal();
         match self.segments.standing() {
-            Standing::But(lost) => lost.iter().for_each(|name| self.replace_lost(name)),
+            Standing::But(lost) => {
+                self.be_at_home();
+                lost.iter().for_each(|name| self.replace_lost(name));
+            }
             Standing::Moved => self.move_in(),
+        }
+    }
+
+    /// The directory is where it was: it was only away for a while.
+    fn be_at_home(&mut self) {
+        if std::mem::replace(&mut self.homeless, false) {
+            tracing::warn!(directory = self.segments.path(""), "the audit directory is back in its place");
+            self.tell_all_recordable();
         }
     }
 
@@ -34,8 +46,7 @@ impl Warden {
 
     /// The keys first: a directory without them is none to write to. Where it is another one, its chain begins behind
     /// the latest seal that is known, with a genesis of its own, which those who verify have to pin too.
-    fn move_to_what_is_there(&mut self) -> io::Result<()> {
-        let directory = self.segments.there_now()?;
+    fn move_to(&mut self, directory: Directory) -> io::Result<()> {
         let readers = self.force.policy.audit.readers.map(|gid| gid.raw());
         vault::keep_hash_key(&directory, &self.hash_key)?;
         let genesis = match vault::look(&directory)? {
@@ -64,7 +75,12 @@ impl Warden {
             );
             self.tell_all_recordable();
         }
-        if let Err(error) = self.move_to_what_is_there() {
+        let moved = match self.segments.there_now() {
+            // Put back while we looked: its segments are still ours to write.
+            Ok(directory) if self.segments.is_same(&directory) => return self.be_at_home(),
+            there => there.and_then(|directory| self.move_to(directory)),
+        };
+        if let Err(error) = moved {
             tracing::error!(%error, directory = self.segments.path(""), "there is no audit directory");
             return;
         }
