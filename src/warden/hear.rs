@@ -4,6 +4,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::Warden;
 use super::drain::Phase;
 use super::poll::{LaneId, News};
@@ -67,7 +69,7 @@ impl Warden {
             }
             FromScribe::Failed { segment, errno } => {
                 tracing::error!(segment, errno, "the scribe can't read or sync a segment");
-                self.replace_segment(&segment);
+                self.replace_segment(&segment, Errno::from_raw(errno));
             }
             FromScribe::Intruded { segment, at, why } => self.intruded(&segment, at, &why),
             FromScribe::Released { segment, bytes } => {
@@ -160,7 +162,7 @@ impl Warden {
             lane.is_some_and(|lane| lane.segments.iter().any(|name| name == segment))
         };
         let Some(lane) = self.roster.lanes().into_iter().find(writes) else {
-            return self.replace_segment(segment);
+            return self.replace_segment(segment, Errno::EBADMSG);
         };
         if let Some(gate) = self.roster.gate(lane.gate) {
             let (uid, pid) = (gate.whose, gate.child.pid());

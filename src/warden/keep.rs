@@ -202,7 +202,7 @@ impl Warden {
             if self.scribe.writes(&name) {
                 self.give_scribe_segment();
             } else {
-                self.replace_segment(&name);
+                self.renew_segment(&name);
             }
         }
     }

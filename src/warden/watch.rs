@@ -5,6 +5,8 @@
 use std::io;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use super::segments::Standing;
 use super::{Due, RETRY, Vault, Warden};
 use crate::audit::vault::{self, Store};
@@ -41,7 +43,7 @@ impl Warden {
             // It begins another one with its next life.
             self.scribe.kill();
         }
-        self.replace_segment(name);
+        self.replace_segment(name, Errno::ENOENT);
     }
 
     /// The keys first: a directory without them is none to write to. Where it is another one, its chain begins behind
@@ -88,7 +90,7 @@ impl Warden {
         self.homeless = false;
         // The scribe is shut into the old directory.
         self.scribe.kill();
-        self.renew_failed_own_segment();
+        self.renew_failed_own_segment(Errno::ENOENT);
         for lane in self.roster.lanes() {
             self.replace_lane_segment(lane);
         }
