@@ -136,6 +136,8 @@ struct Scribe {
     /// What the warden had no room for yet, and what it is told once a seal over it is durable.
     unsent: VecDeque<FromScribe>,
     leaving: VecDeque<FromScribe>,
+    /// Segments that are on record as removed, whether or not their names are gone.
+    pruned: BTreeSet<String>,
     /// What the warden said while it was asked something else.
     stash: VecDeque<(ToScribe, Vec<OwnedFd>)>,
     lost_lines: u64,
@@ -179,6 +181,7 @@ impl Scribe {
             closing: false,
             unsent: VecDeque::new(),
             leaving: VecDeque::new(),
+            pruned: BTreeSet::new(),
             stash: VecDeque::new(),
             lost_lines: 0,
             said: Instant::now(),
@@ -287,7 +290,7 @@ impl Scribe {
                 Err(error) => tracing::error!(%error, segment, "there is no compressing a segment"),
             },
             ToScribe::Prune { segment, packed, why } => match exactly(descriptors) {
-                Ok([file]) => self.keeper.weigh(segment, file, packed, why)?,
+                Ok([file]) => self.prune(segment, file, packed, why)?,
                 Err(error) => tracing::error!(%error, segment, "there is no weighing a segment"),
             },
             ToScribe::Try(trial) => self.attempt(trial, descriptors)?,

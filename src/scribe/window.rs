@@ -56,6 +56,8 @@ pub(super) struct Window {
     pub(super) last: Option<Digest>,
     pub(super) segments: BTreeMap<String, Known>,
     pub(super) requests: Requests,
+    /// Segments that go, by what is sealed.
+    pub(super) pruned: BTreeSet<String>,
     /// What `pending` said since the last `close`.
     pending: BTreeMap<Lane, BTreeSet<Request>>,
 }
@@ -176,6 +178,7 @@ impl Window {
                 }
             }
             Said::Prune(prune) => {
+                self.pruned.insert(prune.segment.to_owned());
                 self.segments.entry(prune.segment.to_owned()).or_default().closed = true;
             }
             Said::Open(_) | Said::Epoch(..) | Said::Seal(..) | Said::Intrusion(_) => {}

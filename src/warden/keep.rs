@@ -40,6 +40,8 @@ pub(super) struct Keeping {
     /// Could not be compressed; not tried again by this start.
     unpackable: BTreeSet<String>,
     pruning: BTreeSet<String>,
+    /// Should have gone and could not be removed; tried again by the timer's look only.
+    unremovable: BTreeSet<String>,
     /// What was last said of a segment that should go and may not.
     said: BTreeMap<String, Held>,
 }
@@ -75,6 +77,7 @@ impl Warden {
     pub(super) fn keep_often(&mut self) {
         self.timers.after(OFTEN, Due::Keep);
         self.renew_old_segments();
+        self.keeping.unremovable.clear();
         self.keep();
     }
 
@@ -116,7 +119,10 @@ impl Warden {
             tracing::warn!(segment, why = why.why(), "a segment should go and stays");
         }
         self.keeping.said = held;
-        for going in plan.going.into_iter().take(AT_ONCE) {
+        let stays = |name: &String| self.keeping.unremovable.contains(name);
+        let going: Vec<_> =
+            plan.going.into_iter().filter(|going| !stays(&going.name)).take(AT_ONCE).collect();
+        for going in going {
             let packed = kept.iter().any(|kept| kept.stored.name == going.name && kept.packed);
             match self.segments.open_kept(&going.name, packed) {
                 Ok(file) => {
@@ -142,7 +148,10 @@ impl Warden {
         };
         match removed {
             Ok(()) => tracing::info!(segment, "removed by the policy"),
-            Err(error) => tracing::warn!(%error, segment, "a segment can't be removed"),
+            Err(error) => {
+                tracing::warn!(%error, segment, "a segment can't be removed");
+                self.keeping.unremovable.insert(segment.to_owned());
+            }
         }
         if self.keeping.pruning.is_empty() {
             self.keep_soon();
