@@ -75,6 +75,12 @@ impl Warden {
             FromScribe::Released { segment, bytes } => {
                 // One that was not read to its end is closed by the next start.
                 let closed = bytes.is_some() || !self.segments.writes(&segment);
+                let behind = bytes.and_then(|at| {
+                    self.segments.is_written_behind_its_end(&segment, at).map(|gate| (gate, at))
+                });
+                if let Some((gate, at)) = behind {
+                    self.wrote_behind(&segment, gate, at);
+                }
                 if let Err(error) = self.segments.release(&segment, bytes) {
                     tracing::warn!(%error, segment, "a segment's unused space can't be given back");
                 }
@@ -164,12 +170,22 @@ impl Warden {
         let Some(lane) = self.roster.lanes().into_iter().find(writes) else {
             return self.replace_segment(segment, Errno::EBADMSG);
         };
-        if let Some(gate) = self.roster.gate(lane.gate) {
+        self.end_intruder(lane.gate);
+    }
+
+    /// A gate has written to a segment that it had said to have left.
+    pub(super) fn wrote_behind(&mut self, segment: &str, gate: u32, at: u64) {
+        tracing::error!(segment, at, gate, "a gate wrote to a segment that it had left");
+        self.end_intruder(gate);
+    }
+
+    fn end_intruder(&mut self, number: u32) {
+        if let Some(gate) = self.roster.gate(number) {
             let (uid, pid) = (gate.whose, gate.child.pid());
             let event = GateEvent { role: "gate", uid, pid, event: Life::Intruded, live: &[], syscall: None };
             self.record.note(&Entry::Gate(event));
         }
-        self.kill_gate(lane.gate);
+        self.kill_gate(number);
     }
 
     /// Another epoch, because somebody asked for it.

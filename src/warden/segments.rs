@@ -2,6 +2,7 @@
 //! writers and gives back what they did not use. It writes into none but its own.
 
 mod kept;
+mod left;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::sys::trusted::{Directory, Judged};
 use crate::wire::message::Followed;
 
 pub(super) use kept::Kept;
+use left::Left;
 pub(super) use place::Standing;
 
 /// The readers' group may list the directory where there is one; nobody else.
@@ -102,6 +104,7 @@ pub(super) struct Segments {
     /// The latest name's time: the next one's is later, whatever the clock does, so that names sort as they were made.
     latest: Timestamp,
     live: BTreeMap<String, Segment>,
+    left: Left,
     /// The file system can't reserve; an accepted record may then meet a full disk, and is refused there.
     unreserved: bool,
     /// The file system has no append-only flag, or it is not ours to set.
@@ -128,6 +131,7 @@ impl Segments {
             made: 0,
             latest: Timestamp::from_micros(0),
             live: BTreeMap::new(),
+            left: Left::default(),
             unreserved: false,
             unmarked: false,
         };
@@ -328,6 +332,7 @@ impl Segments {
         }
         let length = length_of(&segment.file, bytes)?;
         let segment = self.live.remove(name).ok_or(Errno::ENOENT)?;
+        self.left.note(name, &segment)?;
         self.unmark(name, &segment);
         Ok(ftruncate(&segment.file, length)?)
     }

@@ -24,6 +24,10 @@ impl Warden {
             }
             Standing::Moved => self.move_in(),
         }
+        let roster = &self.roster;
+        for (segment, gate, at) in self.segments.written_after(|gate| roster.gate(gate).is_some()) {
+            self.wrote_behind(&segment, gate, at);
+        }
     }
 
     /// The directory is where it was: it was only away for a while.
