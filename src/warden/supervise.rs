@@ -344,8 +344,23 @@ impl Warden {
         if running.heard.elapsed() >= SILENCE {
             self.scribe.kill();
         }
+        self.tell_untold();
+    }
+
+    /// What it could not be given yet, and what became of that meanwhile, which it heard when it did not know it.
+    fn tell_untold(&mut self) {
         for name in std::mem::take(&mut self.scribe.untold) {
             self.follow(&name);
+            if self.scribe.untold.last() == Some(&name) {
+                continue;
+            }
+            if self.segments.is_finished(&name) {
+                self.tell_scribe(ToScribe::Finished { segment: name.clone() }, Vec::new());
+            }
+            if let Some(gate) = self.segments.gate_of(&name).filter(|gate| self.roster.gate(*gate).is_none())
+            {
+                self.tell_scribe(ToScribe::GateGone { gate }, Vec::new());
+            }
         }
     }
 

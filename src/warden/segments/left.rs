@@ -44,6 +44,16 @@ impl Segments {
         segment.writer.gate.filter(|_| u64::try_from(length) != Ok(bytes))
     }
 
+    /// Whether its writer is done with it, and it is not released.
+    pub(in crate::warden) fn is_finished(&self, name: &str) -> bool {
+        self.live.get(name).is_some_and(|segment| segment.finished)
+    }
+
+    /// The gate that writes to it, or did, until it is released.
+    pub(in crate::warden) fn gate_of(&self, name: &str) -> Option<u32> {
+        self.live.get(name).and_then(|segment| segment.writer.gate)
+    }
+
     /// Of the gates that live: what they have written to since they left it, and from which byte on.
     pub(in crate::warden) fn written_after(
         &mut self,
@@ -83,7 +93,9 @@ mod tests {
         let made = segments.create(Writer::Lane { uid: None, gate: 7, lane: 0 }).unwrap();
         nix::unistd::write(&made.file, b"four").unwrap();
         assert_eq!(segments.is_written_behind_its_end(&made.name, 3), None, "its writer may go on");
+        assert!(!segments.is_finished(&made.name));
         segments.finish(&made.name);
+        assert_eq!((segments.is_finished(&made.name), segments.gate_of(&made.name)), (true, Some(7)));
         assert_eq!(segments.is_written_behind_its_end(&made.name, 3), Some(7));
         assert_eq!(segments.is_written_behind_its_end(&made.name, 4), None);
         segments.release(&made.name, Some(4)).unwrap();
