@@ -61,6 +61,7 @@ impl Warden {
             }
             FromScribe::Began { epoch, key } => {
                 self.scribe.epoch = Some((epoch, key));
+                self.scribe.begins = false;
                 self.rekeyed(epoch);
             }
             FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed } => {
@@ -145,6 +146,10 @@ impl Warden {
 
     /// The scribe goes on in another segment, with another epoch.
     pub(super) fn give_scribe_segment(&mut self) {
+        // Its beginning in the one that it has answers whoever wants another.
+        if self.scribe.begins {
+            return;
+        }
         match self.segments.create(Writer::Scribe) {
             Ok(made) => {
                 let policy = self.force.short.clone();
@@ -152,6 +157,7 @@ impl Warden {
                 if let Some(before) = self.scribe.goes_on_in(made.name) {
                     self.segments.finish(&before);
                 }
+                self.scribe.begins = true;
                 self.tell_scribe(own, vec![made.file]);
             }
             // It asks again, and until then goes on where it is.
