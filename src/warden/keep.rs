@@ -24,8 +24,8 @@ const SOON: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 64;
 /// A smaller one is not worth compressing.
 const WORTH: u64 = 16 << 10;
-/// The longest list of what was shipped.
-const SHIPPED_MAX: u64 = 64 << 20;
+/// The longest list of what was shipped, 16,000 names: the warden reads it and serves nobody meanwhile.
+const SHIPPED_MAX: u64 = 1 << 20;
 
 /// What is going on.
 #[derive(Debug, Default)]
@@ -221,6 +221,34 @@ impl Warden {
 fn shipped(path: &str) -> io::Result<BTreeSet<String>> {
     let file = trusted::open_file(Path::new(path), OFlag::O_RDONLY).map_err(io::Error::other)?;
     let mut text = String::new();
-    std::fs::File::from(file).take(SHIPPED_MAX).read_to_string(&mut text)?;
+    std::fs::File::from(file).take(SHIPPED_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SHIPPED_MAX {
+        return Err(io::Error::other(
+            "the list is longer than 1 MiB: take out what is gone from the directory",
+        ));
+    }
     Ok(text.lines().map(|line| line.trim_end_matches(".zst").to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_of_what_was_shipped_is_read_up_to_its_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shipped");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            shipped(path.to_str().unwrap())
+        };
+        assert_eq!(
+            read("a.ndjson.zst\nb.ndjson\n").unwrap().into_iter().collect::<Vec<_>>(),
+            ["a.ndjson", "b.ndjson"]
+        );
+        let line = "a.ndjson\n";
+        let most = usize::try_from(SHIPPED_MAX).unwrap() / line.len();
+        assert!(read(&line.repeat(most)).is_ok());
+        assert!(read(&line.repeat(most + 1)).is_err());
+    }
 }

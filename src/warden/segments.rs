@@ -16,7 +16,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::fstat;
-use nix::unistd::{UnlinkatFlags, fsync, ftruncate, unlinkat};
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
 use crate::audit::inspect::Role;
 use crate::audit::segment::{self, SegmentName};
@@ -346,8 +346,8 @@ impl Segments {
             append_only::set(read.as_fd(), false)?;
         }
         let write = self.directory.open_file(OsStr::new(name), OFlag::O_WRONLY).map_err(plain)?;
-        ftruncate(&write, length)?;
-        Ok(fsync(&write)?)
+        // Not synced: nothing of it changes but what was reserved, and the next start would give that back.
+        Ok(ftruncate(&write, length)?)
     }
 
     /// The scribe's own segment, once it has said its last word: there is no other scribe to close it.
