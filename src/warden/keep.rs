@@ -54,6 +54,9 @@ impl Warden {
         self.keeping.pruning.clear();
         self.segments.remove_unfinished();
         if !std::mem::replace(&mut self.keeping.settled, true) {
+            if let Err(error) = self.segments.remove_doubles() {
+                tracing::warn!(%error, "the audit directory can't be looked through");
+            }
             self.timers.after(OFTEN, Due::Keep);
         }
         self.keep_soon();
