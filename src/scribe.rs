@@ -145,6 +145,8 @@ struct Scribe {
     leaving: VecDeque<FromScribe>,
     /// The part of that which the seal covers that is on its way to the disk.
     sealed_leaving: VecDeque<FromScribe>,
+    /// Segments that are on record as removed, whether or not their names are gone.
+    pruned: BTreeSet<String>,
     /// What the warden said while it was asked something else.
     stash: VecDeque<(ToScribe, Vec<OwnedFd>)>,
     lost_lines: u64,
@@ -191,6 +193,7 @@ impl Scribe {
             unsent: VecDeque::new(),
             leaving: VecDeque::new(),
             sealed_leaving: VecDeque::new(),
+            pruned: BTreeSet::new(),
             stash: VecDeque::new(),
             lost_lines: 0,
             said: Instant::now(),
@@ -301,7 +304,7 @@ impl Scribe {
                 Err(error) => tracing::error!(%error, segment, "there is no compressing a segment"),
             },
             ToScribe::Prune { segment, packed, why } => match exactly(descriptors) {
-                Ok([file]) => self.keeper.weigh(segment, file, packed, why)?,
+                Ok([file]) => self.prune(segment, file, packed, why)?,
                 Err(error) => tracing::error!(%error, segment, "there is no weighing a segment"),
             },
             ToScribe::Try(trial) => self.attempt(trial, descriptors)?,

@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::Value;
 use support::client::{self, Client};
 use support::daemon::{self, Daemon, Place};
@@ -276,6 +277,24 @@ fn directory_that_cannot_be_had_refuses_until_it_can() {
     ask_until_served(&daemon, "/allowed/again");
     let all = daemon.stop();
     assert_eq!(decisions(&all, "/allowed/again"), 1);
+}
+
+#[test]
+fn directory_put_back_in_its_place_serves_again() {
+    need_root!();
+    let (daemon, _upstream) = started_in(daemon::place());
+    let mut client = Client::connect(&daemon.socket());
+    assert_eq!(client.ask("GET", "/allowed/first").answer().status(), 200);
+    fs::rename(daemon.path("audit"), daemon.path("away")).unwrap();
+    fs::write(daemon.path("audit"), "in the way").unwrap();
+    while client.ask("GET", "/allowed/none").answer().status() != 503 {}
+    // At once: where there is none for a moment the daemon makes one.
+    let (away, audit) = (daemon.path("away"), daemon.path("audit"));
+    renameat2(AT_FDCWD, &away, AT_FDCWD, &audit, RenameFlags::RENAME_EXCHANGE).unwrap();
+    while client.ask("GET", "/allowed/back").answer().status() != 200 {}
+    drop(client);
+    let (_place, all) = daemon.stop_keeping();
+    assert_eq!(decisions(&all, "/allowed/back"), 1, "it goes on where it was");
 }
 
 /// Ends the daemon; what it recorded, torn lines and all.

@@ -22,6 +22,9 @@ use crate::wire::message::FromScribe;
 /// Bytes of a longest line, with room.
 const LINE: usize = 64 << 10;
 
+/// Segments of which it is remembered that they go; the oldest names are forgotten first.
+const REMEMBERED: usize = 4096;
+
 /// What the thread is given.
 enum Chore {
     /// Compress the first into the second.
@@ -86,6 +89,21 @@ impl Keeper {
 }
 
 impl Scribe {
+    /// A segment is to go: weighed first, unless it is on record already that it goes and only its name is still there.
+    pub(super) fn prune(
+        &mut self,
+        segment: String,
+        file: OwnedFd,
+        packed: bool,
+        why: String,
+    ) -> io::Result<()> {
+        if self.pruned.contains(&segment) {
+            self.unsent.push_back(FromScribe::Pruned { segment, failed: None });
+            return Ok(());
+        }
+        self.keeper.weigh(segment, file, packed, why)
+    }
+
     /// What the thread has done: told, or on record first.
     pub(super) fn hear_keeper(&mut self) -> io::Result<()> {
         let done: Vec<Done> = self.keeper.done().collect();
@@ -113,6 +131,10 @@ impl Scribe {
         let Weight { bytes, hash, ended } = weight;
         self.own.note(&Entry::Prune(Prune { segment: &segment, bytes, hash: Some(hash), why, ended }))?;
         self.wish = true;
+        self.pruned.insert(segment.clone());
+        if self.pruned.len() > REMEMBERED {
+            self.pruned.pop_first();
+        }
         self.leaving.push_back(FromScribe::Pruned { segment, failed: None });
         Ok(())
     }

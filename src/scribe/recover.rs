@@ -100,6 +100,7 @@ impl Scribe {
             self.recorded = self.recorded.max(listed);
         }
         self.requests = std::mem::take(&mut window.requests);
+        self.pruned = std::mem::take(&mut window.pruned);
         self.past = Past { window, names, from, accepted };
         self.begin_keys()
     }

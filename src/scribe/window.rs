@@ -58,6 +58,8 @@ pub(super) struct Window {
     /// Up to where its own seals cover each of the scribe's segments.
     own: BTreeMap<String, u64>,
     pub(super) requests: Requests,
+    /// Segments that go, by what is sealed.
+    pub(super) pruned: BTreeSet<String>,
     /// What `pending` said since the last `close`.
     pending: BTreeMap<Lane, BTreeSet<Request>>,
 }
@@ -189,6 +191,7 @@ impl Window {
                 }
             }
             Said::Prune(prune) => {
+                self.pruned.insert(prune.segment.to_owned());
                 self.segments.entry(prune.segment.to_owned()).or_default().closed = true;
             }
             Said::Open(_) | Said::Epoch(..) | Said::Seal(..) | Said::Intrusion(_) => {}

@@ -253,7 +253,7 @@ impl Warden {
                 let asked = Asked { ticket, connection, request, backend, generation };
                 self.judge_open_by_journal(id, &asked, &line);
             }
-            FromGate::SettledByJournal { connection, line } => self.settle_by_journal(id, connection, &line),
+            FromGate::SettledByJournal { line, .. } => self.settle_by_journal(id, &line),
             FromGate::Reserve { written } => self.reserve_for_lane(id, written),
             FromGate::NeedSegment { errno } => self.lane_needs_segment(id, errno),
             FromGate::Switched => self.lane_switched(id),
@@ -323,6 +323,7 @@ impl Warden {
         }
         connections.into_iter().for_each(|number| self.cut(number));
         self.drop_connects_of(number);
+        self.journal.forget_gate(number);
         self.gate_adopts_no_more(number);
         for name in gate.lanes.iter().flat_map(|lane| &lane.segments) {
             self.finished(name);

@@ -4,6 +4,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::Warden;
 use super::drain::Phase;
 use super::poll::{LaneId, News};
@@ -59,6 +61,7 @@ impl Warden {
             }
             FromScribe::Began { epoch, key } => {
                 self.scribe.epoch = Some((epoch, key));
+                self.scribe.begins = false;
                 self.rekeyed(epoch);
             }
             FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed } => {
@@ -67,12 +70,18 @@ impl Warden {
             }
             FromScribe::Failed { segment, errno } => {
                 tracing::error!(segment, errno, "the scribe can't read or sync a segment");
-                self.replace_segment(&segment);
+                self.replace_segment(&segment, Errno::from_raw(errno));
             }
             FromScribe::Intruded { segment, at, why } => self.intruded(&segment, at, &why),
             FromScribe::Released { segment, bytes } => {
                 // One that was not read to its end is closed by the next start.
                 let closed = bytes.is_some() || !self.segments.writes(&segment);
+                let behind = bytes.and_then(|at| {
+                    self.segments.is_written_behind_its_end(&segment, at).map(|gate| (gate, at))
+                });
+                if let Some((gate, at)) = behind {
+                    self.wrote_behind(&segment, gate, at);
+                }
                 if let Err(error) = self.segments.release(&segment, bytes) {
                     tracing::warn!(%error, segment, "a segment's unused space can't be given back");
                 }
@@ -137,6 +146,10 @@ impl Warden {
 
     /// The scribe goes on in another segment, with another epoch.
     pub(super) fn give_scribe_segment(&mut self) {
+        // Its beginning in the one that it has answers whoever wants another.
+        if self.scribe.begins {
+            return;
+        }
         match self.segments.create(Writer::Scribe) {
             Ok(made) => {
                 let policy = self.force.short.clone();
@@ -144,6 +157,7 @@ impl Warden {
                 if let Some(before) = self.scribe.goes_on_in(made.name) {
                     self.segments.finish(&before);
                 }
+                self.scribe.begins = true;
                 self.tell_scribe(own, vec![made.file]);
             }
             // It asks again, and until then goes on where it is.
@@ -160,14 +174,24 @@ impl Warden {
             lane.is_some_and(|lane| lane.segments.iter().any(|name| name == segment))
         };
         let Some(lane) = self.roster.lanes().into_iter().find(writes) else {
-            return self.replace_segment(segment);
+            return self.replace_segment(segment, Errno::EBADMSG);
         };
-        if let Some(gate) = self.roster.gate(lane.gate) {
+        self.end_intruder(lane.gate);
+    }
+
+    /// A gate has written to a segment that it had said to have left.
+    pub(super) fn wrote_behind(&mut self, segment: &str, gate: u32, at: u64) {
+        tracing::error!(segment, at, gate, "a gate wrote to a segment that it had left");
+        self.end_intruder(gate);
+    }
+
+    fn end_intruder(&mut self, number: u32) {
+        if let Some(gate) = self.roster.gate(number) {
             let (uid, pid) = (gate.whose, gate.child.pid());
             let event = GateEvent { role: "gate", uid, pid, event: Life::Intruded, live: &[], syscall: None };
             self.record.note(&Entry::Gate(event));
         }
-        self.kill_gate(lane.gate);
+        self.kill_gate(number);
     }
 
     /// Another epoch, because somebody asked for it.

@@ -2,6 +2,8 @@
 //! written comes with its question; the warden believes of it what it knows itself, sends it with its own grant and the
 //! caller's identity to journald, and only then connects. What journald does not take does not happen.
 
+use std::collections::{HashMap, HashSet};
+
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
 use serde_json::Value;
@@ -19,12 +21,40 @@ use crate::model::time::Timestamp;
 /// Where journald takes records in its own protocol.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
+/// Requests of one lane whose outcome may be owed at a time.
+const OPEN_MAX: usize = 4096;
+
 /// What went there since the record could be written last.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     sent: Option<Journalled>,
-    /// Outcomes that may still come.
-    outcomes: u64,
+    /// Requests whose outcome may still come, by the lane that told of them.
+    open: HashMap<LaneId, HashSet<RequestId>>,
+}
+
+impl Journal {
+    /// Whether a lane may tell of one more: what it leaves without an outcome must not fill the memory.
+    fn has_room(&self, lane: LaneId) -> bool {
+        self.open.get(&lane).is_none_or(|open| open.len() < OPEN_MAX)
+    }
+
+    fn opened(&mut self, lane: LaneId, id: RequestId) {
+        self.open.entry(lane).or_default().insert(id);
+    }
+
+    /// Whether this is the one outcome of a request that the same lane told of.
+    fn settles(&mut self, lane: LaneId, line: &str) -> bool {
+        let Some(record) = parsed(line).filter(|record| record.get("t") == Some(&"outcome".into())) else {
+            return false;
+        };
+        let id = record.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        id.is_some_and(|id| self.open.get_mut(&lane).is_some_and(|open| open.remove(&id)))
+    }
+
+    /// A gate is gone: it tells of no outcome any more.
+    pub(super) fn forget_gate(&mut self, gate: u32) {
+        self.open.retain(|lane, _| lane.gate != gate);
+    }
 }
 
 impl Warden {
@@ -51,6 +81,9 @@ impl Warden {
         }
         let policy = self.force.short.clone();
         let entry = Entry::Grant(GrantEntry { id, uid, backend: &named, policy: &policy, refused: None });
+        if !self.journal.has_room(lane) {
+            return self.refuse_open(lane, ticket, Refusal::RateLimited);
+        }
         if let Err(errno) = send(&[
             ("MESSAGE", line),
             ("PRIORITY", "4"),
@@ -62,31 +95,34 @@ impl Warden {
             tracing::error!(%errno, %id, "neither the record nor the journal can be written");
             return self.refuse_open(lane, ticket, Refusal::AuditUnavailable);
         }
-        self.journal.outcomes += 1;
+        self.journal.opened(lane, id);
         let (count, first, last) = (1, Timestamp::now(), Timestamp::now());
         let sent = self.journal.sent.get_or_insert(Journalled { count: 0, first, last });
         (sent.count, sent.last) = (sent.count + count, last);
-        // As well as it can be: it is known to fail.
-        self.record.note(&entry);
+        let generation = self.force.generation;
+        let grant = Grant { lane, ticket, connection: number, backend, generation };
+        // It may be the lane alone that can't write: then the grant has to be on record as any other.
+        let on_record = self.can_record() && self.record.then_reach(grant, &entry).is_ok();
         if let Some(connection) = self.connections.get_mut(number) {
             connection.opening += 1;
         }
-        self.reach_by_journal(Grant {
-            lane,
-            ticket,
-            connection: number,
-            backend,
-            generation: self.force.generation,
-        });
+        if !on_record {
+            // As well as it can be: it is known to fail.
+            self.record.note(&entry);
+            self.reach_by_journal(grant);
+        }
+    }
+
+    /// Whether what the warden notes can be trusted to be found.
+    fn can_record(&self) -> bool {
+        self.record.is_whole() && self.scribe.is_alive() && !self.homeless
     }
 
     /// The outcome of what the journal knows of; nothing waits for it.
-    pub(super) fn settle_by_journal(&mut self, lane: LaneId, number: u64, line: &str) {
-        let live = self.connections.get(number).is_none_or(|connection| connection.lane == Some(lane));
-        let outcome = parsed(line).is_some_and(|record| record.get("t") == Some(&"outcome".into()));
-        // No more of them than there were decisions.
-        let Some(left) = self.journal.outcomes.checked_sub(1).filter(|_| live && outcome) else { return };
-        self.journal.outcomes = left;
+    pub(super) fn settle_by_journal(&mut self, lane: LaneId, line: &str) {
+        if !self.journal.settles(lane, line) {
+            return tracing::warn!(?lane, "a gate sends the journal an outcome of what it never told of");
+        }
         let fields = [
             ("MESSAGE", line),
             ("PRIORITY", "6"),
@@ -100,7 +136,7 @@ impl Warden {
 
     /// Once the record can be written again it tells what is in the journal instead.
     pub(super) fn tell_of_journal(&mut self) {
-        let whole = self.record.is_whole() && self.scribe.is_alive() && !self.homeless;
+        let whole = self.can_record();
         let Some(sent) = self.journal.sent.filter(|_| whole) else { return };
         if self.record.note_if_it_can(&Entry::Journal(sent)) {
             self.journal.sent = None;
@@ -150,4 +186,42 @@ fn send(fields: &[(&str, &str)]) -> Result<(), Errno> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let sent = sendto(journal.as_raw_fd(), text.as_bytes(), &UnixAddr::new(SOCKET)?, flags)?;
     if sent == text.len() { Ok(()) } else { Err(Errno::EMSGSIZE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::BootId;
+
+    #[test]
+    fn outcome_is_taken_once_of_what_the_same_lane_told_of() {
+        let id = |number| RequestId {
+            connection: ConnectionId { boot: BootId::from_random(1), number },
+            number: 1,
+        };
+        let line = |t: &str, number| format!("{{\"v\":1,\"t\":\"{t}\",\"id\":\"{}\"}}", id(number));
+        let (ours, theirs) = (LaneId { gate: 1, lane: 0 }, LaneId { gate: 2, lane: 0 });
+        let mut journal = Journal::default();
+        journal.opened(ours, id(7));
+        journal.opened(theirs, id(8));
+        assert!(!journal.settles(theirs, &line("outcome", 7)), "another gate's request");
+        assert!(!journal.settles(ours, &line("outcome", 9)), "one that was never told of");
+        assert!(!journal.settles(ours, &line("decision", 7)) && !journal.settles(ours, "no record"));
+        assert!(journal.settles(ours, &line("outcome", 7)));
+        assert!(!journal.settles(ours, &line("outcome", 7)), "a second time");
+        journal.forget_gate(2);
+        assert!(!journal.settles(theirs, &line("outcome", 8)));
+    }
+
+    #[test]
+    fn lane_that_settles_nothing_is_heard_no_more() {
+        let lane = LaneId { gate: 1, lane: 0 };
+        let mut journal = Journal::default();
+        for number in 0..OPEN_MAX as u64 {
+            assert!(journal.has_room(lane));
+            let connection = ConnectionId { boot: BootId::from_random(1), number };
+            journal.opened(lane, RequestId { connection, number: 1 });
+        }
+        assert!(!journal.has_room(lane) && journal.has_room(LaneId { gate: 2, lane: 0 }));
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Keeping {
     /// Could not be compressed; not tried again by this start.
     unpackable: BTreeSet<String>,
     pruning: BTreeSet<String>,
+    /// Should have gone and could not be removed; tried again by the timer's look only.
+    unremovable: BTreeSet<String>,
     /// What was last said of a segment that should go and may not.
     said: BTreeMap<String, Held>,
 }
@@ -46,6 +48,9 @@ impl Warden {
         self.keeping.pruning.clear();
         self.segments.remove_unfinished();
         if !std::mem::replace(&mut self.keeping.settled, true) {
+            if let Err(error) = self.segments.remove_doubles() {
+                tracing::warn!(%error, "the audit directory can't be looked through");
+            }
             self.timers.after(OFTEN, Due::Keep);
         }
         self.keep_soon();
@@ -69,6 +74,7 @@ impl Warden {
     pub(super) fn keep_often(&mut self) {
         self.timers.after(OFTEN, Due::Keep);
         self.renew_old_segments();
+        self.keeping.unremovable.clear();
         self.keep();
     }
 
@@ -111,7 +117,10 @@ impl Warden {
             tracing::warn!(segment, why = why.why(), "a segment should go and stays");
         }
         self.keeping.said = held;
-        for going in plan.going.into_iter().take(AT_ONCE) {
+        let stays = |name: &String| self.keeping.unremovable.contains(name);
+        let going: Vec<_> =
+            plan.going.into_iter().filter(|going| !stays(&going.name)).take(AT_ONCE).collect();
+        for going in going {
             let packed = kept.iter().any(|kept| kept.stored.name == going.name && kept.packed);
             match self.segments.open_kept(&going.name, packed) {
                 Ok(file) => {
@@ -137,7 +146,10 @@ impl Warden {
         };
         match removed {
             Ok(()) => tracing::info!(segment, "removed by the policy"),
-            Err(error) => tracing::warn!(%error, segment, "a segment can't be removed"),
+            Err(error) => {
+                tracing::warn!(%error, segment, "a segment can't be removed");
+                self.keeping.unremovable.insert(segment.to_owned());
+            }
         }
         if self.keeping.pruning.is_empty() {
             self.keep_soon();
@@ -199,7 +211,7 @@ impl Warden {
             if self.scribe.writes(&name) {
                 self.give_scribe_segment();
             } else {
-                self.replace_segment(&name);
+                self.renew_segment(&name);
             }
         }
     }

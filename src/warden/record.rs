@@ -7,6 +7,8 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use super::grant::Grant;
 use super::segments::Writer;
 use super::{Due, RETRY, Warden};
@@ -65,6 +67,11 @@ impl Record {
             }
             Err(error) => tracing::warn!(%error, "a record of the warden is lost"),
         }
+    }
+
+    /// Nothing more goes into the present segment.
+    fn fail(&self, errno: Errno) {
+        self.log.unsyncable(self.log.present(), errno as i32);
     }
 
     /// Nothing is noted any more.
@@ -171,8 +178,17 @@ impl Warden {
         }
     }
 
-    /// The scribe can't read or sync the present segment.
-    pub(super) fn renew_failed_own_segment(&mut self) {
+    /// The present segment can't be read or synced, or its name is lost. What is not written yet, and what waits for it,
+    /// fails: a record there would be none.
+    pub(super) fn renew_failed_own_segment(&mut self, errno: Errno) {
+        self.record.fail(errno);
+        if !self.record.wanting && !self.record.closed {
+            self.renew_own_segment(true, 0);
+        }
+    }
+
+    /// The present segment is old.
+    pub(super) fn renew_old_own_segment(&mut self) {
         if !self.record.wanting && !self.record.closed {
             self.renew_own_segment(true, 0);
         }
@@ -208,4 +224,34 @@ impl Warden {
 fn open<'a>(boot: BootId, policy: &'a str, missing: &'a [String], posture: &'a Confinement) -> Open<'a> {
     let version = env!("CARGO_PKG_VERSION");
     Open { boot, role: "warden", uid: None, pid: std::process::id(), version, policy, missing, posture }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::entry::Journalled;
+    use crate::model::time::Timestamp;
+
+    #[test]
+    fn segment_that_failed_takes_nothing_more_until_there_is_another() {
+        let now = Timestamp::now();
+        let entry = Entry::Journal(Journalled { count: 1, first: now, last: now });
+        let files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        let [first, second] = files.each_ref().map(|file| OwnedFd::from(file.try_clone().unwrap()));
+        let mut record = Record::new("first".to_owned(), first, 1 << 20);
+        record.then_hand_over(1, &entry);
+        record.fail(Errno::EIO);
+        record.then_hand_over(2, &entry);
+        assert!(!record.is_whole() && !record.note_if_it_can(&entry));
+        for effect in record.write().unwrap() {
+            let Effect::HandOver { noted, connection } = effect else { panic!("nothing was granted") };
+            let recorded = noted.and_then(|noted| record.log.receipt(noted)).is_ok();
+            assert!(!recorded, "{connection} is handed over as if it were on record");
+        }
+        assert_eq!(files[0].metadata().unwrap().len(), 0);
+        record.log.replace(second, 1 << 20);
+        assert!(record.is_whole() && record.note_if_it_can(&entry));
+        record.write();
+        assert!(files[1].metadata().unwrap().len() > 0);
+    }
 }

@@ -2,6 +2,7 @@
 //! writers and gives back what they did not use. It writes into none but its own.
 
 mod kept;
+mod left;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::fstat;
-use nix::unistd::{UnlinkatFlags, fsync, ftruncate, unlinkat};
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
 use crate::audit::inspect::Role;
 use crate::audit::segment::{self, SegmentName};
@@ -26,6 +27,7 @@ use crate::sys::trusted::{Directory, Judged};
 use crate::wire::message::Followed;
 
 pub(super) use kept::Kept;
+use left::Left;
 pub(super) use place::Standing;
 
 /// The readers' group may list the directory where there is one; nobody else.
@@ -102,6 +104,7 @@ pub(super) struct Segments {
     /// The latest name's time: the next one's is later, whatever the clock does, so that names sort as they were made.
     latest: Timestamp,
     live: BTreeMap<String, Segment>,
+    left: Left,
     /// The file system can't reserve; an accepted record may then meet a full disk, and is refused there.
     unreserved: bool,
     /// The file system has no append-only flag, or it is not ours to set.
@@ -128,6 +131,7 @@ impl Segments {
             made: 0,
             latest: Timestamp::from_micros(0),
             live: BTreeMap::new(),
+            left: Left::default(),
             unreserved: false,
             unmarked: false,
         };
@@ -328,6 +332,7 @@ impl Segments {
         }
         let length = length_of(&segment.file, bytes)?;
         let segment = self.live.remove(name).ok_or(Errno::ENOENT)?;
+        self.left.note(name, &segment)?;
         self.unmark(name, &segment);
         Ok(ftruncate(&segment.file, length)?)
     }
@@ -341,8 +346,8 @@ impl Segments {
             append_only::set(read.as_fd(), false)?;
         }
         let write = self.directory.open_file(OsStr::new(name), OFlag::O_WRONLY).map_err(plain)?;
-        ftruncate(&write, length)?;
-        Ok(fsync(&write)?)
+        // Not synced: nothing of it changes but what was reserved, and the next start would give that back.
+        Ok(ftruncate(&write, length)?)
     }
 
     /// The scribe's own segment, once it has said its last word: there is no other scribe to close it.

@@ -4,6 +4,8 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use nix::errno::Errno;
+
 use super::poll::LaneId;
 use super::roster::Wanting;
 use super::segments::Writer;
@@ -50,10 +52,20 @@ impl Warden {
         if soon { self.lane_wants(id, Wanting::Segment) } else { self.give_lane_segment(id) }
     }
 
-    /// A segment of a lane failed behind its back: the scribe can't read or sync it.
-    pub(super) fn replace_segment(&mut self, name: &str) {
+    /// A segment failed behind its writer's back: the scribe can't read or sync it, or its name is lost.
+    pub(super) fn replace_segment(&mut self, name: &str, errno: Errno) {
         if name == self.record.segment() {
-            return self.renew_failed_own_segment();
+            return self.renew_failed_own_segment(errno);
+        }
+        if let Some(id) = self.lane_that_writes(name) {
+            self.give_lane_segment(id);
+        }
+    }
+
+    /// A segment is good and old: its writer goes on in another.
+    pub(super) fn renew_segment(&mut self, name: &str) {
+        if name == self.record.segment() {
+            return self.renew_old_own_segment();
         }
         if let Some(id) = self.lane_that_writes(name) {
             self.give_lane_segment(id);

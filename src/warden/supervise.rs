@@ -58,6 +58,8 @@ pub(super) struct Scribe {
     pub(super) rekeying: Vec<u32>,
     /// Segments that it could not be given yet.
     pub(super) untold: Vec<String>,
+    /// It has another segment of its own and has not begun there: a second one would be nobody's.
+    pub(super) begins: bool,
 }
 
 struct Running {
@@ -90,6 +92,7 @@ impl Scribe {
             listing: Vec::new(),
             rekeying: Vec::new(),
             untold: Vec::new(),
+            begins: false,
         }
     }
 
@@ -207,6 +210,7 @@ impl Warden {
             heard: now,
             confined: None,
         });
+        self.scribe.begins = true;
         self.note_scribe(pid, Life::Started);
         let directory = Rc::new(self.segments.readable_directory()?);
         let damage = if self.phase == Phase::Starting && !self.options.accept_damage {
@@ -344,8 +348,23 @@ impl Warden {
         if running.heard.elapsed() >= SILENCE {
             self.scribe.kill();
         }
+        self.tell_untold();
+    }
+
+    /// What it could not be given yet, and what became of that meanwhile, which it heard when it did not know it.
+    fn tell_untold(&mut self) {
         for name in std::mem::take(&mut self.scribe.untold) {
             self.follow(&name);
+            if self.scribe.untold.last() == Some(&name) {
+                continue;
+            }
+            if self.segments.is_finished(&name) {
+                self.tell_scribe(ToScribe::Finished { segment: name.clone() }, Vec::new());
+            }
+            if let Some(gate) = self.segments.gate_of(&name).filter(|gate| self.roster.gate(*gate).is_none())
+            {
+                self.tell_scribe(ToScribe::GateGone { gate }, Vec::new());
+            }
         }
     }
 

@@ -5,9 +5,12 @@
 use std::io;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use super::segments::Standing;
 use super::{Due, RETRY, Vault, Warden};
 use crate::audit::vault::{self, Store};
+use crate::sys::trusted::Directory;
 
 impl Warden {
     /// Looks at the names, and has the writers go on where they can be found.
@@ -15,8 +18,23 @@ impl Warden {
         self.timers.after(RETRY, Due::NamesWatch);
         self.tell_of_journal();
         match self.segments.standing() {
-            Standing::But(lost) => lost.iter().for_each(|name| self.replace_lost(name)),
+            Standing::But(lost) => {
+                self.be_at_home();
+                lost.iter().for_each(|name| self.replace_lost(name));
+            }
             Standing::Moved => self.move_in(),
+        }
+        let roster = &self.roster;
+        for (segment, gate, at) in self.segments.written_after(|gate| roster.gate(gate).is_some()) {
+            self.wrote_behind(&segment, gate, at);
+        }
+    }
+
+    /// The directory is where it was: it was only away for a while.
+    fn be_at_home(&mut self) {
+        if std::mem::replace(&mut self.homeless, false) {
+            tracing::warn!(directory = self.segments.path(""), "the audit directory is back in its place");
+            self.tell_all_recordable();
         }
     }
 
@@ -29,13 +47,12 @@ impl Warden {
             // It begins another one with its next life.
             self.scribe.kill();
         }
-        self.replace_segment(name);
+        self.replace_segment(name, Errno::ENOENT);
     }
 
     /// The keys first: a directory without them is none to write to. Where it is another one, its chain begins behind
     /// the latest seal that is known, with a genesis of its own, which those who verify have to pin too.
-    fn move_to_what_is_there(&mut self) -> io::Result<()> {
-        let directory = self.segments.there_now()?;
+    fn move_to(&mut self, directory: Directory) -> io::Result<()> {
         let readers = self.force.policy.audit.readers.map(|gid| gid.raw());
         vault::keep_hash_key(&directory, &self.hash_key)?;
         let genesis = match vault::look(&directory)? {
@@ -80,7 +97,12 @@ impl Warden {
             );
             self.tell_all_recordable();
         }
-        if let Err(error) = self.move_to_what_is_there() {
+        let moved = match self.segments.there_now() {
+            // Put back while we looked: its segments are still ours to write.
+            Ok(directory) if self.segments.is_same(&directory) => return self.be_at_home(),
+            there => there.and_then(|directory| self.move_to(directory)),
+        };
+        if let Err(error) = moved {
             tracing::error!(%error, directory = self.segments.path(""), "there is no audit directory");
             return;
         }
@@ -88,7 +110,7 @@ impl Warden {
         self.homeless = false;
         // The scribe is shut into the old directory.
         self.scribe.kill();
-        self.renew_failed_own_segment();
+        self.renew_failed_own_segment(Errno::ENOENT);
         for lane in self.roster.lanes() {
             self.replace_lane_segment(lane);
         }

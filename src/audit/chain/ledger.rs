@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::keys::Digest;
 use super::line::Said;
 use crate::audit::entry::{Range, Recover};
 use crate::audit::segment::SegmentName;
@@ -64,6 +65,8 @@ pub struct Account {
     pub closed: Option<(u64, bool)>,
     /// It was removed.
     pub pruned: bool,
+    /// What was said of it then: its bytes, and their hash.
+    weighed: Option<(u64, Option<Digest>)>,
 }
 
 /// Accounts of all segments, from the scribe's lines in their order over all epochs.
@@ -117,9 +120,13 @@ impl Ledger {
                 let known = self.accounts.contains_key(prune.segment);
                 let account = self.account(prune.segment, prune.bytes)?;
                 let closed = account.closed;
-                let over = std::mem::replace(&mut account.pruned, true);
+                account.pruned = true;
+                let weight = (prune.bytes, prune.hash);
+                let before = account.weighed.replace(weight);
                 match closed {
-                    _ if over => Err(Breach::Over),
+                    // A crash before it was removed has the same said again.
+                    _ if before == Some(weight) => Ok(()),
+                    _ if before.is_some() => Err(Breach::Over),
                     _ if is_scribes(prune.segment) => Ok(()),
                     Some((sealed, _)) if sealed != prune.bytes => {
                         Err(Breach::Length { sealed, said: prune.bytes })

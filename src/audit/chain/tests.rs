@@ -226,6 +226,9 @@ fn ledger_adds_ranges_up_to_the_close() {
     assert_eq!(ledger.clone().take(&Said::Range(range(30, 40))), Err(Breach::Over));
     ledger.take(&prune(30)).unwrap();
     assert!(ledger.segment(GATE).unwrap().pruned);
+    ledger.take(&prune(30)).unwrap();
+    assert_eq!(ledger.clone().take(&prune(31)), Err(Breach::Over), "said again, and another");
+    assert_eq!(ledger.clone().take(&close(30)), Err(Breach::Over));
     // Begun late, a segment may be met in the middle.
     let mut late = Ledger::late();
     late.take(&Said::Range(range(10, 30))).unwrap();

@@ -126,6 +126,24 @@ impl Segments {
         self.unlink(name)
     }
 
+    /// Where a daemon was killed between the two steps of [`Segments::take_packed`] the plain file is there as well. It is
+    /// what was sealed, so it stays, and is compressed again.
+    ///
+    /// # Errors
+    ///
+    /// The directory can't be listed.
+    pub(in crate::warden) fn remove_doubles(&self) -> io::Result<()> {
+        for name in self.names("")? {
+            let packed = format!("{name}{PACKED}");
+            match self.unlink(&packed) {
+                Ok(()) => tracing::info!(segment = name, "it was there twice, and will be compressed again"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(%error, segment = packed, "it is there twice"),
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a closed segment, in whatever form it is there.
     ///
     /// # Errors
@@ -184,4 +202,24 @@ fn written(found: &FileStat) -> Timestamp {
     let seconds = u64::try_from(found.st_mtime).unwrap_or(0);
     let micros = u64::try_from(found.st_mtime_nsec).unwrap_or(0) / 1_000;
     Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Place, segments};
+
+    #[test]
+    fn segment_that_is_there_twice_stays_as_it_was_sealed() {
+        let dir = Place::make();
+        let segments = segments(&dir, 1 << 20);
+        let [twice, packed] =
+            ["1", "2"].map(|n| format!("20261123T034629.123456Z-000000-gate-1001-2-{n}.ndjson"));
+        let at = |name: &str| dir.0.path().join(name);
+        for name in [twice.clone(), format!("{twice}.zst"), format!("{packed}.zst")] {
+            std::fs::write(at(&name), &name).unwrap();
+        }
+        segments.remove_doubles().unwrap();
+        assert!(at(&twice).exists() && !at(&format!("{twice}.zst")).exists());
+        assert!(at(&format!("{packed}.zst")).exists());
+    }
 }

@@ -1,8 +1,9 @@
 //! Whether the names still lead to what was made: a directory that was moved away and a file that was removed or replaced
 //! take records that nobody will find.
 
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, fstat, fstatat};
+use nix::sys::stat::{FileStat, fstat, fstatat, lstat};
 
 use super::{Segments, plain};
 use crate::sys::trusted::{self, Directory};
@@ -24,16 +25,19 @@ impl Segments {
         }
         let lost = |(name, segment): (&String, &super::Segment)| {
             let found = fstatat(&self.directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            let same = matches!((found, fstat(&segment.file)), (Ok(found), Ok(made)) if same(&found, &made));
-            (!segment.finished && !same).then(|| name.clone())
+            let gone = leads_elsewhere(found, fstat(&segment.file));
+            (!segment.finished && gone).then(|| name.clone())
         };
         Standing::But(self.live.iter().filter_map(lost).collect())
     }
 
     fn is_in_place(&self) -> bool {
-        let path = self.directory.path();
-        let Ok(there) = Directory::open(path) else { return false };
-        matches!((fstat(&there), fstat(&self.directory)), (Ok(there), Ok(ours)) if same(&there, &ours))
+        !leads_elsewhere(lstat(self.directory.path()), fstat(&self.directory))
+    }
+
+    /// Whether this is the directory that is written to.
+    pub(in crate::warden) fn is_same(&self, directory: &Directory) -> bool {
+        matches!((fstat(directory), fstat(&self.directory)), (Ok(there), Ok(ours)) if same(&there, &ours))
     }
 
     /// The directory that is at the path now; made where there is none.
@@ -59,6 +63,16 @@ impl Segments {
         self.made = made;
         self.latest = self.latest.max(latest);
         Ok(())
+    }
+}
+
+/// Whether a name that should lead to `ours` is gone or another's. A look that fails for want of memory or by a disk that
+/// does not answer says nothing of it.
+fn leads_elsewhere(found: nix::Result<FileStat>, ours: nix::Result<FileStat>) -> bool {
+    match (found, ours) {
+        (Ok(found), Ok(ours)) => !same(&found, &ours),
+        (Err(errno), _) => matches!(errno, Errno::ENOENT | Errno::ENOTDIR),
+        (Ok(_), Err(_)) => false,
     }
 }
 
@@ -89,6 +103,36 @@ mod tests {
             Standing::But(made[1..2].to_vec()),
             "one that is finished is no writer's"
         );
+    }
+
+    #[test]
+    fn look_that_fails_says_nothing_of_a_name() {
+        let here = || lstat("/");
+        for errno in [Errno::EMFILE, Errno::ENOMEM, Errno::EIO, Errno::EACCES] {
+            assert!(!leads_elsewhere(Err(errno), here()), "{errno}");
+        }
+        for errno in [Errno::ENOENT, Errno::ENOTDIR] {
+            assert!(leads_elsewhere(Err(errno), here()), "{errno}");
+        }
+        assert!(leads_elsewhere(lstat("/proc"), here()));
+        assert!(!leads_elsewhere(here(), here()));
+    }
+
+    #[test]
+    fn directory_put_back_is_the_same_and_in_its_place() {
+        let dir = Place::make();
+        let (path, away) = (dir.0.path().join("audit"), dir.0.path().join("away"));
+        std::fs::create_dir(&path).unwrap();
+        let boot = crate::model::ids::BootId::from_random(1);
+        let segments = Segments::new(Directory::open(&path).unwrap(), boot, None, 1 << 20).unwrap();
+        std::fs::rename(&path, &away).unwrap();
+        std::os::unix::fs::symlink(&away, &path).unwrap();
+        assert_eq!(segments.standing(), Standing::Moved, "a link is not the directory");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(segments.standing(), Standing::Moved);
+        std::fs::rename(&away, &path).unwrap();
+        assert!(segments.is_same(&segments.there_now().unwrap()));
+        assert_eq!(segments.standing(), Standing::But(Vec::new()));
     }
 
     #[test]
