@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::encode::LINE_MAX;
-use super::plain::{Fields, is_printable, word};
+use super::plain::{Fields, Value, is_printable, word};
 use crate::model::ids::BootId;
 
 pub use said::Said;
@@ -234,7 +234,16 @@ impl Inspector {
                 }
                 continue;
             }
-            let text = value.as_str();
+            let text = match value {
+                // Printed where a text belongs, a list would break out of what is around it.
+                Value::List(_) if !matches!(key, "groups" | "missing" | "live" | "ids") => {
+                    return Err(Fault::Key);
+                }
+                Value::Text(_) if matches!(number, UID | STATUS | US | IN | OUT | COUNT) => {
+                    return Err(Fault::Key);
+                }
+                value => value.as_str(),
+            };
             let place = match number {
                 ID => {
                     request = self.id(kind, text)?;

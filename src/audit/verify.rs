@@ -19,7 +19,7 @@ mod told;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use super::chain::{Breach, EPOCHS, Head, Ledger, Public, is_scribes};
 use super::entry::{Interrupted, Seen};
-use super::reader::source::Source;
+use super::reader::source::{self, Source};
 use super::segment::{PACKED, SegmentName};
 use crate::model::time::Timestamp;
 use bytes::{Checked, Expected};
@@ -41,6 +41,8 @@ pub use witness::{End, heads};
 /// A segment that no seal names yet may be so much older than the last seal, in microseconds: the daemon refuses
 /// requests long before.
 const YOUNG: u64 = 30_000_000;
+/// The longest list of epochs that is read: two hundred thousand of them.
+const EPOCHS_MAX: u64 = 128 << 20;
 
 /// What is asked.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +105,10 @@ pub fn verify(
     progress: &mut dyn FnMut(u64, u64),
 ) -> io::Result<Report> {
     // First, so that an epoch that begins meanwhile is not missed in what is read later.
-    let listed = std::fs::read(directory.join(EPOCHS));
+    let listed = source::regular(&directory.join(EPOCHS)).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(EPOCHS_MAX).read_to_end(&mut bytes).map(|_| bytes)
+    });
     let Survey { segments, strangers } = survey::survey(directory)?;
     let mut report = Report { damages: strangers, ..Report::default() };
     let wanted = Wanted::of(question.heads.as_deref().unwrap_or_default(), &question.pins);

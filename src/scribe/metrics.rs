@@ -196,8 +196,8 @@ impl Counters {
         let of = self.of_route(ended.unwrap_or(labels::OTHER));
         add(&mut of.outcomes, (result, class), 1);
         of.took.add(number(said.us));
-        of.received += number(said.bytes_in);
-        of.sent += number(said.bytes_out);
+        of.received = of.received.saturating_add(number(said.bytes_in));
+        of.sent = of.sent.saturating_add(number(said.bytes_out));
     }
 
     fn connection(&mut self, said: &Said<'_>) {
@@ -230,6 +230,7 @@ impl Counters {
     }
 }
 
+/// What a gate writes is believed up to what our own numbers can be, and added without a panic whatever it says.
 fn number(text: Option<&str>) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -237,7 +238,7 @@ fn number(text: Option<&str>) -> u64 {
 /// The counter of that key, in a list that is short.
 fn add<K: PartialEq>(counts: &mut Vec<(K, u64)>, key: K, more: u64) {
     match counts.iter_mut().find(|(there, _)| *there == key) {
-        Some((_, count)) => *count += more,
+        Some((_, count)) => *count = count.saturating_add(more),
         None => counts.push((key, more)),
     }
 }

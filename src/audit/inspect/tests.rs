@@ -83,6 +83,15 @@ fn judge_what_stands_beside_a_text_belongs_to_it() {
 }
 
 #[test]
+fn judge_list_or_text_in_anothers_place_is_a_fault() {
+    let listed = DECISION.replace("\"target\":\"/\"", "\"target\":[\"forged\",\"b\"]");
+    assert_eq!(second(&line("decision", 1, &listed)), Err(Fault::Key));
+    let outcome = r#","id":"7k3qzd-41-2","status":200,"result":"completed","in":"0","out":0,"us":0"#;
+    assert_eq!(second(&line("outcome", 1, outcome)), Err(Fault::Key));
+    assert!(second(&line("outcome", 1, &outcome.replace("\"0\"", "0"))).is_ok());
+}
+
+#[test]
 fn judge_probe_may_say_anything_and_the_scribe_may_name_other_starts() {
     assert!(Inspector::new(Role::Probe, boot()).judge(b"\xff").is_ok());
     let mut scribe = Inspector::new(Role::Scribe, boot());

@@ -100,7 +100,11 @@ pub(super) fn plain_length(directory: &Path, segment: &str) -> io::Result<Option
 
 /// Opens what is a regular file. A link or a device that lies in the directory is not ours, and must not be waited
 /// for.
-fn regular(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+///
+/// It can't be opened, or is something else.
+pub fn regular(path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() {

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::kind::{Damage, Kind};
 use crate::audit::chain::EPOCHS;
 use crate::audit::segment::of_file;
+use crate::model::escape::Escaped;
 
 /// Files of the daemon's that are no segments.
 const OURS: [&str; 4] = ["hash.key", "seal.key", "genesis.pub", EPOCHS];
@@ -34,7 +35,8 @@ pub(super) fn survey(directory: &Path) -> io::Result<Survey> {
         let entry = entry?;
         let name = entry.file_name();
         let kind = entry.file_type()?;
-        let stranger = |what: &str| Damage::of(Kind::ForeignFile, name.to_string_lossy(), what);
+        let stranger =
+            |what: &str| Damage::of(Kind::ForeignFile, Escaped(name.as_encoded_bytes()).to_string(), what);
         match name.to_str().map(|name| (name, of_file(name))) {
             _ if !kind.is_file() => strangers.push(stranger("it is no regular file")),
             Some((_, Some((segment, packed)))) => {

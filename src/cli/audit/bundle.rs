@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Where, verify};
 use crate::audit::chain::EPOCHS;
+use crate::audit::reader::source;
 use crate::audit::segment;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
@@ -110,11 +111,9 @@ fn write(
     for (name, path) in files {
         term.progress(format_args!("{name}"));
         let unreadable = || Failure::at(format!("can't read {}", path.display()));
-        let file = File::open(path).map_err(unreadable())?;
+        // Never by a link, which could lead to a key.
+        let file = source::regular(path).map_err(unreadable())?;
         let found = file.metadata().map_err(unreadable())?;
-        if !found.is_file() {
-            return Err(Failure::Because(format!("{} is not a regular file", path.display())));
-        }
         // A segment that grows meanwhile goes in as long as it was.
         let mut hashed = Hashed { inner: file.take(found.len()), hash: Sha256::new() };
         archive.add(name, found.len(), &mut hashed).map_err(unreadable())?;

@@ -93,6 +93,9 @@ impl Arguments {
                 let (segment, _) = name.and_then(of_file).ok_or_else(|| {
                     Failure::Because(format!("{} is no segment and no directory", what.display()))
                 })?;
+                if what.symlink_metadata().is_err() && !packed_beside(what) {
+                    return Err(Failure::Because(format!("there is no {}", what.display())));
+                }
                 only.insert(segment.to_owned());
                 match what.parent() {
                     Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -108,6 +111,13 @@ impl Arguments {
         }
         Ok((directory.unwrap_or_else(|| self.place.directory()), only))
     }
+}
+
+/// Whether a segment that is named by its plain name is there compressed.
+fn packed_beside(what: &Path) -> bool {
+    let mut packed = what.as_os_str().to_owned();
+    packed.push(".zst");
+    Path::new(&packed).symlink_metadata().is_ok()
 }
 
 /// What is asked with these pins and witnesses, of the whole record.
