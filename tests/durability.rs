@@ -181,11 +181,11 @@ fn lives(pid: nix::unistd::Pid) -> bool {
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// Ends `role` at its first write or sync, at its second, and so on, until one run comes to its end without having
-/// been hit. Two runs at a time.
+/// Ends `role` at its first write or sync, at its second, and so on, until one run serves somebody and comes to its end
+/// without having been hit: on a disk that others keep busy a run may serve nobody. Two runs at a time.
 fn ended_at_each(role: &str) {
     let (mut nth, mut runs): (u32, Vec<(usize, bool)>) = (0, Vec::new());
-    while runs.iter().all(|(_, hit)| *hit) {
+    while !runs.iter().any(|(served, hit)| !hit && *served > 0) {
         assert!(nth < 200, "{role} writes on and on");
         let [one, two] = std::thread::scope(|scope| {
             [nth + 1, nth + 2]
@@ -205,7 +205,7 @@ fn ended_at_each(role: &str) {
 fn served_before_a_cut(role: &str, nth: u32) -> (usize, bool) {
     let place = daemon::place();
     let disk = Disk::ext4(&place.path().join("audit"), "24M");
-    let (daemon, upstream) = started_in(place, "[limits]\nsync_time = \"500ms\"\n");
+    let (daemon, upstream) = started_in(place, "[limits]\nsync_time = \"2s\"\n");
     // Its gate is there, and strace can be attached to it.
     assert_eq!(client::ask(&daemon.socket(), "GET", "/sync/first").status(), 200);
     let asked = upstream.asked().len();

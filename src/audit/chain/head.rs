@@ -63,9 +63,12 @@ impl Head {
         Head { epoch, i, ts: ts.to_string(), hash, next, log }
     }
 
-    /// The first head in a line of whatever kind; `None` where there is none, or one that is not whole.
+    /// The first whole head in a line of whatever kind. One whose `log` can't be read is nobody's.
     pub fn find(line: &str) -> Option<Head> {
-        let (_, rest) = line.split_once(BEGIN)?;
+        line.match_indices(BEGIN).find_map(|(at, begin)| Head::read(line.get(at + begin.len()..)?))
+    }
+
+    fn read(rest: &str) -> Option<Head> {
         let mut words = rest.split([' ', '"', '\\', '\n', '\r', '\t']);
         let mut word = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
         let decimal = |text: &str| -> Option<u64> {
@@ -78,7 +81,10 @@ impl Head {
         let ts = word("ts")?;
         let hash = word("hash")?.parse().ok()?;
         let next = word("next")?.parse().ok()?;
-        let log = word("log").and_then(unhex).map(LogId);
+        let log = match words.next().and_then(|word| word.strip_prefix("log=")) {
+            Some(id) => Some(LogId(unhex(id)?)),
+            None => None,
+        };
         let instant =
             ts.len() == 27 && ts.bytes().all(|byte| byte.is_ascii_digit() || b"-T:.Z".contains(&byte));
         instant.then(|| Head { epoch, i, ts: ts.to_owned(), hash, next, log })

@@ -289,6 +289,7 @@ fn head_is_found_in_whatever_line_carries_it() {
             format!("<110>1 2026-11-23T03:46:29Z host peergated 7 - - {head}"),
             format!(r#"{{"MESSAGE":"{head}","_PID":"7"}}"#),
             format!("Nov 23 03:46:29 host peergated[7]: {head} \r\n"),
+            format!("said before it: peergate-head v1 oops {head}"),
         ] {
             assert_eq!(Head::find(&line), Some(head.clone()), "{line}");
         }
@@ -298,6 +299,7 @@ fn head_is_found_in_whatever_line_carries_it() {
             format!("{head}").replace("hash=", "hash=0"),
             format!("{head}").replace(" v1 ", " v2 "),
             "peergate-head v1 ".to_owned(),
+            format!("{} log=0123456789abcdef,", Head::of(sealed, None)),
         ] {
             assert_eq!(Head::find(&broken), None, "{broken}");
         }
