@@ -133,7 +133,13 @@ impl Segments {
     ///
     /// The directory can't be listed.
     pub(in crate::warden) fn remove_doubles(&self) -> io::Result<()> {
-        for name in self.names("")? {
+        let plain: BTreeSet<String> = self.names("")?.into_iter().collect();
+        let mut directory = Dir::from_fd(self.readable_directory()?)?;
+        let named =
+            |name: &str| name.strip_suffix(PACKED).filter(|name| plain.contains(*name)).map(str::to_owned);
+        let twice: Vec<String> =
+            directory.iter().flatten().filter_map(|entry| named(entry.file_name().to_str().ok()?)).collect();
+        for name in twice {
             let packed = format!("{name}{PACKED}");
             match self.unlink(&packed) {
                 Ok(()) => tracing::info!(segment = name, "it was there twice, and will be compressed again"),
