@@ -197,7 +197,8 @@ fn ended_at_each(role: &str) {
     }
     println!("{role}: {nth} runs");
     assert!(runs[0].1, "{role} was not hit at its first call: {runs:?}");
-    assert!(runs.iter().any(|(served, hit)| *hit && *served > 0), "{runs:?}");
+    // The warden may write no more than once for all connections and once for all grants, before anybody is served.
+    assert!(role == "warden" || runs.iter().any(|(served, hit)| *hit && *served > 0), "{runs:?}");
 }
 
 /// Ends `role` at its `nth` write or sync while callers ask, and cuts the power of the disk right then. Whoever was
