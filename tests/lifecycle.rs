@@ -370,3 +370,28 @@ fn full_disk_refuses_without_effect_and_recovers_by_itself() {
     );
     daemon.stop();
 }
+
+#[test]
+fn scribe_that_dies_over_closing_is_followed_by_one_that_closes() {
+    need_root!();
+    let (mut daemon, _upstream) = started();
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/a").status(), 200);
+    let scribe = daemon.wait_for("the scribe", |record| record["role"] == "scribe" && record["t"] == "open");
+    let scribe = Pid::from_raw(i32::try_from(scribe["pid"].as_i64().unwrap()).unwrap());
+    // It can't close anything, and is gone before anybody else has.
+    kill(scribe, Signal::SIGSTOP).unwrap();
+    daemon.signal(Signal::SIGTERM);
+    let gone = |pid: &Value| !std::path::Path::new(&format!("/proc/{pid}")).exists();
+    let gates = daemon.records_of("open").into_iter().filter(|record| record["role"] == "gate");
+    let gates: Vec<Value> = gates.map(|record| record["pid"].clone()).collect();
+    while !gates.iter().all(gone) {
+        std::thread::yield_now();
+    }
+    kill(scribe, Signal::SIGKILL).unwrap();
+    assert!(daemon.wait().success(), "{}", daemon.said());
+    let all = daemon.records();
+    let closed: Vec<&Value> =
+        all.iter().filter(|record| record["t"] == "close").map(|record| &record["segment"]).collect();
+    let named = |role: &str| closed.iter().any(|name| name.as_str().unwrap().contains(role));
+    assert!(["-warden-", "-gate-", "-scribe-"].into_iter().all(named), "{closed:?}");
+}

@@ -78,8 +78,7 @@ pub trait Sieve {
 
     /// How many of these bytes, whole lines that begin at byte `at` of this segment, are lines that are not needed,
     /// as far as that is known without a look at each of them; the next one may be.
-    fn skips(&self, segment: &str, at: u64, lines: &[u8]) -> usize {
-        let _ = (segment, at, lines);
+    fn skips(&self, _segment: &str, _at: u64, _lines: &[u8]) -> usize {
         0
     }
 

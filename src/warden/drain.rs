@@ -114,9 +114,13 @@ impl Warden {
         {
             tracing::error!(%error, "the scribe can't be started");
         }
+        self.timers.after(CLOSE, Due::CloseLimit);
+        self.have_it_closed();
+    }
+
+    fn have_it_closed(&mut self) {
         if self.scribe.is_running() {
             self.tell_scribe(ToScribe::Close, Vec::new());
-            self.timers.after(CLOSE, Due::CloseLimit);
         } else {
             tracing::error!("the scribe is not there to close the log");
             self.phase = Phase::Over { whole: false };
@@ -131,8 +135,15 @@ impl Warden {
         }
     }
 
-    /// The scribe's process ended while the daemon does.
+    /// The scribe's process ended while the daemon does. One that has not closed the log is followed by one more: who
+    /// stops a daemon may signal all its processes at once.
     pub(super) fn scribe_left(&mut self) {
+        if self.phase == Phase::Closing && !std::mem::replace(&mut self.scribe.followed, true) {
+            if let Err(error) = self.start_scribe() {
+                tracing::error!(%error, "the scribe can't be started");
+            }
+            return self.have_it_closed();
+        }
         self.phase = Phase::Over { whole: self.phase == Phase::Closed };
     }
 

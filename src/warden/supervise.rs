@@ -60,6 +60,8 @@ pub(super) struct Scribe {
     pub(super) untold: Vec<String>,
     /// It has another segment of its own and has not begun there: a second one would be nobody's.
     pub(super) begins: bool,
+    /// One has died over closing the log.
+    pub(super) followed: bool,
 }
 
 struct Running {
@@ -93,6 +95,7 @@ impl Scribe {
             rekeying: Vec::new(),
             untold: Vec::new(),
             begins: false,
+            followed: false,
         }
     }
 

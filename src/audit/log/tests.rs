@@ -291,10 +291,8 @@ fn held_space_is_there_for_the_record_that_was_promised() {
 }
 
 fn outcome_of(number: u32) -> OutcomeOf {
-    match outcome(number) {
-        Entry::Outcome(outcome) => outcome,
-        _ => unreachable!(),
-    }
+    let Entry::Outcome(outcome) = outcome(number) else { panic!("it is made as one") };
+    outcome
 }
 
 #[test]

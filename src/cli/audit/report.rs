@@ -122,7 +122,7 @@ fn tell(
 }
 
 fn to_json(tally: &Tally, filter: &Filter, sections: &[Section], now: Timestamp) -> String {
-    let (begin, end) = span(filter, now);
+    let (_, end) = span(filter, now);
     let sections: serde_json::Map<String, serde_json::Value> = sections
         .iter()
         .map(|section| {
@@ -139,7 +139,6 @@ fn to_json(tally: &Tally, filter: &Filter, sections: &[Section], now: Timestamp)
         .collect();
     let since = filter.since.map(|since| since.begin.to_string());
     let Tally { allowed, denied, open, doubtful, .. } = tally;
-    let _ = begin;
     serde_json::json!({
         "since": since, "until": end, "allowed": allowed, "denied": denied, "open": open, "doubtful": doubtful,
         "sections": sections,
