@@ -214,6 +214,8 @@ struct Vault {
     is_new: bool,
     /// The audit directory was replaced: the genesis before, and the last seal of its chain.
     before: Option<String>,
+    /// Nobody was told of that yet.
+    untold: bool,
 }
 
 /// The pipe through which every role's diagnostics reach the scribe's process. The warden keeps both ends, so

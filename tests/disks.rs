@@ -18,6 +18,7 @@ use serde_json::Value;
 use support::client::{self, Client};
 use support::daemon::{self, Daemon, Place};
 use support::disk::Disk;
+use support::heads;
 use support::records;
 use support::strace::{self, Strace};
 use support::upstream::Upstream;
@@ -229,7 +230,11 @@ fn directory_moved_away_is_made_anew_and_the_record_goes_on_there() {
     };
     let (old, new) = (pinned("away/genesis.pub"), pinned("audit/genesis.pub"));
     assert_ne!(old, new);
-    // The diagnostics say it too, but the scribe that collects them is ended in that moment, and may take a line along.
+    // The scribe collects what the warden says, and may be behind what it does.
+    let told = |said: &str| {
+        said.contains("another chain of seals begins") && said.contains(&old) && said.contains(&new)
+    };
+    heads::until("the new chain in the diagnostics", || told(&daemon.said()).then_some(()));
     let peergate = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_peergate")).args(arguments).output().unwrap();
         (output.status.code(), support::said(&output))
@@ -270,9 +275,9 @@ fn directory_that_cannot_be_had_refuses_until_it_can() {
     fs::write(daemon.path("audit"), "in the way").unwrap();
     while client::ask(&daemon.socket(), "GET", "/allowed/gone").status() != 503 {}
     // The scribe collects what the warden says, and may be behind what it does.
-    while !daemon.said().contains("the audit directory was moved or removed") {
-        client::ask(&daemon.socket(), "GET", "/allowed/gone");
-    }
+    heads::until("the loss in the diagnostics", || {
+        daemon.said().contains("the audit directory was moved or removed").then_some(())
+    });
     fs::remove_file(daemon.path("audit")).unwrap();
     ask_until_served(&daemon, "/allowed/again");
     let all = daemon.stop();

@@ -63,6 +63,7 @@ impl Warden {
                 self.scribe.epoch = Some((epoch, key));
                 self.scribe.begins = false;
                 self.rekeyed(epoch);
+                self.tell_new_chain();
             }
             FromScribe::Alive { unsynced, lost_lines, behind_ms, lag, sealed } => {
                 self.scribe.lag = lag;

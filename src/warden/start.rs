@@ -279,7 +279,14 @@ fn open_vault(audit: &Directory, readers: Option<u32>) -> Result<Vault, Trouble>
         );
     }
     let opened = vault::open(audit, readers).when(STEP)?;
-    Ok(Vault { store: Rc::new(opened.store), epochs: Rc::new(opened.epochs), genesis, is_new, before: None })
+    Ok(Vault {
+        store: Rc::new(opened.store),
+        epochs: Rc::new(opened.epochs),
+        genesis,
+        is_new,
+        before: None,
+        untold: false,
+    })
 }
 
 fn assemble(

@@ -75,17 +75,25 @@ impl Warden {
                 Some((_, Some(hash))) => format!("its last known seal has the hash {hash}"),
                 _ => "no seal of it is known".to_owned(),
             };
-            tracing::error!(
-                directory = self.segments.path(""),
-                genesis = %genesis.key,
-                before = %old,
-                "the audit directory was replaced, and another chain of seals begins there: find the old one ({last}), \
-                 verify it by the old key, and pin the new one"
-            );
             before = Some(format!("{old}, {last}"));
         }
-        self.vault = Vault { store, epochs, genesis, is_new, before };
+        self.vault = Vault { store, epochs, genesis, is_new, before, untold: is_new };
         Ok(())
+    }
+
+    /// Says that another chain has begun, once the scribe is there that writes it down: the one before may take a line
+    /// along as it ends.
+    pub(super) fn tell_new_chain(&mut self) {
+        if !std::mem::take(&mut self.vault.untold) {
+            return;
+        }
+        tracing::error!(
+            directory = self.segments.path(""),
+            genesis = %self.vault.genesis.key,
+            before = self.vault.before.as_deref(),
+            "the audit directory was replaced, and another chain of seals begins there: find the old one, verify it by \
+             the old key, and pin the new one"
+        );
     }
 
     /// The directory is not where it was: what is written there is lost to whoever looks for it.
