@@ -391,6 +391,7 @@ impl Scribe {
     /// Whether all is closed, sealed and durable.
     fn is_closed(&self) -> bool {
         self.closing
+            && self.recovery == Recovery::Over
             && self.followed.is_empty()
             && matches!(self.round, Round::Idle)
             && self.syncer.is_idle()

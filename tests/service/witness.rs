@@ -43,7 +43,7 @@ fn journal_keeps_heads_to_the_last() {
     std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let machine = Machine::boot(shared.path());
     machine.sh("mkdir -p /run/peergate && systemd-run --quiet --unit=peergated --service-type=notify \
-                --property=KillMode=mixed /shared/peergated --policy /shared/policy.toml");
+                /shared/peergated --policy /shared/policy.toml");
     assert_eq!(machine.call("root", "/_peergate/health").0, 200);
     for query in [BY_ID, BY_SYSLOG] {
         heads::until("two heads in the journal", || {
