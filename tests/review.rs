@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use peergate::model::time::Timestamp;
 use proptest::prelude::*;
 
 const WARDEN: &str = "20261123T100000.000000Z-7k3qzd-warden-1.ndjson";
@@ -306,7 +307,22 @@ fn report_says_who_what_denied_and_never_seen_before() {
 #[test]
 fn report_since_last_report_goes_on_where_that_ended() {
     let log = day();
-    assert!(log.run(&["report", "--since", "last-report"]).0.contains("2 allowed, 1 denied"));
+    // What is only a part, or can't be read whole, moves nothing: the rest would be in no report.
+    let moves_nothing = |arguments: &[&str]| {
+        let (_, err, _) = log.bytes(arguments);
+        assert!(String::from_utf8(err).unwrap().contains("begins where this one did"), "{arguments:?}");
+    };
+    moves_nothing(&["report", "--since", "last-report", "--user", "nobody"]);
+    let broken = log.path(&format!("{GATE}.zst").replace("-0-", "-9-"));
+    fs::write(&broken, "no frame").unwrap();
+    moves_nothing(&["report", "--since", "last-report"]);
+    fs::remove_file(&broken).unwrap();
+    assert!(
+        log.run(&["report", "--since", "last-report", "--until", "today"]).0.contains("2 allowed, 1 denied")
+    );
+    let noted: Timestamp =
+        fs::read_to_string(log.path("../peergate/last-report")).unwrap().trim().parse().unwrap();
+    assert!(noted < Timestamp::now(), "the end of the day is still to come");
     let (out, code) = log.run(&["report", "--since", "last-report"]);
     assert_eq!(code, 1);
     assert!(out.contains("0 allowed, 0 denied"), "{out}");
@@ -328,6 +344,26 @@ fn status_of_a_copy_tells_size_growth_and_seal() {
     assert!(value["days_until_full"].is_null(), "{out}");
     let length = |name: &str| fs::metadata(log.path(name)).unwrap().len();
     assert_eq!(value["unsealed"].as_u64(), Some(length(GATE) + length(WARDEN)), "{out}");
+}
+
+#[test]
+fn bundle_takes_nothing_by_a_link_and_waits_for_no_pipe() {
+    let log = day();
+    let other = log.path(&GATE.replace("-0-2", "-0-77"));
+    fs::write(log.0.path().join("secret"), "SECRETSEAL").unwrap();
+    for linked in [true, false] {
+        if linked {
+            std::os::unix::fs::symlink("../secret", &other).unwrap();
+        } else {
+            nix::unistd::mkfifo(&other, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        }
+        let (_, err, code) = log.bytes(&["bundle", "out.tar"]);
+        assert_eq!(code, 3, "{}", String::from_utf8_lossy(&err));
+        let written = fs::read(log.0.path().join("out.tar")).unwrap_or_default();
+        assert!(memchr::memmem::find(&written, b"SECRETSEAL").is_none());
+        fs::remove_file(&other).unwrap();
+        fs::remove_file(log.0.path().join("out.tar")).ok();
+    }
 }
 
 #[test]

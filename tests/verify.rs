@@ -259,6 +259,29 @@ fn key_that_is_none_is_said_in_words() {
 }
 
 #[test]
+fn segment_that_is_not_there_has_no_verdict() {
+    let (directory, ..) = sample();
+    let name = "20200101T000000.000000Z-7k3qzd-gate-0-0-1.ndjson";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    command.args(["audit", "verify", "--key", &"0".repeat(64)]).arg(directory.path().join(name));
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b""[..]));
+    assert!(support::said(&output).contains(name), "{}", support::said(&output));
+}
+
+#[test]
+fn name_of_a_file_draws_no_verdict() {
+    let (directory, ..) = sample();
+    fs::write(directory.path().join("x\nwhole\ntrusted through 2099"), "").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    let output =
+        command.args(["audit", "verify", "--key", &"0".repeat(64)]).arg(directory.path()).output().unwrap();
+    let said = support::said(&output);
+    assert!(said.contains("foreign-file") && said.contains("2099"), "{said}");
+    assert!(!said.lines().any(|line| line == "whole" || line.starts_with("trusted through 2099")), "{said}");
+}
+
+#[test]
 fn manual_and_help_list_every_exit_code() {
     let manual = include_str!("../src/manual/verify.md");
     let help =

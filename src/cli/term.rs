@@ -16,6 +16,7 @@ pub struct Term {
     out: BufWriter<Stdout>,
     err: Stderr,
     colours: bool,
+    left_out: u64,
 }
 
 /// What a line is shown in.
@@ -38,7 +39,12 @@ impl Term {
     pub fn new() -> Term {
         let minds = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = !minds && io::stdout().is_terminal();
-        Term { out: BufWriter::with_capacity(64 << 10, io::stdout()), err: io::stderr(), colours }
+        Term {
+            out: BufWriter::with_capacity(64 << 10, io::stdout()),
+            err: io::stderr(),
+            colours,
+            left_out: 0,
+        }
     }
 
     /// Prints one line, or several where `text` has line breaks of its own.
@@ -92,6 +98,17 @@ impl Term {
         let text = drawable(&format!("peergate: {text}"));
         // There is nobody else to be told.
         self.err.write_all(text.as_bytes()).ok();
+    }
+
+    /// Says that something is not in the answer, since it can't be read.
+    pub fn leave_out(&mut self, text: impl Display) {
+        self.left_out += 1;
+        self.complain(text);
+    }
+
+    /// How often that was said.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Says how far it is, on a terminal only, where the next such line takes its place; an empty one leaves nothing.

@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     let now = Timestamp::now();
     let follows_last = filter.since.is_some_and(|since| since.is_last_report);
     if follows_last && filter.until.is_none() {
-        let end = Timestamp::from_micros(now.micros().saturating_sub(SETTLED));
+        let end = settled_by(now);
         filter.until = Some(When { begin: end, end, is_last_report: false });
     }
     if let Some(file) = arguments.page.file() {
@@ -78,11 +78,24 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     Ok(if tally.is_empty() { Answer::No } else { Answer::Yes })
 }
 
-/// Notes where the next report begins, once this one is out.
+/// Notes where the next report begins, once this one is out. An access that is in none yet has to be in that one.
 fn remember(filter: &Filter, now: Timestamp, term: &mut Term) -> Result<(), Failure> {
     term.flush()?;
-    when::remember_report(filter.until.map_or(now, |until| until.end))
+    let part = !filter.asks_of_no_access();
+    if part || term.left_out() > 0 {
+        let why =
+            if part { "this one was not of all accesses" } else { "not all could be read for this one" };
+        term.complain(format_args!("the next report since the last one begins where this one did: {why}"));
+        return Ok(());
+    }
+    let settled = settled_by(now);
+    when::remember_report(filter.until.map_or(settled, |until| until.end.min(settled)))
         .map_err(Failure::at("the report is complete, but when it ended can't be noted for the next one"))
+}
+
+/// Up to when all is in the record that ever will be.
+fn settled_by(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.micros().saturating_sub(SETTLED))
 }
 
 /// From when to when, in words.

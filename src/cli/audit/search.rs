@@ -118,7 +118,7 @@ pub(super) fn next(join: &mut Join, term: &mut Term) -> Option<Item> {
     loop {
         match join.next_item() {
             Ok(item) => return item,
-            Err(error) => term.complain(format!("can't read a segment: {error}")),
+            Err(error) => term.leave_out(format!("can't read a segment: {error}")),
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn gather(mut join: Join, filter: &Filter, rows: usize, term: &mut Te
             Ok(None) => break,
             Err(error) => {
                 notes.unreadable += 1;
-                term.complain(format!("can't read a segment: {error}"));
+                term.leave_out(format!("can't read a segment: {error}"));
             }
         }
     }
