@@ -1,5 +1,8 @@
 //! `peergate policy`: a policy before it is in force.
 
+mod past;
+mod replay;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,10 @@ use crate::warden::Environment;
 pub(super) enum Command {
     /// Reads a policy as the daemon would, resolves its names, runs its tests, and says what is wrong
     Check(Check),
+    /// Judges what is on record again, by another policy: which requests would be answered otherwise; exit code 1 where
+    /// there is one
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(Box<replay::Arguments>),
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +41,7 @@ pub(super) struct Check {
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Check(arguments) => check(&arguments, term),
+        Command::Replay(arguments) => replay::run(&arguments, term),
     }
 }
 
