@@ -2,6 +2,8 @@
 
 mod past;
 mod replay;
+mod suggest;
+mod unused;
 
 use std::fs::File;
 use std::io::Read;
@@ -24,6 +26,14 @@ pub(super) enum Command {
     /// there is one
     #[command(after_help = replay::EXIT_CODES)]
     Replay(Box<replay::Arguments>),
+    /// Prints the least policy that covers what was asked for, with how often and by which requests; it is never applied
+    /// by itself
+    #[command(after_help = suggest::EXIT_CODES)]
+    Suggest(Box<suggest::Arguments>),
+    /// Prints which routes, grants and forbids of a policy nobody used, and how many days that covers; exit code 1 where
+    /// there is one
+    #[command(after_help = unused::EXIT_CODES)]
+    Unused(Box<unused::Arguments>),
 }
 
 #[derive(Debug, Args)]
@@ -42,6 +52,8 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
     match command {
         Command::Check(arguments) => check(&arguments, term),
         Command::Replay(arguments) => replay::run(&arguments, term),
+        Command::Suggest(arguments) => suggest::run(&arguments, term),
+        Command::Unused(arguments) => unused::run(&arguments, term),
     }
 }
 
