@@ -11,6 +11,8 @@ mod diagnostics;
 mod explain;
 mod file;
 mod hidden;
+#[cfg(feature = "cli")]
+mod hindsight;
 mod keys;
 mod names;
 mod near;
@@ -34,7 +36,9 @@ pub use check::Own;
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain};
+pub use explain::{Apart, Explained, Key, Miss, explain, explain_by};
+#[cfg(feature = "cli")]
+pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
