@@ -132,7 +132,12 @@ impl Judge {
         let caller = callers
             .entry((connection, listener))
             .or_insert_with(|| decider.recall(listener, &request.caller));
-        let past = Past { method: &request.method, target: &request.target, upgrade: request.upgrade };
+        let past = Past {
+            method: &request.method,
+            target: &request.target,
+            upgrade: request.upgrade,
+            at: request.at,
+        };
         Said::Rules(listener, decider.look_back(listener, caller, &past))
     }
 
