@@ -23,6 +23,7 @@ mod rules;
 mod subject;
 mod table;
 mod tree;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub use table::{
     Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
     Witness,
 };
+pub use value::{Charset, IntRange, Kind, Text};
 
 use diagnostics::Problems;
 
