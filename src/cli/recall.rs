@@ -35,6 +35,8 @@ pub(super) struct Request {
     pub(super) allowed: bool,
     /// Whether it wanted to change to another protocol. Which one is not on record.
     pub(super) upgrade: bool,
+    /// Bytes that came behind its head.
+    pub(super) body: Option<u64>,
 }
 
 /// Why the rules can't be asked again.
@@ -76,6 +78,8 @@ impl Request {
             on: conn.on().map(decoded).unwrap_or_default().into_owned(),
             allowed: decision.allowed,
             upgrade: refusal == Some(Refusal::UpgradeRefused) || access.status() == Some(101),
+            // What goes through a tunnel is no body.
+            body: access.outcome.as_ref().filter(|_| access.status() != Some(101)).map(|it| it.bytes_in),
         })
     }
 }

@@ -30,6 +30,8 @@ pub struct Past<'a> {
     pub target: &'a Target,
     /// It wanted to change to another protocol. Which one is not on record.
     pub upgrade: bool,
+    /// Bytes of its body, where it was let in.
+    pub body: Option<u64>,
 }
 
 /// What a policy would have said.
@@ -87,6 +89,11 @@ impl Decider {
             } else {
                 Hindsight::Unclear(Lacks::Protocol(Arc::clone(&told.id)))
             };
+        }
+        if let (Some(body), Some(max)) = (past.body, found.rule.terms.body_max)
+            && body > max
+        {
+            return Hindsight::Deny(found.rule.denial(Refusal::BodyTooLarge));
         }
         allow(&found)
     }

@@ -28,6 +28,8 @@ pub(super) enum Token {
     Hex,
     /// One or two digits.
     Minor,
+    /// A type of captures that takes less: `text name`, `hex 64`.
+    Typed(String),
     /// Something that no pattern says as narrowly: in words.
     Bad(String),
 }
@@ -248,6 +250,10 @@ fn repeated(
         Some(Token::Digits)
     } else if whole(|c| c.is_ascii_hexdigit()) {
         Some(Token::Hex)
+    } else if all_of(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')) && !has('/') {
+        Some(Token::Typed("text name".to_owned()))
+    } else if all_of(|c| c.is_ascii_alphanumeric() || c == '_') && !has('/') {
+        Some(Token::Typed("text word".to_owned()))
     } else {
         None
     };
@@ -264,6 +270,9 @@ fn repeated(
         (Some(token @ Token::Any { .. }), Some((0 | 1, None))) => Ok(vec![vec![token]]),
         (Some(token), Some((1, None))) => Ok(vec![vec![token]]),
         (Some(token), Some((0, None))) => Ok(vec![Vec::new(), vec![token]]),
+        (Some(Token::Hex), Some((least, Some(most)))) if least == most => {
+            Ok(vec![vec![Token::Typed(format!("hex {least}"))]])
+        }
         // `/v1\..{1,2}`: Docker's versions, of which it means the minor number.
         (Some(Token::Any { .. } | Token::Digits), Some((1, Some(2)))) if behind("/v1.") => {
             Ok(vec![vec![Token::Minor]])
@@ -272,6 +281,7 @@ fn repeated(
         (None, Some((_, None))) if behind("/v") && all_of(|c| c.is_ascii_digit() || c == '.') => {
             Ok(vec![vec![Token::Literal('1'), Token::Literal('.'), Token::Digits]])
         }
+        (Some(Token::Any { .. }), None) => bad(" is one character of many"),
         (_, None) => {
             let members: Vec<char> = ('!'..='~').filter(|c| has(*c)).collect();
             if members.len() > 10 {

@@ -139,6 +139,14 @@ fn wollomatic_expressions_become_patterns_that_take_the_same_or_less() {
         ("(/v[\\d\\.]+)?/info", vec!["GET /info", "GET /v1.47/info"], vec!["GET /v2/info"]),
         ("(?:/a)?/b", vec!["GET /a/b", "GET /b"], vec!["GET /a"]),
         (".*", vec!["GET /", "GET /a/b"], vec!["POST /a"]),
+        ("/c/[a-zA-Z0-9_.-]+/json", vec!["GET /c/a-1.b/json"], vec!["GET /c/a:b/json", "GET /c/-a/json"]),
+        ("/c/[0-9a-fA-F]{4}", vec!["GET /c/0f3A"], vec!["GET /c/0f3", "GET /c/0f3az"]),
+        ("/c/\\w+", vec!["GET /c/a_1"], vec!["GET /c/a-1"]),
+        (
+            "/v1\\..{1,2}/(version|containers/.*|events.*)",
+            vec!["GET /v1.47/version", "GET /v1.4/containers/a/json", "GET /v1.47/events"],
+            vec!["GET /version", "GET /v1.123/version", "GET /v1.47/info", "GET /v1.x/version"],
+        ),
     ] {
         let made = wollomatic::convert(&format!("'-allowGET={expression}'")).unwrap();
         assert!(made.left.is_empty(), "{expression}: {:?}", made.left);
@@ -149,7 +157,8 @@ fn wollomatic_expressions_become_patterns_that_take_the_same_or_less() {
 #[test]
 fn wollomatic_what_no_pattern_says_as_narrowly_is_left_out() {
     for expression in [
-        "/containers/[a-zA-Z0-9_.-]+/json",
+        "/containers/[a-z]+/json",
+        "/containers/[a-f0-9]{64}/json",
         "/containers/(a|b)+/json",
         "version",
         "/a/[[:alpha:]]/b",

@@ -172,9 +172,9 @@ fn actions(
     }
     let names: std::collections::BTreeSet<&str> = allowed.values().copied().collect();
     let mut matches: Vec<String> =
-        allowed.keys().map(|verb| format!("POST /containers/{{id}}/{verb}")).collect();
+        allowed.keys().map(|verb| format!("POST /containers/{{id:text name}}/{verb}")).collect();
     matches.sort();
-    let first = matches.first().map(|first| first.replace("{id}", "web")).unwrap_or_default();
+    let first = matches.first().map(|first| first.replace("{id:text name}", "web")).unwrap_or_default();
     made.routes.push(Route {
         id: made.fresh_id("container-actions"),
         was: names.into_iter().map(|name| format!("{name}=1")).collect::<Vec<_>>().join(" "),

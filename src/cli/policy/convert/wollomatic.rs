@@ -163,20 +163,15 @@ fn say(method: &str, way: &[super::regex::Token], matches: &mut BTreeSet<String>
     Ok(())
 }
 
-/// A request that the pattern takes: its captures hold a digit.
+/// A request that the pattern takes: its captures hold digits, as many as they ask for.
 fn example(pattern: &str) -> String {
-    let mut example = String::new();
-    let mut inside = false;
-    for c in pattern.chars() {
-        match c {
-            '{' => {
-                inside = true;
-                example.push('4');
-            }
-            '}' => inside = false,
-            c if !inside => example.push(c),
-            _ => {}
-        }
+    let mut pieces = pattern.split('{');
+    let mut example = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (inside, behind) = piece.split_once('}').unwrap_or((piece, ""));
+        let digits = inside.rsplit_once(":hex ").and_then(|(_, count)| count.parse().ok()).unwrap_or(1);
+        example.push_str(&"4".repeat(digits));
+        example.push_str(behind);
     }
     example
 }

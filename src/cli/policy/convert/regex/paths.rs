@@ -81,6 +81,7 @@ impl Path {
             Token::Segment => Ok(vec![self.capture(&before, "", &behind)?]),
             Token::Digits => Ok(vec![self.capture(&before, ":int", &behind)?]),
             Token::Hex => Ok(vec![self.capture(&before, ":hex", &behind)?]),
+            Token::Typed(kind) => Ok(vec![self.capture(&before, &format!(":{kind}"), &behind)?]),
             Token::Minor => Ok(vec![self.capture(&before, ":int 0..99", &behind)?]),
             Token::Literal(_) | Token::Bad(_) => Err("it can't be read".to_owned()),
         }
