@@ -57,8 +57,15 @@ pub enum Hindsight {
 pub enum Lacks {
     /// Something of the caller that a rule asks for.
     Caller,
-    /// The protocol that it wanted to change to, and this route takes some.
-    Protocol(Arc<str>),
+    /// Something of the request that this route reads: its callers may use it, and the rest is open.
+    Request {
+        /// The route's id.
+        route: Arc<str>,
+        /// The rule that allows the caller: `who.ci`.
+        by: Arc<str>,
+        /// What that is, in words.
+        what: &'static str,
+    },
 }
 
 impl Decider {
@@ -83,11 +90,10 @@ impl Decider {
             _ => return Hindsight::Unclear(Lacks::Caller),
         };
         if past.upgrade {
-            let told = &found.rule.told;
             return if found.rule.terms.upgrade.is_empty() {
                 Hindsight::Deny(found.rule.denial(Refusal::UpgradeRefused))
             } else {
-                Hindsight::Unclear(Lacks::Protocol(Arc::clone(&told.id)))
+                lacks(&found, "which protocol it wanted to change to")
             };
         }
         if let (Some(body), Some(max)) = (past.body, found.rule.terms.body_max)
@@ -97,6 +103,11 @@ impl Decider {
         }
         allow(&found)
     }
+}
+
+fn lacks(found: &Found, what: &'static str) -> Hindsight {
+    let by = found.grant().map(|grant| Arc::clone(&grant.by)).unwrap_or_default();
+    Hindsight::Unclear(Lacks::Request { route: Arc::clone(&found.rule.told.id), by, what })
 }
 
 fn allow(found: &Found) -> Hindsight {
