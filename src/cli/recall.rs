@@ -40,6 +40,8 @@ pub(super) struct Request {
     pub(super) upgrade: bool,
     /// When it was asked.
     pub(super) at: Timestamp,
+    /// Bytes that came behind its head.
+    pub(super) body: Option<u64>,
 }
 
 /// Why the rules can't be asked again.
@@ -82,6 +84,8 @@ impl Request {
             allowed: decision.allowed,
             upgrade: refusal == Some(Refusal::UpgradeRefused) || access.status() == Some(101),
             at: access.when(),
+            // What goes through a tunnel is no body.
+            body: access.outcome.as_ref().filter(|_| access.status() != Some(101)).map(|it| it.bytes_in),
         })
     }
 }
