@@ -1,6 +1,7 @@
 //! What would have had to be different: for people who look at a denial afterwards. Nothing here decides anything.
 
 mod path;
+mod steps;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 
 pub use path::Apart;
+pub use steps::{ForbidStep, RouteStep, Steps, WhoStep, steps};
 
 /// Routes that are told where none matched.
 const NEAREST: usize = 3;

@@ -57,6 +57,18 @@ impl Kind {
     pub(crate) const NAMES: [(&'static str, Kind); 4] =
         [("hex", Kind::Hex), ("int", Kind::Int), ("uuid", Kind::Uuid), ("version", Kind::Version)];
 
+    /// Texts of which each is of other kinds than the rest, and longer by its first character is of the same ones:
+    /// what captures tell apart.
+    #[cfg(feature = "cli")]
+    pub(crate) const SAMPLES: &[&str] = &[
+        "0",
+        "a",
+        "0a",
+        "0x",
+        "0e37e3b1-6d54-4d3c-8f4b-3f2b3f0c7c11",
+        "ae37e3b1-6d54-4d3c-8f4b-3f2b3f0c7c11",
+    ];
+
     /// Whether a capture of this kind takes `text`, which is no segment of more than one reading.
     pub(crate) fn takes(self, text: &str) -> bool {
         let bytes = text.as_bytes();
@@ -102,6 +114,39 @@ impl Piece {
                 .min(Rank::MAX - 1),
             Piece::Capture { .. } => 1,
             Piece::Rest { .. } => 0,
+        }
+    }
+
+    /// Whether it takes this segment, a rest left out.
+    #[cfg(feature = "cli")]
+    pub(crate) fn takes(&self, segment: &str) -> bool {
+        match self {
+            Piece::Literal(text) => text == segment,
+            Piece::Mixed { prefix, suffix, kind, .. } => {
+                let inner = segment.strip_prefix(prefix.as_str());
+                inner
+                    .and_then(|rest| rest.strip_suffix(suffix.as_str()))
+                    .is_some_and(|inner| kind.takes(inner))
+            }
+            Piece::Capture { kind, .. } => kind.takes(segment),
+            Piece::Rest { .. } => false,
+        }
+    }
+
+    /// Whether a path is of this shape.
+    #[cfg(feature = "cli")]
+    pub(crate) fn take_all(pieces: &[Piece], segments: &[&str]) -> bool {
+        match (pieces.split_first(), segments.split_first()) {
+            (None, None) => true,
+            (Some((Piece::Rest { .. }, behind)), Some((_, after))) => {
+                // What follows a rest is literals, so they stand at the end.
+                let taken = after.len().checked_sub(behind.len());
+                taken.and_then(|taken| after.get(taken..)).is_some_and(|end| Piece::take_all(behind, end))
+            }
+            (Some((piece, behind)), Some((segment, after))) => {
+                piece.takes(segment) && Piece::take_all(behind, after)
+            }
+            _ => false,
         }
     }
 

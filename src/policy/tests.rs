@@ -5,6 +5,8 @@ mod decisions;
 mod everything;
 #[cfg(feature = "cli")]
 mod explain;
+#[cfg(feature = "cli")]
+mod grants;
 mod identity;
 mod mistakes;
 mod oracle;

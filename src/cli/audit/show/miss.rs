@@ -131,7 +131,7 @@ fn find(directory: &Path, hash: &str) -> Known {
 }
 
 /// The file that the warden says it loaded this policy from, the latest where there are several.
-fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
+pub(super) fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
     let mut reader = Reader::open(directory).ok()?.sieved(Rc::new(Policies));
     let mut file = None;
     // A segment that can't be read was told of before.
@@ -158,7 +158,7 @@ impl Sieve for Policies {
 }
 
 /// The caller as far as the record has it: what authorises is whole.
-fn caller(conn: &Conn) -> Caller {
+pub(super) fn caller(conn: &Conn) -> Caller {
     let gids = |groups: Vec<u32>| groups.into_iter().map(Gid::new).collect::<Option<Vec<Gid>>>();
     let namespace = [Namespace::Host, Namespace::Other].into_iter().find(|it| conn.ns() == Some(it.name()));
     Caller {
