@@ -5,6 +5,8 @@
 
 mod cases;
 mod check;
+#[cfg(feature = "cli")]
+mod coverage;
 mod decide;
 mod diagnostics;
 #[cfg(feature = "cli")]
@@ -15,7 +17,11 @@ mod file;
 #[cfg(feature = "cli")]
 pub mod grants;
 mod hidden;
+#[cfg(feature = "cli")]
+mod hindsight;
 mod keys;
+#[cfg(feature = "cli")]
+mod layout;
 mod names;
 mod near;
 mod pattern;
@@ -27,6 +33,7 @@ pub mod snapshot;
 mod subject;
 mod table;
 mod tree;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -36,12 +43,20 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 pub use check::Own;
+#[cfg(feature = "cli")]
+pub use coverage::{Touched, coverage};
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
 pub use draft::Draft;
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, ForbidStep, Key, Miss, RouteStep, Steps, WhoStep, explain, steps};
+pub use explain::{
+    Apart, Explained, ForbidStep, Key, Miss, RouteStep, Steps, WhoStep, explain, explain_by, steps,
+};
+#[cfg(feature = "cli")]
+pub use hindsight::{Hindsight, Lacks, Past, Recalled};
+#[cfg(feature = "cli")]
+pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
@@ -50,6 +65,7 @@ pub use table::{
     Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
     Witness,
 };
+pub use value::{Charset, IntRange, Kind, Text};
 
 use diagnostics::Problems;
 

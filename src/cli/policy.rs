@@ -4,9 +4,15 @@ mod caller;
 mod check;
 pub(super) mod diff;
 mod explain;
+mod fmt;
 mod names;
+mod past;
+mod replay;
 mod request;
 mod source;
+mod suggest;
+mod test;
+mod unused;
 mod who_can;
 
 use std::path::Path;
@@ -26,6 +32,9 @@ pub(super) enum Command {
     /// round
     #[command(after_help = diff::HELP)]
     Diff(diff::Arguments),
+    /// Runs a policy's own tests, and says which rules none of them touches
+    #[command(after_help = test::HELP)]
+    Test(test::Arguments),
     /// Says what a policy does with one request of one caller, step by step, and what would have to be different
     #[command(after_help = explain::HELP)]
     Explain(Box<explain::Arguments>),
@@ -35,9 +44,24 @@ pub(super) enum Command {
     /// Prints all that a caller may ask for, by which rule, on which terms
     #[command(after_help = who_can::WHAT_HELP)]
     WhatCan(Box<who_can::WhatArguments>),
+    /// Lays policies out in their canonical form: keys aligned, lists wrapped, comments kept
+    #[command(after_help = fmt::HELP)]
+    Fmt(fmt::Arguments),
     /// Writes users and groups as a snapshot, for judging policies where they are not known (`--names`)
     #[command(after_help = EXIT_CODES)]
     Names(names::Arguments),
+    /// Judges what is on record again, by another policy: which requests would be answered otherwise; exit code 1 where
+    /// there is one
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(Box<replay::Arguments>),
+    /// Prints the least policy that covers what was asked for, with how often and by which requests; it is never applied
+    /// by itself
+    #[command(after_help = suggest::EXIT_CODES)]
+    Suggest(Box<suggest::Arguments>),
+    /// Prints which routes, grants and forbids of a policy nobody used, and how many days that covers; exit code 1 where
+    /// there is one
+    #[command(after_help = unused::EXIT_CODES)]
+    Unused(Box<unused::Arguments>),
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
@@ -47,7 +71,12 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::Explain(arguments) => explain::run(&arguments, term),
         Command::WhoCan(arguments) => who_can::who(&arguments, term),
         Command::WhatCan(arguments) => who_can::what(&arguments, term),
+        Command::Fmt(arguments) => fmt::run(&arguments, term),
+        Command::Test(arguments) => test::run(&arguments, term),
         Command::Names(arguments) => names::run(&arguments, term),
+        Command::Replay(arguments) => replay::run(&arguments, term),
+        Command::Suggest(arguments) => suggest::run(&arguments, term),
+        Command::Unused(arguments) => unused::run(&arguments, term),
     }
 }
 

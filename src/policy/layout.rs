@@ -8,7 +8,7 @@ use super::diagnostics::{Diagnostics, Problems, Span};
 use tokens::{Element, Line, Pair, Value, lines};
 
 /// Lines are not longer than this, where they can be broken.
-pub const COLUMNS: usize = 110;
+const COLUMNS: usize = 110;
 
 /// What stands before each element of a list that is broken.
 const INDENT: &str = "    ";
@@ -44,16 +44,14 @@ fn print(lines: &[Line<'_>]) -> String {
         let blank_before = out.ends_with("\n\n") || out.is_empty();
         match line {
             Line::Blank => {
-                let after_header = matches!(
-                    place.checked_sub(1).and_then(|before| lines.get(before)),
-                    Some(Line::Header { .. })
-                );
-                if !blank_before && !after_header {
+                let before = lines.iter().take(place).rev().find(|line| !matches!(line, Line::Blank));
+                if !blank_before && !matches!(before, Some(Line::Header { .. })) {
                     out.push('\n');
                 }
             }
             Line::Comment(text) => {
-                if !blank_before && leads_to_header(lines, place) && !is_comment(lines, place.checked_sub(1)) {
+                if !blank_before && leads_to_header(lines, place) && !is_comment(lines, place.checked_sub(1))
+                {
                     out.push('\n');
                 }
                 out.push_str(text.trim_end());
@@ -124,9 +122,10 @@ fn flat(value: &Value<'_>) -> Option<String> {
         Value::Raw(text) => (!text.contains('\n')).then(|| (*text).to_owned()),
         Value::List { own_lines: true, .. } => None,
         Value::List { elements, .. } => {
-            let all = elements.iter().map(|element| match element {
-                Element::Value(value) => flat(value),
-                Element::Comment { .. } | Element::Break => None,
+            let all = elements.iter().filter_map(|element| match element {
+                Element::Value(value) => Some(flat(value)),
+                Element::Comment { .. } => Some(None),
+                Element::Break => None,
             });
             Some(format!("[{}]", all.collect::<Option<Vec<String>>>()?.join(", ")))
         }

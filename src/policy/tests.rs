@@ -8,6 +8,8 @@ mod explain;
 #[cfg(feature = "cli")]
 mod grants;
 mod identity;
+#[cfg(feature = "cli")]
+mod layout;
 mod mistakes;
 mod oracle;
 mod outward;

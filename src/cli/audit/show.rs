@@ -82,7 +82,7 @@ pub(in crate::cli) fn recorded(place: &Where, id: Id, term: &mut Term) -> Result
     let allowed = if decision.allowed { "allow" } else { "deny" };
     let policy = decision.policy().unwrap_or_default().to_owned();
     Ok(Some(Recorded {
-        caller: miss::caller(conn),
+        caller: crate::cli::recall::caller(conn),
         on: conn.on().map(decoded).unwrap_or_default().into_owned(),
         method,
         target,

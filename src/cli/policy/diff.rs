@@ -62,22 +62,30 @@ pub(in crate::cli) fn tell(diff: &Diff, term: &mut Term) -> Result<(), Failure> 
         [("gains", '+', Colour::Yellow, &diff.gains), ("loses", '-', Colour::Red, &diff.losses)]
     {
         let mut before: Option<(&[String], &str)> = None;
-        for change in changes {
-            let now = (change.who.as_slice(), change.on.as_str());
+        // What is alike but for the pattern is one line.
+        let alike = |a: &Change, b: &Change| {
+            a.such_as.is_none()
+                && b.such_as.is_none()
+                && (&a.who, &a.on, &a.route, &a.why) == (&b.who, &b.on, &b.route, &b.why)
+        };
+        for group in changes.chunk_by(alike) {
+            let Some(Change { who: labels, on, route, at, such_as, why, .. }) = group.first() else {
+                continue;
+            };
+            let now = (labels.as_slice(), on.as_str());
             if before != Some(now) {
-                term.line(format_args!("{} {title}, on {}:", who(&change.who), change.on))?;
+                term.line(format_args!("{} {title}, on {on}:", who(labels)))?;
                 before = Some(now);
             }
-            let part = match &change.such_as {
+            let patterns: Vec<&str> = group.iter().map(|change| change.pattern.as_str()).collect();
+            let part = match such_as {
                 Some(such_as) => format!(", in part: such as {such_as}"),
                 None => String::new(),
             };
-            let Change { pattern, route, at, why, .. } = change;
             let other = if sign == '+' { "so far" } else { "now" };
-            term.coloured(
-                Some(colour),
-                format_args!("  {sign} {pattern}{part}  (route {route}, {at}; {other}, {why})"),
-            )?;
+            let patterns = patterns.join(", ");
+            term.coloured(Some(colour), format_args!("  {sign} {patterns}{part}"))?;
+            term.line(format_args!("      route {route} ({at}); {other}, {why}"))?;
         }
     }
     if !diff.edits.is_empty() {

@@ -10,8 +10,8 @@ use crate::model::target::Asked;
 use crate::policy::decide::{Decider, Verdict};
 use crate::policy::hidden::other_reading;
 use crate::policy::pattern::{Pattern, Piece, Rank};
-use crate::policy::subject::Seen;
-use crate::policy::table::{Named, NamespaceRule, Policy, Route};
+use crate::policy::subject::{Seen, Subject};
+use crate::policy::table::{Named, Policy, Route};
 
 /// What a policy does with one request, step by step.
 #[derive(Debug, Clone)]
@@ -87,10 +87,10 @@ pub fn steps(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked:
     let taken = policy.routes.iter().find(|route| Some(&route.id) == id.as_ref());
     let seen = Seen::of(caller);
     let whos = taken.map_or([].as_slice(), |route| &route.allow);
-    let whos = whos.iter().filter_map(|named| who_step(policy, &seen, caller, named)).collect();
+    let whos = whos.iter().filter_map(|named| who_step(policy, &subject, &seen, caller, named)).collect();
     Steps {
         routes: routes(policy, listener, asked, taken),
-        forbids: forbids(policy, listener, &seen, asked, taken),
+        forbids: forbids(policy, listener, &subject, asked, taken),
         whos,
         by,
         shadow,
@@ -98,9 +98,15 @@ pub fn steps(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked:
     }
 }
 
-fn who_step(policy: &Policy, seen: &Seen, caller: &Caller, named: &Named) -> Option<WhoStep> {
+fn who_step(
+    policy: &Policy,
+    subject: &Subject,
+    seen: &Seen,
+    caller: &Caller,
+    named: &Named,
+) -> Option<WhoStep> {
     let who = super::who(policy, named)?;
-    let holds = seen.is(who, NamespaceRule::Host).allows();
+    let holds = subject.holds.has(named.who);
     let keys = if holds { Vec::new() } else { keys(policy, seen, caller, who) };
     Some(WhoStep { who: format!("who.{}", who.name), at: place(policy, named.line), keys, holds })
 }
@@ -151,7 +157,7 @@ fn routes(policy: &Policy, listener: ListenerId, asked: &Asked<'_>, taken: Optio
 fn forbids(
     policy: &Policy,
     listener: ListenerId,
-    seen: &Seen,
+    subject: &Subject,
     asked: &Asked<'_>,
     taken: Option<&Route>,
 ) -> Vec<ForbidStep> {
@@ -168,9 +174,7 @@ fn forbids(
             readings.iter().any(|segments| shape(policy, taken.to, pattern, asked, segments).is_some())
         };
         let Some(pattern) = forbid.matches.iter().find(takes).filter(|_| there) else { continue };
-        let bound = |named: &Named| {
-            super::who(policy, named).is_some_and(|who| seen.is(who, NamespaceRule::Any).forbids())
-        };
+        let bound = |named: &Named| subject.binds.has(named.who);
         found.push(ForbidStep {
             id: forbid.id.clone(),
             at: place(policy, forbid.line),

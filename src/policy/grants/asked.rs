@@ -11,8 +11,8 @@ use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::target::Target;
 use crate::policy::decide::Decider;
-use crate::policy::subject::Seen;
-use crate::policy::table::{Listener, Named, NamespaceRule, Policy, Route};
+use crate::policy::subject::Subject;
+use crate::policy::table::{Listener, Named, Policy, Route};
 
 use super::words::{Condition, conditions, of_who};
 
@@ -89,32 +89,33 @@ pub fn who_can(
     let decider = Decider::new(Arc::clone(policy));
     let ask = Ask { method, target, hits: Vec::new() };
     let mut can = WhoCan { route: None, whos: Vec::new(), refused: Vec::new() };
-    let mut users: Vec<(&Person, Said)> = Vec::new();
+    let mut users: Vec<(&Person, Subject, Said)> = Vec::new();
     for person in &known.users {
-        let said = say(&decider, listener, &decider.recognise(listener, &person.caller()), &ask);
-        users.push((person, said));
+        let subject = decider.recognise(listener, &person.caller());
+        let said = say(&decider, listener, &subject, &ask);
+        users.push((person, subject, said));
     }
-    let classes = classes(&[policy], known);
+    let classes = classes(&[&decider], known);
     let said = |class: &Class| say(&decider, listener, &decider.recognise(listener, &class.caller), &ask);
     let Some(id) = classes.first().and_then(|class| said(class).route().map(str::to_owned)) else {
         return can;
     };
     let Some(route) = policy.routes.iter().find(|route| route.id == id) else { return can };
     can.route = Some(RouteTerms::of(policy, route));
-    for Named { who, line } in &route.allow {
-        let Some(who) = policy.whos.get(usize::from(who.0)) else { continue };
-        let holds = |person: &Person| Seen::of(&person.caller()).is(who, NamespaceRule::Host).allows();
-        let may = users.iter().filter(|(person, said)| said.granted() && holds(person));
+    for Named { who: id, line } in &route.allow {
+        let Some(who) = policy.whos.get(usize::from(id.0)) else { continue };
+        let may = users.iter().filter(|(_, subject, said)| said.granted() && subject.holds.has(*id));
         can.whos.push(WhoMay {
             who: format!("who.{}", who.name),
             at: place(policy, *line),
             means: of_who(policy, who, known),
-            users: may.map(|(person, _)| person.name.clone()).collect(),
+            users: may.map(|(person, ..)| person.name.clone()).collect(),
         });
     }
     for class in &classes {
         let said = said(class);
-        if !said.granted() && granting(policy, route, &class.caller).is_some() {
+        let subject = decider.recognise(listener, &class.caller);
+        if !said.granted() && granting(policy, route, &subject).is_some() {
             let labels: Vec<&str> =
                 std::iter::once(&class.label).chain(&class.also).map(String::as_str).collect();
             can.refused.push((labels.join(", "), said.why()));
@@ -124,13 +125,10 @@ pub fn who_can(
 }
 
 /// The first of the route's whos that holds for this caller, and where the route names it.
-fn granting(policy: &Policy, route: &Route, caller: &Caller) -> Option<(String, String)> {
-    let seen = Seen::of(caller);
-    route.allow.iter().find_map(|Named { who, line }| {
-        let who = policy.whos.get(usize::from(who.0))?;
-        let holds = seen.is(who, NamespaceRule::Host).allows();
-        holds.then(|| (format!("who.{}", who.name), place(policy, *line)))
-    })
+fn granting(policy: &Policy, route: &Route, subject: &Subject) -> Option<(String, String)> {
+    let Named { who, line } = route.allow.iter().find(|named| subject.holds.has(named.who))?;
+    let name = &policy.whos.get(usize::from(who.0))?.name;
+    Some((format!("who.{name}"), place(policy, *line)))
 }
 
 /// Whether some of a pattern is granted, and what of it is refused: a request, and why.
@@ -166,7 +164,7 @@ pub fn what_can(policy: &Arc<Policy>, listener: &Listener, caller: &Caller) -> (
     let whats = granted.filter_map(|((route, pattern), (_, except))| {
         let route = policy.routes.get(route)?;
         let pattern = route.matches.get(pattern)?.to_string();
-        let by = granting(policy, route, caller)?;
+        let by = granting(policy, route, &subject)?;
         Some(WhatCan { route: RouteTerms::of(policy, route), pattern, by, except })
     });
     (whats.collect(), asks.whole)

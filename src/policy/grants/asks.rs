@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use super::listener_of;
 use crate::model::method::Method;
 use crate::model::target::Target;
-use crate::policy::pattern::{Kind, Pattern, Piece, VersionPrefix};
+use crate::policy::pattern::{Pattern, Piece, VersionPrefix};
 use crate::policy::table::Policy;
+use crate::policy::value::Kind;
 
 /// More paths than these are not followed: what is said then is not said of all requests.
 const MOST: usize = 200_000;
@@ -83,6 +84,12 @@ pub(crate) fn asks(policies: &[&Policy], listener: &str) -> Asks {
     let entries = entries(policies, listener);
     let mut asks = Asks { all: Vec::new(), whole: true };
     star(&entries, &mut asks);
+    // What a path hides, or ends in, a forbid may read otherwise: then its method makes a difference too.
+    let forbidden: BTreeSet<&str> = entries
+        .iter()
+        .filter(|entry| matches!(entry.hit.rule, Rule::Forbid(_)))
+        .filter_map(|entry| entry.method)
+        .collect();
     let places = entries.iter().enumerate().filter(|(_, entry)| !is_star(&entry.pieces));
     let first: Vec<Place> = places.map(|(at, _)| (u32::try_from(at).unwrap_or(u32::MAX), 0, false)).collect();
     let mut seen: HashSet<State> = HashSet::new();
@@ -104,7 +111,8 @@ pub(crate) fn asks(policies: &[&Policy], listener: &str) -> Asks {
                 asks.whole = false;
                 return asks;
             }
-            end(&entries, &next, &path, &mut asks);
+            let more = if hides || segment.is_empty() { &forbidden } else { &BTreeSet::new() };
+            end(&entries, &next, &path, more, &mut asks);
             if !segment.is_empty() {
                 queue.push_back((next, hides, path));
             }
@@ -170,20 +178,21 @@ fn star(entries: &[Entry<'_>], asks: &mut Asks) {
 /// One segment for each way in which patterns go on from here.
 fn segments(entries: &[Entry<'_>], places: &[Place]) -> Vec<String> {
     let (mut literals, mut around) = (BTreeSet::new(), BTreeSet::new());
-    let (mut any, mut typed, mut opens) = (false, false, false);
+    let (mut any, mut opens) = (false, false);
+    let mut samples = BTreeSet::new();
     for (entry, at, more) in places {
         let Some(entry) = entries.get(*entry as usize) else { continue };
         any |= *more;
         opens |= entry.opens;
         match entry.pieces.get(usize::from(*at)) {
             Some(Piece::Literal(text)) => drop(literals.insert(text.as_str())),
-            Some(Piece::Mixed { prefix, suffix, .. }) => {
+            Some(Piece::Mixed { prefix, suffix, kind, .. }) => {
                 around.insert((prefix.as_str(), suffix.as_str()));
-                typed = true;
+                sample(kind, &mut samples);
             }
             Some(Piece::Capture { kind, .. }) => {
                 any = true;
-                typed |= *kind != Kind::Any;
+                sample(kind, &mut samples);
             }
             Some(Piece::Rest { .. }) => any = true,
             None => {}
@@ -193,9 +202,7 @@ fn segments(entries: &[Entry<'_>], places: &[Place]) -> Vec<String> {
     if any {
         // The text of no literal, so that it stands for what only captures take.
         all.push(apart("x", &literals));
-        if typed {
-            all.extend(Kind::SAMPLES.iter().map(|sample| apart(sample, &literals)));
-        }
+        all.extend(samples.iter().map(|sample| apart(sample, &literals)));
         if opens {
             all.extend(["x%2Fx", "x;x"].map(str::to_owned));
         }
@@ -218,10 +225,50 @@ fn segments(entries: &[Entry<'_>], places: &[Place]) -> Vec<String> {
         }
     }
     for (prefix, suffix) in texts {
-        let samples = ["x"].iter().chain(Kind::SAMPLES);
+        let samples = std::iter::once("x").chain(samples.iter().map(String::as_str));
         all.extend(samples.map(|sample| apart(&format!("{prefix}{sample}{suffix}"), &literals)));
     }
     all
+}
+
+/// Adds texts that kinds tell apart: some that this one takes, and some that it just does not.
+fn sample(kind: &Kind, samples: &mut BTreeSet<String>) {
+    // Of each kind without terms, and of no other that it is not part of; the last two are UUIDs.
+    const PLAIN: [&str; 6] = [
+        "0",
+        "a",
+        "0a",
+        "0x",
+        "0e37e3b1-6d54-4d3c-8f4b-3f2b3f0c7c11",
+        "ae37e3b1-6d54-4d3c-8f4b-3f2b3f0c7c11",
+    ];
+    const LONGEST: u16 = 4_096;
+    let mut add = |text: String| {
+        // What is no segment of a canonical path is asked for by nobody.
+        let path = format!("/{text}");
+        if !text.contains('/') && Target::parse(path.as_bytes()).is_ok_and(|target| target.as_str() == path) {
+            samples.insert(text);
+        }
+    };
+    match kind {
+        Kind::Any => return,
+        Kind::Hex(Some(length)) => {
+            ["0", "a"].iter().for_each(|digit| add(digit.repeat(usize::from(*length))))
+        }
+        Kind::Int(Some(range)) => {
+            let near = [range.least.saturating_sub(1), range.most.saturating_add(1)];
+            [range.least, range.most].into_iter().chain(near).for_each(|number| add(number.to_string()));
+        }
+        Kind::OneOf(values) => values.iter().cloned().for_each(&mut add),
+        Kind::Bool => ["true", "1"].iter().for_each(|value| add((*value).to_owned())),
+        Kind::Text(text) => {
+            let max = usize::from(text.max.min(LONGEST));
+            let shapes = ["x_", "x.", "x:", "-x", "x~"].map(str::to_owned);
+            shapes.into_iter().chain(["x".repeat(max), "x".repeat(max + 1)]).for_each(&mut add);
+        }
+        Kind::Hex(None) | Kind::Int(None) | Kind::Uuid | Kind::Version => {}
+    }
+    PLAIN.iter().for_each(|text| add((*text).to_owned()));
 }
 
 /// `text`, or one like it that is no literal.
@@ -256,7 +303,7 @@ fn step(entries: &[Entry<'_>], places: &[Place], segment: &str) -> Vec<Place> {
 }
 
 /// A request for each method that makes a difference where some pattern ends.
-fn end(entries: &[Entry<'_>], places: &[Place], path: &str, asks: &mut Asks) {
+fn end(entries: &[Entry<'_>], places: &[Place], path: &str, more: &BTreeSet<&str>, asks: &mut Asks) {
     let ended = places.iter().filter_map(|(entry, at, _)| {
         let entry = entries.get(*entry as usize)?;
         (entry.pieces.len() == usize::from(*at)).then_some(entry)
@@ -274,6 +321,9 @@ fn end(entries: &[Entry<'_>], places: &[Place], path: &str, asks: &mut Asks) {
     }
     let Ok(target) = Target::parse(path.as_bytes()) else { return };
     let any = methods.remove(&None).unwrap_or_default();
+    for method in more {
+        methods.entry(Some(method)).or_default();
+    }
     let named: Vec<&str> = methods.keys().flatten().copied().collect();
     let other =
         Method::KNOWN.iter().find(|known| !named.contains(&known.as_str())).filter(|_| !any.is_empty());

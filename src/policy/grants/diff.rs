@@ -89,8 +89,8 @@ pub fn diff(old: &Arc<Policy>, new: &Arc<Policy>, known: &Known) -> Diff {
     let both: [&Policy; 2] = [old, new];
     let names: BTreeSet<&str> =
         both.iter().flat_map(|policy| &policy.listeners).map(|listener| listener.name.as_str()).collect();
-    let classes = classes(&both, known);
     let deciders = [Decider::new(Arc::clone(old)), Decider::new(Arc::clone(new))];
+    let classes = classes(&deciders.each_ref(), known);
     let mut terms: BTreeMap<(String, String), ()> = BTreeMap::new();
     for name in names {
         let asks = asks(&both, name);

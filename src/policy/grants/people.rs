@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::caller::{Attr, Caller, Credentials, Gid, Namespace, Peer, Uid};
+use crate::model::ids::ListenerId;
+use crate::policy::decide::Decider;
 use crate::policy::names::{Names, User};
-use crate::policy::subject::{Bits, Seen};
+use crate::policy::subject::Bits;
 use crate::policy::table::{NamespaceRule, Policy, Who, WhoId};
 
 /// More users than this are not asked for their groups.
@@ -122,7 +124,9 @@ struct Sample {
 
 /// One caller for each set of whos of these policies that callers can be: everybody known, one for each way to be a who,
 /// one for each way to be two of which one is forbidden something, and everyone else.
-pub fn classes(policies: &[&Policy], known: &Known) -> Vec<Class> {
+pub fn classes(deciders: &[&Decider], known: &Known) -> Vec<Class> {
+    let policies: Vec<&Policy> = deciders.iter().map(|decider| &**decider.policy()).collect();
+    let policies = policies.as_slice();
     let Some((nobody, nowhere)) = unused(policies) else { return Vec::new() };
     let mut all = vec![("everyone else".to_owned(), caller(nobody, nowhere, Vec::new()))];
     let made = |sample: &Sample| {
@@ -155,19 +159,18 @@ pub fn classes(policies: &[&Policy], known: &Known) -> Vec<Class> {
         all.extend(pairs.take(MOST_PAIRS).map(|sample| made(&sample)));
     }
     all.extend(known.users.iter().map(|person| (format!("user {}", person.name), person.caller())));
-    distinct(policies, all)
+    distinct(deciders, all)
 }
 
 /// The first of those that policies can't tell apart, with the labels of the others.
-fn distinct(policies: &[&Policy], all: Vec<(String, Caller)>) -> Vec<Class> {
+fn distinct(deciders: &[&Decider], all: Vec<(String, Caller)>) -> Vec<Class> {
     let mut places: HashMap<Vec<(Bits, Bits)>, usize> = HashMap::new();
     let mut classes: Vec<Class> = Vec::new();
     for (label, caller) in all {
-        let seen = Seen::of(&caller);
-        let key = policies.iter().map(|policy| {
-            let holds = |who: &Who| seen.is(who, NamespaceRule::Host).allows();
-            let binds = |who: &Who| seen.is(who, NamespaceRule::Any).forbids();
-            (Bits::of(policy.whos.iter().map(holds)), Bits::of(policy.whos.iter().map(binds)))
+        // Which whos hold is the same on every listener.
+        let key = deciders.iter().map(|decider| {
+            let subject = decider.recognise(ListenerId(0), &caller);
+            (subject.holds, subject.binds)
         });
         match places.entry(key.collect()) {
             std::collections::hash_map::Entry::Occupied(place) => {

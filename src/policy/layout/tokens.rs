@@ -25,14 +25,20 @@ pub(super) enum Value<'t> {
     /// As it is written: a string, a number, or a table in braces over several lines.
     Raw(&'t str),
     /// With `own_lines` the author has said by a last comma that the elements stay in the lines they are in.
-    List { elements: Vec<Element<'t>>, own_lines: bool },
+    List {
+        elements: Vec<Element<'t>>,
+        own_lines: bool,
+    },
     Table(Vec<Pair<'t>>),
 }
 
 #[derive(Debug)]
 pub(super) enum Element<'t> {
     Value(Value<'t>),
-    Comment { text: &'t str, behind: bool },
+    Comment {
+        text: &'t str,
+        behind: bool,
+    },
     /// A line ends.
     Break,
 }

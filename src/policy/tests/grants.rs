@@ -258,7 +258,7 @@ proptest! {
 #[test]
 fn classes_hold_everybody_who_differs() {
     let policy = asking(&format!("{HEAD}{}", route("a", r#""GET /a""#, r#""ops""#, "")));
-    let classes = classes(&[policy.decider.policy()], &known());
+    let classes = classes(&[&policy.decider], &known());
     let labels: Vec<&str> = classes.iter().map(|class| class.label.as_str()).collect();
     assert_eq!(labels, ["everyone else", "group docker-ops", "group docker-users", "user ci", "user alice"]);
     assert!(classes[0].also.contains(&"user root".to_owned()));
