@@ -11,6 +11,8 @@ mod diagnostics;
 mod explain;
 mod file;
 mod hidden;
+#[cfg(feature = "cli")]
+mod hindsight;
 mod keys;
 mod names;
 mod near;
@@ -21,6 +23,7 @@ mod rules;
 mod subject;
 mod table;
 mod tree;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +36,9 @@ pub use check::Own;
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain};
+pub use explain::{Apart, Explained, Key, Miss, explain, explain_by};
+#[cfg(feature = "cli")]
+pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
@@ -42,6 +47,7 @@ pub use table::{
     Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
     Witness,
 };
+pub use value::{Charset, IntRange, Kind, Text};
 
 use diagnostics::Problems;
 

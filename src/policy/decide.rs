@@ -179,6 +179,20 @@ impl Decider {
         if self.knows(listener, subject) { self.enforced.offers(listener, subject) } else { Vec::new() }
     }
 
+    /// What the rules that are in force say, without a permit: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn judge(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+    ) -> Result<Found, Denial> {
+        if !self.knows(listener, subject) {
+            return Err(Denial::plain(Refusal::Internal));
+        }
+        self.enforced.judge(listener, subject, asked)
+    }
+
     /// The bits of a subject mean this decider's whos, and its stranger this listener.
     fn knows(&self, listener: ListenerId, subject: &Subject) -> bool {
         subject.decider == self.number && subject.listener == listener

@@ -126,6 +126,14 @@ keys! {
     "route.body" {
         "max" = "`body_bytes` of `[limits]`",
     }
+    "VALUE" {
+        "one_of" = "one of the four",
+        "int" = "one of the four",
+        "hex" = "one of the four",
+        "text" = "one of the four",
+        "max" = "255",
+        "empty" = "false",
+    }
     "route.audit" {
         "durability" = "`durability` of `[audit]`",
         "on_failure" = "`\"deny\"`",

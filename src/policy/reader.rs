@@ -1,5 +1,7 @@
 //! Reads tables of a TOML document key by key, with the place of every value, and goes on after a mistake.
 
+mod value;
+
 use std::collections::HashSet;
 
 use toml::Spanned;
@@ -348,6 +350,7 @@ fn shown(section: &str) -> String {
         "test" => "a test".to_owned(),
         "route.body" => "a route's `body`".to_owned(),
         "test.who" => "a test's `who`".to_owned(),
+        "VALUE" => "a type".to_owned(),
         other => format!("`[{other}]`"),
     }
 }

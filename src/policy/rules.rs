@@ -393,7 +393,7 @@ impl RouteRule {
         }
     }
 
-    fn denial(&self, refusal: Refusal) -> Denial {
+    pub(super) fn denial(&self, refusal: Refusal) -> Denial {
         Denial {
             refusal,
             route: Some(self.told.id.clone()),
