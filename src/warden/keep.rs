@@ -48,10 +48,10 @@ impl Warden {
         self.keeping.pruning.clear();
         self.segments.remove_unfinished();
         let first = !std::mem::replace(&mut self.keeping.settled, true);
-        if first || packing {
-            if let Err(error) = self.segments.remove_doubles() {
-                tracing::warn!(%error, "the audit directory can't be looked through");
-            }
+        if (first || packing)
+            && let Err(error) = self.segments.remove_doubles()
+        {
+            tracing::warn!(%error, "the audit directory can't be looked through");
         }
         if first {
             self.timers.after(OFTEN, Due::Keep);
