@@ -137,8 +137,8 @@ impl Spares {
 
 #[cfg(test)]
 mod tests {
-    use super::super::segments::Writer;
-    use super::super::segments::tests::{Place, segments};
+    use crate::warden::segments::Writer;
+    use crate::warden::segments::tests::{Place, segments};
     use super::*;
 
     const TERMS: Terms = Terms { rate: 1 << 20, lanes: 1 };
