@@ -9,7 +9,7 @@ use super::told::{MOST, Part};
 use crate::audit::chain::Digest;
 use crate::audit::encode::LINE_MAX;
 use crate::audit::inspect::{Fault, Inspector, Role};
-use crate::audit::segment::SegmentName;
+use crate::audit::segment::{self, SegmentName};
 use crate::model::ids::BootId;
 
 /// Read at a time.
@@ -233,7 +233,7 @@ impl Lines {
         // The scribe's own lines are judged by the chain.
         let inspector = role
             .filter(|(role, _)| !matches!(role, Role::Scribe | Role::Probe))
-            .map(|(role, boot)| Inspector::new(role, boot));
+            .map(|(role, boot)| Inspector::new(role, boot).serving(segment::serves(segment)));
         Lines {
             file: file.to_owned(),
             inspector,
@@ -295,7 +295,7 @@ impl Lines {
         self.faults += 1;
         // The next line is expected to go on from this one, as far as it says a number.
         let n = number(line).unwrap_or_else(|| inspector.lines()).saturating_add(1);
-        *inspector = Inspector::resumed(inspector.role(), inspector.boot(), n);
+        *inspector = inspector.clone().behind(n);
         let kind = match fault {
             Fault::Number => Kind::Count,
             Fault::Boot => Kind::Spliced,
