@@ -9,6 +9,7 @@ mod paper;
 pub mod policy;
 pub mod probe;
 pub mod term;
+pub mod whole;
 
 use std::ffi::OsString;
 use std::io;
