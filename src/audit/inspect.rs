@@ -5,6 +5,8 @@
 //! what it has read: nobody behind it reads the line again. What it finds wrong no writer of ours does: the line was
 //! forged, or the writer was taken over.
 
+#[cfg(feature = "cli")]
+mod later;
 mod said;
 mod shape;
 
