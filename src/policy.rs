@@ -3,6 +3,7 @@
 //! [`load_text`] reads, checks and tries a file, with every mistake at once; [`Decider::decide`] is the only
 //! maker of a [`Permit`]. The language is described in the manual page `policy`.
 
+mod caps;
 mod cases;
 mod check;
 mod decide;
@@ -16,14 +17,18 @@ mod hindsight;
 mod keys;
 mod names;
 mod near;
+mod needs;
 mod pattern;
 mod quantity;
 mod reader;
 mod rules;
+mod sets;
 mod subject;
 mod table;
+mod times;
 mod tree;
 mod value;
+mod zones;
 
 #[cfg(test)]
 mod tests;
@@ -32,11 +37,12 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use caps::Cap;
 pub use check::Own;
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain, explain_by};
+pub use explain::{Apart, Explained, Key, Miss, explain, explain_at, explain_by};
 #[cfg(feature = "cli")]
 pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
@@ -44,8 +50,8 @@ pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,
-    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
-    Witness,
+    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Rate, Route, Syslog, Table, Who,
+    WhoId, WhoLimits, Window, Witness, Zone,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use super::decide::{Decider, Denial};
 use super::rules::Found;
-use super::subject::{Bits, Seen, Subject};
-use super::table::NamespaceRule;
+use super::subject::Subject;
 use crate::model::caller::Caller;
 use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
-use crate::model::truth::Truth;
+use crate::model::time::Timestamp;
 
 /// A caller of the record: as it would be judged, and as it might be at best if all that is unknown were known.
 #[derive(Debug)]
@@ -30,6 +29,8 @@ pub struct Past<'a> {
     pub target: &'a Target,
     /// It wanted to change to another protocol. Which one is not on record.
     pub upgrade: bool,
+    /// When it was asked; rules that have their time are judged by it.
+    pub at: Timestamp,
     /// Bytes of its body, where it was let in.
     pub body: Option<u64>,
 }
@@ -72,10 +73,7 @@ impl Decider {
     /// Works out which whos hold for a caller of the record.
     pub fn recall(&self, listener: ListenerId, caller: &Caller) -> Recalled {
         let judged = self.recognise(listener, caller);
-        let seen = Seen::of(caller);
-        let whos = &self.policy().whos;
-        let holds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Host) != Truth::No));
-        let binds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Any) == Truth::Yes));
+        let (holds, binds) = self.at_best(caller);
         let best = Subject { holds, binds, ..judged.clone() };
         Recalled { judged, best }
     }
@@ -83,7 +81,7 @@ impl Decider {
     /// What it would have said to this request; rules in shadow mode say nothing.
     pub fn look_back(&self, listener: ListenerId, caller: &Recalled, past: &Past<'_>) -> Hindsight {
         let asked = Asked { method: past.method, target: past.target, upgrade: None };
-        let judge = |subject: &Subject| self.judge(listener, subject, &asked);
+        let judge = |subject: &Subject| self.find_at(listener, subject, &asked, past.at);
         let found = match (judge(&caller.judged), judge(&caller.best)) {
             (Ok(found), Ok(_)) => found,
             (Err(denial), Err(_)) => return Hindsight::Deny(denial),

@@ -11,6 +11,7 @@ use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
+use crate::model::time::Timestamp;
 use crate::wire::report::Report;
 use crate::wire::told::{Lag, Serve};
 
@@ -49,6 +50,8 @@ pub enum ToGate {
         caller: Box<Caller>,
         /// Whether the warden could write its `conn` record; if not, every request is answered 503.
         recorded: bool,
+        /// The latest instant that the warden has seen.
+        seen: Timestamp,
     },
     /// The caller of this connection is gone (both directions are shut); the gate ends what it does for it.
     Ended {
