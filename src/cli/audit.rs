@@ -28,6 +28,8 @@ use super::term::Term;
 use super::{Answer, Failure, Format, control};
 use crate::audit::reader::Reader;
 
+pub(in crate::cli) use show::{Recorded, recorded};
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Prints the latest records, and with -f those that come
@@ -90,7 +92,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
 
 /// Which record.
 #[derive(Debug, Args)]
-struct Where {
+pub(in crate::cli) struct Where {
     /// The audit directory [default: your own daemon's, $XDG_STATE_HOME/peergate/audit, where there is one; else
     /// /var/log/peergate]
     #[arg(long, value_name = "DIRECTORY")]

@@ -5,7 +5,11 @@ mod decisions;
 mod everything;
 #[cfg(feature = "cli")]
 mod explain;
+#[cfg(feature = "cli")]
+mod grants;
 mod identity;
+#[cfg(feature = "cli")]
+mod layout;
 mod mistakes;
 mod oracle;
 mod outward;
