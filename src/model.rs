@@ -3,8 +3,10 @@
 pub mod caller;
 pub mod escape;
 pub mod ids;
+pub mod json;
 pub mod keeping;
 pub mod limits;
+pub mod message;
 pub mod method;
 pub mod outcome;
 pub mod posture;

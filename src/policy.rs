@@ -3,6 +3,7 @@
 //! [`load_text`] reads, checks and tries a file, with every mistake at once; [`Decider::decide`] is the only
 //! maker of a [`Permit`]. The language is described in the manual page `policy`.
 
+mod body;
 mod cases;
 mod check;
 mod decide;
@@ -17,6 +18,7 @@ mod near;
 mod pattern;
 mod quantity;
 mod reader;
+mod reads;
 mod rules;
 mod subject;
 mod table;
@@ -30,18 +32,20 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use body::{BadPointer, JsonRule, Offence, Others, Pointer, Token};
 pub use check::Own;
-pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
+pub use decide::{Decider, Denial, Headed, Offer, Permit, Terms, Unjudged, Unread, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain};
+pub use explain::{Apart, Explained, Key, Miss, explain, explain_part};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
+pub use reads::Noted;
 pub use subject::Subject;
 pub use table::{
-    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,
-    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
-    Witness,
+    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Field,
+    Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Reads, Recorded, Route,
+    Syslog, Table, Wants, Who, WhoId, Witness,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 

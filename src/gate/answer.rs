@@ -56,9 +56,16 @@ impl Body for Answer {
 /// route has a help text.
 pub(super) fn refusal(id: RequestId, refusal: Refusal, help: Option<&str>) -> Response<Answer> {
     let (code, text) = match refusal {
-        Refusal::Forbidden | Refusal::NotAllowed | Refusal::NoRoute | Refusal::QueryName => {
-            (Refusal::NotAllowed.code(), Refusal::NotAllowed.text())
-        }
+        Refusal::Forbidden
+        | Refusal::NotAllowed
+        | Refusal::NoRoute
+        | Refusal::QueryName
+        | Refusal::QueryValue
+        | Refusal::QueryLacks
+        | Refusal::HeaderRule
+        | Refusal::BodyMember
+        | Refusal::BodyValue
+        | Refusal::BodyLacks => (Refusal::NotAllowed.code(), Refusal::NotAllowed.text()),
         other => (other.code(), other.text()),
     };
     let mut body = serde_json::json!({
@@ -96,7 +103,17 @@ mod tests {
         let of = |refused| text(refused, None);
         assert_eq!(of(Refusal::NoRoute), of(Refusal::NotAllowed));
         assert_eq!(of(Refusal::Forbidden), of(Refusal::NotAllowed));
-        assert_eq!(of(Refusal::QueryName), of(Refusal::NotAllowed));
+        for alike in [
+            Refusal::QueryName,
+            Refusal::QueryValue,
+            Refusal::QueryLacks,
+            Refusal::HeaderRule,
+            Refusal::BodyMember,
+            Refusal::BodyValue,
+            Refusal::BodyLacks,
+        ] {
+            assert_eq!(of(alike), of(Refusal::NotAllowed));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -26,11 +27,12 @@ use super::recorded::Recorded;
 use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
 use crate::model::keeping::{Durability, OnFailure};
+use crate::model::message::Coming;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
-use crate::policy::{BackendKind, Denial, Permit, Verdict};
+use crate::policy::{BackendKind, Denial, Headed, Permit, Terms, Unjudged, Verdict};
 
 /// What one record is reckoned to cost, against the budget of record bytes.
 const RECORD_BYTES: u64 = 512;
@@ -51,6 +53,14 @@ impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
         Stop::Denied(Denial::plain(refusal))
     }
+}
+
+/// A request's body.
+enum Read {
+    /// It was read whole and judged.
+    Judged(Bytes),
+    /// No rule reads it.
+    Coming(Incoming),
 }
 
 /// One request on its way.
@@ -94,7 +104,10 @@ pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Respons
 impl Traveller<'_> {
     async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
         self.admit()?;
-        let permit = self.lookup(head)?;
+        let (permit, body) = match self.lookup(head)? {
+            Headed::Permit(permit) => (permit, Read::Coming(body)),
+            Headed::Body(unjudged) => Box::pin(self.read(unjudged, body)).await?,
+        };
         if !self.recordable() && permit.terms().on_failure == OnFailure::Deny {
             return Err(Stop::Unrecordable);
         }
@@ -135,11 +148,15 @@ impl Traveller<'_> {
     async fn forward(
         &self,
         head: &Head,
-        body: Incoming,
+        body: Read,
         permit: Permit,
         identify: bool,
     ) -> Result<Response<Answer>, Stop> {
-        let payload = self.payload(&permit, head, body).await?;
+        let (payload, judged) = match body {
+            // What was judged is what is sent, byte for byte.
+            Read::Judged(bytes) => (Payload::Whole(bytes.clone()), Some(bytes)),
+            Read::Coming(body) => (self.payload(&permit, head, body).await?, None),
+        };
         let stands_in = permit.terms().on_failure == OnFailure::Journal;
         let begun = if self.recordable() { self.begin(permit, head).await } else { Err(Stop::Unrecordable) };
         let (recorded, link) = match begun {
@@ -147,7 +164,7 @@ impl Traveller<'_> {
                 let link = self.reach(&recorded).await?;
                 (recorded, link)
             }
-            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head).await?,
+            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head, judged.as_ref()).await?,
             Err(stop) => return Err(stop),
         };
         match proxy::send(self.connection, &recorded, link, head, payload, identify).await {
@@ -177,23 +194,49 @@ impl Traveller<'_> {
         if admitted { Ok(()) } else { Err(Refusal::RateLimited.into()) }
     }
 
-    /// The policy decides.
-    fn lookup(&self, head: &Head) -> Result<Permit, Stop> {
+    /// The policy decides, as far as the head goes.
+    fn lookup(&self, head: &Head) -> Result<Headed, Stop> {
         let subject = self.connection.subject(&self.policy);
         let asked = Asked { method: head.method(), target: head.target(), upgrade: head.upgrade() };
-        match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
-            Verdict::Allow(permit) => match head.framing() {
-                Framing::Length(length) if length > self.body_max(&permit) => {
-                    Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)))
-                }
-                _ => Ok(permit),
-            },
-            Verdict::Deny(denial) => Err(Stop::Denied(denial)),
+        let coming = match head.framing() {
+            Framing::None | Framing::Length(0) | Framing::UntilClose => Coming::Nothing,
+            Framing::Length(length) => Coming::Length(length),
+            Framing::Chunked => Coming::Chunked,
+        };
+        let headed = match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
+            Verdict::Allow(permit) => Headed::Permit(permit),
+            Verdict::Read(unread) => unread.head(head, coming).map_err(Stop::Denied)?,
+            Verdict::Deny(denial) => return Err(Stop::Denied(denial)),
+        };
+        match (headed, coming) {
+            (Headed::Permit(permit), Coming::Length(length)) if length > self.body_max(permit.terms()) => {
+                Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)))
+            }
+            (Headed::Body(unjudged), Coming::Length(length)) if length > self.body_max(unjudged.terms()) => {
+                Err(Stop::Denied(unjudged.deny(Refusal::BodyTooLarge)))
+            }
+            (headed, _) => Ok(headed),
         }
     }
 
-    fn body_max(&self, permit: &Permit) -> u64 {
-        permit.terms().body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
+    /// Reads the whole body, as much as the route takes, and has the policy judge it. From here on these bytes are
+    /// the body; what the caller sends is not asked again.
+    async fn read(&self, unjudged: Unjudged, body: Incoming) -> Result<(Permit, Read), Stop> {
+        let most = usize::try_from(self.body_max(unjudged.terms())).unwrap_or(usize::MAX);
+        let whole = match self.in_time(Limited::new(body, most).collect()).await {
+            Ok(Ok(whole)) => whole.to_bytes(),
+            Ok(Err(_)) => {
+                let refusal = self.connection.failure().unwrap_or(Refusal::BodyTooLarge);
+                return Err(Stop::Denied(unjudged.deny(refusal)));
+            }
+            Err(refusal) => return Err(Stop::Denied(unjudged.deny(refusal))),
+        };
+        let permit = unjudged.body(&whole).map_err(Stop::Denied)?;
+        Ok((permit, Read::Judged(whole)))
+    }
+
+    fn body_max(&self, terms: &Terms) -> u64 {
+        terms.body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
     }
 
     fn kind(&self, permit: &Permit) -> Result<&BackendKind, Stop> {
@@ -223,7 +266,7 @@ impl Traveller<'_> {
 
     /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.
     async fn payload(&self, permit: &Permit, head: &Head, body: Incoming) -> Result<Payload, Stop> {
-        let max = self.body_max(permit);
+        let max = self.body_max(permit.terms());
         match head.framing() {
             // A request has no body that the connection's end delimits.
             Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
@@ -304,10 +347,14 @@ impl Traveller<'_> {
 
     /// Begins an exchange that only the journal will know of: its record goes to the warden with the wish for a backend,
     /// and the backend comes back only once the journal has taken it.
-    async fn begin_by_journal(&self, head: &Head) -> Result<(Recorded, Link), Stop> {
+    async fn begin_by_journal(&self, head: &Head, judged: Option<&Bytes>) -> Result<(Recorded, Link), Stop> {
         let lane = &self.connection.lane;
         // The one that could not be recorded is spent.
-        let permit = self.lookup(head)?;
+        let permit = match (self.lookup(head)?, judged) {
+            (Headed::Permit(permit), _) => permit,
+            (Headed::Body(unjudged), Some(bytes)) => unjudged.body(bytes).map_err(Stop::Denied)?,
+            (Headed::Body(unjudged), None) => return Err(Stop::Denied(unjudged.deny(Refusal::Internal))),
+        };
         self.begin_exchange(permit.terms().stream, head, true);
         let (backend, generation) = (permit.terms().backend, self.policy.generation);
         let line = lane.record.line_of(&permit, self.named());

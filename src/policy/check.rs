@@ -4,6 +4,7 @@
 mod outward;
 mod people;
 mod places;
+mod reads;
 mod rules;
 mod tests;
 mod ties;
@@ -91,6 +92,8 @@ pub(crate) struct Checker<'c, 't, N> {
     durability: Durability,
     /// Backends of the daemon's own.
     builtins: HashSet<BackendId>,
+    /// What a body may have, where a route does not say.
+    body_bytes: u64,
 }
 
 /// What `file` means. The table is whole only where no problem was noted.
@@ -114,6 +117,7 @@ pub(crate) fn check<N: Names>(
         methods: Vec::new(),
         durability: file.audit.durability.as_ref().map(|at| at.value).unwrap_or_default(),
         builtins: HashSet::new(),
+        body_bytes: limits(file).body_bytes,
         problems,
     };
     checker.name_all(file);

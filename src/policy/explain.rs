@@ -1,6 +1,7 @@
 //! What would have had to be different: for people who look at a denial afterwards. Nothing here decides anything.
 
 mod path;
+mod reads;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 
 pub use path::Apart;
+pub use reads::explain_part;
 
 /// Routes that are told where none matched.
 const NEAREST: usize = 3;
@@ -60,6 +62,11 @@ pub enum Miss {
         /// Those that it takes.
         takes: Vec<String>,
     },
+    /// Something of query, head or body is not as the route takes it.
+    Part {
+        /// All that there is to say.
+        told: String,
+    },
     /// The route does not take this upgrade.
     Upgrade {
         /// The route's id.
@@ -98,7 +105,7 @@ pub fn explain(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, aske
     let decider = Decider::new(Arc::clone(policy));
     let subject = decider.recognise(listener, caller);
     let denial = match decider.decide(listener, &subject, asked) {
-        Verdict::Allow(_) => return Explained { refusal: None, misses: Vec::new() },
+        Verdict::Allow(_) | Verdict::Read(_) => return Explained { refusal: None, misses: Vec::new() },
         Verdict::Deny(denial) => denial,
     };
     let seen = Seen::of(caller);
@@ -116,6 +123,13 @@ pub fn explain(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, aske
             vec![Miss::Upgrade { route: id, at, takes }]
         }
         (Refusal::NoRoute, _) => nearest(policy, &seen, listener, asked),
+        (refusal, Some(route)) => {
+            let part = denial.part.as_deref().unwrap_or_default();
+            explain_part(policy, &route.id, refusal, part)
+                .map(|told| Miss::Part { told })
+                .into_iter()
+                .collect()
+        }
         _ => Vec::new(),
     };
     Explained { refusal: Some(denial.refusal), misses }
@@ -275,6 +289,7 @@ impl fmt::Display for Miss {
             Miss::Query { route, at, name, takes } => {
                 write!(f, "route {route} ({at}) does not take \"{name}\" in its query, {}", Takes(takes))
             }
+            Miss::Part { told } => f.write_str(told),
             Miss::Upgrade { route, at, takes } => {
                 write!(f, "route {route} ({at}) does not take that upgrade, {}", Takes(takes))
             }

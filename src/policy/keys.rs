@@ -112,6 +112,7 @@ keys! {
         "on" = "the only listener",
         "match" = NEEDED,
         "query" = "any",
+        "header" = "any",
         "to" = NEEDED,
         "allow" = NEEDED,
         "body" = "",
@@ -124,7 +125,17 @@ keys! {
         "mode" = "`\"enforce\"`",
     }
     "route.body" {
-        "max" = "`body_bytes` of `[limits]`",
+        "max" = "`body_bytes` of `[limits]`; at most `\"1MiB\"` with `json`",
+        "content_type" = "any; `\"application/json\"` with `json`",
+        "json" = "anything",
+    }
+    "route.body.json" {
+        "allow" = "nothing",
+        "others" = "`\"refuse\"`",
+        "values" = "none",
+        "required" = "none",
+        "null" = "none",
+        "maps" = "none",
     }
     "VALUE" {
         "one_of" = "one of the four",
@@ -133,10 +144,18 @@ keys! {
         "text" = "one of the four",
         "max" = "255",
         "empty" = "false",
+        "required" = "false",
     }
     "route.audit" {
         "durability" = "`durability` of `[audit]`",
         "on_failure" = "`\"deny\"`",
+        "record" = "nothing",
+    }
+    "route.audit.record" {
+        "query" = "none",
+        "headers" = "none",
+        "body" = "none",
+        "plain" = "none",
     }
     "forbid" {
         "id" = NEEDED,
@@ -151,6 +170,8 @@ keys! {
         "on" = "the only listener",
         "request" = NEEDED,
         "upgrade" = "none",
+        "headers" = "none",
+        "body" = "none",
         "expect" = NEEDED,
         "route" = "any",
     }

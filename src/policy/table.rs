@@ -2,6 +2,7 @@
 //! again.
 
 mod outward;
+mod reads;
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -16,6 +17,7 @@ use crate::model::keeping::{Durability, Keep, OnFailure};
 use crate::model::limits::Limits;
 
 pub use outward::{Feed, Only, Syslog, Witness};
+pub use reads::{Field, Reads, Recorded, Wants};
 
 /// A policy that can be put in force. It is read through its [`Table`]; only the loader and
 /// [`Policy::from_bytes`] make one, and both check every reference in it.
@@ -240,6 +242,8 @@ pub struct Route {
     pub matches: Vec<Pattern>,
     /// The query names it takes; `None`: any query.
     pub query: Option<Vec<String>>,
+    /// What it reads of query, headers and body, beyond names of the query.
+    pub reads: Reads,
     /// What stands behind it.
     pub to: BackendId,
     /// Who may.

@@ -21,6 +21,9 @@ pub(crate) struct Case {
     /// As a client would send it.
     pub(crate) target: String,
     pub(crate) upgrade: Option<String>,
+    /// Its header lines, as far as rules read any.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<String>,
     pub(crate) expect: At<Expect>,
     /// The route that is expected to match.
     pub(crate) route: Option<At<String>>,
@@ -61,7 +64,9 @@ impl<N: Names> Checker<'_, '_, N> {
             {
                 let Test { upgrade, route, .. } = test;
                 let upgrade = upgrade.as_ref().map(|upgrade| upgrade.value.clone());
-                cases.push(Case { caller, listener, method, target, upgrade, expect, route: route.clone() });
+                let (headers, body) = (test_headers(test), test.body.as_ref().map(|body| body.value.clone()));
+                let route = route.clone();
+                cases.push(Case { caller, listener, method, target, upgrade, headers, body, expect, route });
             }
         }
         cases
@@ -140,6 +145,17 @@ impl<N: Names> Checker<'_, '_, N> {
         };
         Some(At { value: meant, span: expect.span })
     }
+}
+
+/// A body without a Content-Type is meant to be JSON.
+fn test_headers(test: &Test) -> Vec<(String, String)> {
+    let mut headers: Vec<_> =
+        test.headers.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
+    let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if test.body.is_some() && !typed {
+        headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+    }
+    headers
 }
 
 /// A user and a group that no who names: whom a test means that names none.

@@ -125,17 +125,21 @@ namespace = "any"
 id = "r"
 on = "a"
 match = ["PROPFIND /{x}"]
-query = ["q"]
+query = { q = {}, n = { int = "1..5" }, o = { one_of = ["a"] }, h = { hex = 4 }, t = { text = "name", max = 4, empty = true } }
+header = { X-A = "absent", X-B = { required = true } }
 to = "p"
 allow = ["w"]
-body = { max = "1KiB" }
-audit = { durability = "sync", on_failure = "journal" }
+audit = { durability = "sync", on_failure = "journal", record = { query = ["q"], headers = ["X-B"], body = ["/a"], plain = ["/a"] } }
 help = "h"
 stream = true
 upgrade = ["tcp"]
 encoded_slash = ["x"]
 path_parameter = ["x"]
 mode = "enforce"
+[route.body]
+max = "1KiB"
+content_type = ["application/json"]
+json = { allow = ["/a"], others = "zero", values = { "/b" = "bool" }, required = ["/a"], null = ["/c"], maps = ["/d"] }
 [[forbid]]
 id = "f"
 match = "GET /"
@@ -148,6 +152,8 @@ who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace =
 on = "a"
 request = "PROPFIND /v1/y?q"
 upgrade = "tcp"
+headers = { X-B = "x" }
+body = '{"a":1,"b":true}'
 expect = "allow"
 route = "r"
 "#;
@@ -157,8 +163,7 @@ fn file_with_every_key_means_what_it_says() {
     let limits: String =
         LIMITS.iter().map(|limit| format!("{} = {}\n", limit.name, limit.show(limit.least))).collect();
     let text = EVERYTHING.replace("LIMITS", &limits);
-    let of_tables = KEYS.iter().filter(|key| key.section != "VALUE");
-    for key in of_tables.map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
+    for key in KEYS.iter().map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
         assert!(text.contains(key), "{key}");
     }
     let policy = super::load(&text).unwrap_or_else(|wrong| panic!("{wrong}"));
