@@ -137,9 +137,9 @@ impl Spares {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::warden::segments::Writer;
     use crate::warden::segments::tests::{Place, segments};
-    use super::*;
 
     const TERMS: Terms = Terms { rate: 1 << 20, lanes: 1 };
 
