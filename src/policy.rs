@@ -12,6 +12,9 @@ mod diagnostics;
 mod explain;
 mod file;
 mod hidden;
+#[cfg(feature = "cli")]
+mod hindsight;
+mod include;
 mod keys;
 mod names;
 mod near;
@@ -25,6 +28,7 @@ mod subject;
 mod table;
 mod times;
 mod tree;
+mod value;
 mod zones;
 
 #[cfg(test)]
@@ -32,14 +36,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 pub use caps::Cap;
 pub use check::Own;
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain, explain_at};
+pub use explain::{Apart, Explained, Key, Miss, explain, explain_at, explain_by};
+#[cfg(feature = "cli")]
+pub use hindsight::{Hindsight, Lacks, Past, Recalled};
+pub use include::{Beside, Include, Includes, NoIncludes, Source};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
@@ -48,6 +53,7 @@ pub use table::{
     Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Rate, Route, Syslog, Table, Who,
     WhoId, WhoLimits, Window, Witness, Zone,
 };
+pub use value::{Charset, IntRange, Kind, Text};
 
 use diagnostics::Problems;
 
@@ -57,14 +63,25 @@ pub const LONGEST: usize = 4 << 20;
 /// Reads a policy's text: every name resolved, every reference checked, every test of its own run. `file` is
 /// what messages and records call it. All mistakes come at once.
 pub fn load_text(file: &str, text: &str, names: &impl Names, own: &Own) -> Result<Policy, Diagnostics> {
+    load_files(file, text, &NoIncludes, names, own)
+}
+
+/// As [`load_text`], with the files that it includes.
+pub fn load_files(
+    file: &str,
+    text: &str,
+    includes: &impl Includes,
+    names: &impl Names,
+    own: &Own,
+) -> Result<Policy, Diagnostics> {
     if text.len() > LONGEST {
         return Err(check::too_long(file, text.len(), LONGEST));
     }
     let mut problems = Problems::new(text);
-    let Some(written) = file::read(text, &mut problems) else {
+    let first = Source { name: file.to_owned(), text: text.to_owned() };
+    let Some((written, hash)) = include::read(&first, includes, LONGEST, &mut problems) else {
         return Err(problems.failed(file));
     };
-    let hash = Sha256::digest(text.as_bytes()).into();
     let meant = check::check(file, hash, &written, names, own, &mut problems);
     let (Some((table, cases)), true) = (meant, problems.is_empty()) else {
         return Err(problems.failed(file));
@@ -80,11 +97,22 @@ pub fn load_text(file: &str, text: &str, names: &impl Names, own: &Own) -> Resul
 
 /// As [`load_text`], from the bytes of a file.
 pub fn load_bytes(file: &str, bytes: &[u8], names: &impl Names, own: &Own) -> Result<Policy, Diagnostics> {
+    load_draft(file, bytes, &NoIncludes, names, own)
+}
+
+/// As [`load_files`], from the bytes of a file.
+pub fn load_draft(
+    file: &str,
+    bytes: &[u8],
+    includes: &impl Includes,
+    names: &impl Names,
+    own: &Own,
+) -> Result<Policy, Diagnostics> {
     if bytes.len() > LONGEST {
         return Err(check::too_long(file, bytes.len(), LONGEST));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => load_text(file, text, names, own),
+        Ok(text) => load_files(file, text, includes, names, own),
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -1,5 +1,10 @@
 //! `peergate policy`: a policy before it is in force.
 
+mod past;
+mod replay;
+mod suggest;
+mod unused;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,13 +15,25 @@ use nix::unistd::{getegid, geteuid};
 use super::term::Term;
 use super::{Answer, Failure, Format};
 use crate::model::caller::{Gid, Uid};
-use crate::policy::{self, Own, Policy, SystemNames};
+use crate::policy::{self, Beside, Own, Policy, SystemNames};
 use crate::warden::Environment;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Reads a policy as the daemon would, resolves its names, runs its tests, and says what is wrong
     Check(Check),
+    /// Judges what is on record again, by another policy: which requests would be answered otherwise; exit code 1 where
+    /// there is one
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(Box<replay::Arguments>),
+    /// Prints the least policy that covers what was asked for, with how often and by which requests; it is never applied
+    /// by itself
+    #[command(after_help = suggest::EXIT_CODES)]
+    Suggest(Box<suggest::Arguments>),
+    /// Prints which routes, grants and forbids of a policy nobody used, and how many days that covers; exit code 1 where
+    /// there is one
+    #[command(after_help = unused::EXIT_CODES)]
+    Unused(Box<unused::Arguments>),
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +51,9 @@ pub(super) struct Check {
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Check(arguments) => check(&arguments, term),
+        Command::Replay(arguments) => replay::run(&arguments, term),
+        Command::Suggest(arguments) => suggest::run(&arguments, term),
+        Command::Unused(arguments) => unused::run(&arguments, term),
     }
 }
 
@@ -45,7 +65,8 @@ fn check(arguments: &Check, term: &mut Term) -> Result<Answer, Failure> {
         Some(directory) => own()?.with_runtime(directory),
         None => own()?,
     };
-    match (policy::load_bytes(&name, &bytes, &SystemNames, &own), arguments.format) {
+    let loaded = policy::load_draft(&name, &bytes, &Beside::of(&arguments.file), &SystemNames, &own);
+    match (loaded, arguments.format) {
         (Ok(policy), Format::Text) => {
             term.line(format_args!("{name}: {}", summary(&policy)))?;
             Ok(Answer::Yes)
@@ -63,7 +84,7 @@ fn check(arguments: &Check, term: &mut Term) -> Result<Answer, Failure> {
             let mistakes: Vec<_> = mistakes
                 .iter()
                 .map(|found| {
-                    serde_json::json!({ "line": found.line, "column": found.column, "message": found.message, "help": found.help })
+                    serde_json::json!({ "file": found.file, "line": found.line, "column": found.column, "message": found.message, "help": found.help })
                 })
                 .collect();
             term.line(serde_json::json!({ "file": name, "valid": false, "mistakes": mistakes }))?;
@@ -76,7 +97,7 @@ fn check(arguments: &Check, term: &mut Term) -> Result<Answer, Failure> {
 pub(super) fn load(file: &Path) -> Result<Policy, Failure> {
     let name = file.to_string_lossy();
     let bytes = read(file).map_err(Failure::at(format!("can't read {name}")))?;
-    policy::load_bytes(&name, &bytes, &SystemNames, &own()?)
+    policy::load_draft(&name, &bytes, &Beside::of(file), &SystemNames, &own()?)
         .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))
 }
 

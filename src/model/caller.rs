@@ -169,7 +169,7 @@ pub struct Exe {
     /// Its inode there.
     pub inode: u64,
     /// The file that runs belongs to root, and nobody else can write to it.
-    pub trusted: bool,
+    pub trusted: Attr<bool>,
 }
 
 /// One connection's caller: collected once, by the warden, and handed on with the descriptor.

@@ -11,6 +11,8 @@ use super::caps::{self, Cap};
 use super::needs::Needs;
 use super::rules::{Found, Rules};
 use super::sets::Order;
+#[cfg(feature = "cli")]
+use super::subject::Bits;
 use super::subject::{Seen, Subject};
 use super::table::{Policy, WhoId};
 use super::times::Moment;
@@ -253,6 +255,29 @@ impl Decider {
         } else {
             Vec::new()
         }
+    }
+
+    /// The whos of a caller as they would be at best, if all that is unknown of it were known: those that may hold, and
+    /// those that are known to.
+    #[cfg(feature = "cli")]
+    pub(super) fn at_best(&self, caller: &Caller) -> (Bits, Bits) {
+        let judged = self.order.judge(&self.policy.whos, &Seen::of(caller));
+        (judged.may_hold(), judged.surely_bind())
+    }
+
+    /// What the rules that are in force say, without a permit: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn judge_past(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+        then: Timestamp,
+    ) -> Result<Found, Denial> {
+        if !self.knows(listener, subject) {
+            return Err(Denial::plain(Refusal::Internal));
+        }
+        self.enforced.judge(listener, subject, asked, Moment::At(then))
     }
 
     /// The bits of a subject mean this decider's whos, and its stranger this listener.

@@ -107,18 +107,23 @@ pub struct Key {
 
 /// Says what this policy makes of a request now, and what would have to be different for it to be allowed.
 pub fn explain(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Explained {
-    explain_at(policy, listener, caller, asked, Some(Timestamp::now()))
+    explain_by(&Decider::new(Arc::clone(policy)), listener, caller, asked)
 }
 
-/// As [`explain`], of another time; `None`: whenever every rule holds that has its time.
+/// As [`explain`], where the policy has its matchers already.
+pub fn explain_by(decider: &Decider, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Explained {
+    explain_at(decider, listener, caller, asked, Some(Timestamp::now()))
+}
+
+/// As [`explain_by`], of another time; `None`: whenever every rule holds that has its time.
 pub fn explain_at(
-    policy: &Arc<Policy>,
+    decider: &Decider,
     listener: ListenerId,
     caller: &Caller,
     asked: &Asked<'_>,
     instant: Option<Timestamp>,
 ) -> Explained {
-    let decider = Decider::new(Arc::clone(policy));
+    let policy = decider.policy();
     let subject = decider.recognise(listener, caller);
     let denial = match decider.decide_at(listener, &subject, asked, instant) {
         Verdict::Allow(_) => return Explained { refusal: None, misses: Vec::new() },

@@ -28,11 +28,20 @@ macro_rules! keys {
 keys! {
     "" {
         "version" = NEEDED,
+        "include" = "none",
         "daemon" = "",
         "limits" = "",
         "audit" = "",
         "diagnostics" = "",
         "listen" = NEEDED,
+        "backend" = "",
+        "who" = "",
+        "route" = "",
+        "forbid" = "",
+        "test" = "",
+    }
+    "included" {
+        "listen" = "",
         "backend" = "",
         "who" = "",
         "route" = "",
@@ -150,6 +159,14 @@ keys! {
     }
     "route.body" {
         "max" = "`body_bytes` of `[limits]`",
+    }
+    "VALUE" {
+        "one_of" = "one of the four",
+        "int" = "one of the four",
+        "hex" = "one of the four",
+        "text" = "one of the four",
+        "max" = "255",
+        "empty" = "false",
     }
     "route.audit" {
         "durability" = "`durability` of `[audit]`",

@@ -1,5 +1,7 @@
 //! Reads tables of a TOML document key by key, with the place of every value, and goes on after a mistake.
 
+mod value;
+
 use std::collections::HashSet;
 
 use toml::Spanned;
@@ -362,6 +364,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 fn shown(section: &str) -> String {
     match section {
         "" => "a policy".to_owned(),
+        "included" => "a file that another one includes".to_owned(),
         "route" => "a route".to_owned(),
         "forbid" => "a forbid".to_owned(),
         "test" => "a test".to_owned(),
@@ -369,6 +372,7 @@ fn shown(section: &str) -> String {
         "test.who" => "a test's `who`".to_owned(),
         "who.limits" => "a who's `limits`".to_owned(),
         "when" => "a rule's `when`".to_owned(),
+        "VALUE" => "a type".to_owned(),
         other => format!("`[{other}]`"),
     }
 }

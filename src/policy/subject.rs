@@ -127,7 +127,11 @@ impl<'c> Seen<'c> {
         fn asked<T, W>(wanted: Option<&W>, attribute: &Attr<T>, is: impl FnOnce(&W, &T) -> bool) -> Truth {
             wanted.map_or(Truth::Yes, |wanted| attribute.is(|found| is(wanted, found)))
         }
-        let trusted = if who.exe_trusted { exe.is(|exe| exe.trusted) } else { Truth::Yes };
+        let trusted = match exe {
+            _ if !who.exe_trusted => Truth::Yes,
+            Attr::Known(exe) => exe.trusted.is(|trusted| *trusted),
+            Attr::Unknown => Truth::Unknown,
+        };
         asked(who.exe.as_ref(), exe, |paths, exe| paths.iter().any(|path| path.as_bytes() == exe.path))
             .and(trusted)
             .and(asked(who.units.as_ref(), unit, |units, unit| units.contains(unit)))

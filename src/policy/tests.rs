@@ -6,6 +6,7 @@ mod everything;
 #[cfg(feature = "cli")]
 mod explain;
 mod identity;
+mod include;
 mod mistakes;
 mod oracle;
 mod outward;

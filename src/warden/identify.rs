@@ -92,7 +92,7 @@ pub fn identify(fd: BorrowedFd<'_>, own: &OwnNamespaces, wanted: &Wanted<'_>) ->
 
 fn exe(program: peer::Program) -> Exe {
     let peer::Program { path, device, inode, trusted } = program;
-    Exe { path, device, inode, trusted }
+    Exe { path, device, inode, trusted: Attr::Known(trusted) }
 }
 
 #[cfg(test)]

@@ -333,7 +333,7 @@ impl Made {
                     path: self.bytes[0].clone(),
                     device: self.number,
                     inode: self.number,
-                    trusted: true,
+                    trusted: Attr::Known(true),
                 })
                 .into(),
             unit: known(5).then(|| self.texts[2].clone()).into(),

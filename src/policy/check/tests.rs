@@ -91,7 +91,7 @@ impl<N: Names> Checker<'_, '_, N> {
                 Err(error) => {
                     let message =
                         format!("the groups of {} can't be looked up: {error}", quoted(&name.value));
-                    self.problems.add(name.span, message);
+                    self.problems.add_unanswered(name.span, message);
                 }
             }
         }
@@ -121,7 +121,7 @@ impl<N: Names> Checker<'_, '_, N> {
             exe: Attr::from(who.exe.as_ref().and_then(|path| {
                 let trusted = who.exe_trusted.as_ref().is_some_and(|trusted| trusted.value);
                 let path = self.path(path)?.into_bytes();
-                Some(Exe { path, device: 0, inode: 0, trusted })
+                Some(Exe { path, device: 0, inode: 0, trusted: Attr::Known(trusted) })
             })),
             unit: Attr::from(who.unit.as_ref().map(|unit| unit.value.clone())),
             login_uid: Attr::from(login_uid.and_then(Uid::new)),

@@ -58,14 +58,14 @@ pub(super) fn find(file: &File, table: &Table, problems: &mut Problems<'_>) {
         else {
             continue;
         };
-        let line = problems.line(earlier.span);
+        let place = problems.told(earlier.span);
         if route == other_route {
-            let message = format!("this route matches the same by {} on line {line}", quoted(&earlier.value));
+            let message = format!("this route matches the same by {} on {place}", quoted(&earlier.value));
             problems.add(later.span, message);
         } else {
             let id = table.routes.get(other_route).map_or("", |route| route.id.as_str());
             let message = format!(
-                "this is as specific as {} of the route {} on line {line}, and one request can match both",
+                "this is as specific as {} of the route {} on {place}, and one request can match both",
                 quoted(&earlier.value),
                 quoted(id)
             );
@@ -125,7 +125,7 @@ fn meet(a: &Piece, b: &Piece) -> bool {
             let suffixes = suffix.ends_with(s.as_str()) || s.ends_with(suffix.as_str());
             if same { !a.kind().excludes(b.kind()) } else { prefixes && suffixes }
         }
-        (Piece::Capture { kind, .. }, Piece::Capture { kind: k, .. }) => !kind.excludes(*k),
+        (Piece::Capture { kind, .. }, Piece::Capture { kind: k, .. }) => !kind.excludes(k),
         _ => true,
     }
 }

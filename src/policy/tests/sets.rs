@@ -35,7 +35,7 @@ const NO: (bool, bool) = (false, false);
 const UNKNOWN: (bool, bool) = (false, true);
 
 fn running(path: &str, trusted: bool) -> Attr<Exe> {
-    Attr::Known(Exe { path: path.into(), device: 1, inode: 2, trusted })
+    Attr::Known(Exe { path: path.into(), device: 1, inode: 2, trusted: Attr::Known(trusted) })
 }
 
 #[test]

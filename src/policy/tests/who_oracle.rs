@@ -63,7 +63,7 @@ fn someone() -> impl Strategy<Value = Caller> {
                 path: path.into(),
                 device: 1,
                 inode: 1,
-                trusted,
+                trusted: Attr::Known(trusted),
             }));
             caller.unit = Attr::from(unit.map(str::to_owned));
             caller.login_uid = Attr::from(login.map(uid));
@@ -117,7 +117,7 @@ fn slow(policy: &Policy, who: &Who, caller: &Caller, for_an_allow: bool) -> Trut
         parts.push(caller.exe.known().map(|exe| paths.iter().any(|path| path.as_bytes() == exe.path)));
     }
     if who.exe_trusted {
-        parts.push(caller.exe.known().map(|exe| exe.trusted));
+        parts.push(caller.exe.known().and_then(|exe| exe.trusted.known().copied()));
     }
     if let Some(units) = &who.units {
         parts.push(caller.unit.known().map(|unit| units.contains(unit)));
