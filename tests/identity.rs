@@ -436,7 +436,8 @@ fn program_is_the_file_that_runs_and_is_read_only_where_a_rule_asks() {
         support::out(&support::run(command.arg(socket).arg(url))).trim().to_owned()
     };
     let copy = copy.to_str().unwrap().to_owned();
-    let bound = format!("mount --make-rprivate / && mount --bind {copy} /usr/bin/curl && exec /usr/bin/curl \"$@\"");
+    let bound =
+        format!("mount --make-rprivate / && mount --bind {copy} /usr/bin/curl && exec /usr/bin/curl \"$@\"");
     let in_its_place = ["unshare", "--mount", "sh", "-c", &bound, "sh"];
     for (program, allowed, forbidden) in [
         (&["/usr/bin/curl"][..], "200", "403"),
@@ -449,7 +450,9 @@ fn program_is_the_file_that_runs_and_is_read_only_where_a_rule_asks() {
         assert_eq!(ask(&plain, program, health), "200", "{program:?}");
     }
     let all = daemon.stop();
-    let conns = |on: &str| all.iter().filter(|record| record["t"] == "conn" && record["on"] == on).collect::<Vec<_>>();
+    let conns = |on: &str| {
+        all.iter().filter(|record| record["t"] == "conn" && record["on"] == on).collect::<Vec<_>>()
+    };
     let programs: Vec<_> = conns("api").iter().map(|conn| conn["exe"].as_str().map(str::to_owned)).collect();
     let (curl, copy) = (Some("/usr/bin/curl".to_owned()), Some(copy));
     assert_eq!(programs, [&curl, &curl, &copy, &copy, &None, &None].map(Clone::clone));

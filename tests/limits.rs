@@ -149,7 +149,7 @@ fn measured(socket: &Path) -> Upstream {
     })
 }
 
-/// The policy, with limits for root, who is also in a wider who; over lanes that share what is counted.
+/// The policy, with limits for root, who is also in a wider who; over both lanes, which share what is counted.
 fn limited(limits: &str) -> (Daemon, Upstream) {
     let place = daemon::place();
     let upstream = measured(&place.path().join("up.sock"));
@@ -158,11 +158,7 @@ fn limited(limits: &str) -> (Daemon, Upstream) {
          [who.wide]\nuser = [\"root\", \"pg-alice\"]\nlimits = {{ rate = \"1000/s\", concurrent = 100 }}\n"
     );
     let policy = format!("[limits]\nbody_bytes = \"1MiB\"\n{POLICY}{whos}");
-    let file = write_policy(place.path(), &policy);
-    let lanes = std::fs::read_to_string(&file).unwrap().replacen("[daemon]\n", "[daemon]\nlanes = 3\n", 1);
-    std::fs::write(&file, lanes).unwrap();
-    let daemon = Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said));
-    (daemon, upstream)
+    (Daemon::start_in(place, &policy), upstream)
 }
 
 #[track_caller]
@@ -175,7 +171,9 @@ fn refused_as(answer: &support::http::Message, status: u16, code: &str) {
 fn by_limited(all: &[serde_json::Value], code: &str) -> usize {
     let refused = |record: &&serde_json::Value| record["refusal"] == code && record["by"] == "who.limited";
     let found = all.iter().filter(refused);
-    found.inspect(|record| assert!(record["at"].as_str().unwrap().starts_with("policy.toml:"), "{record}")).count()
+    found
+        .inspect(|record| assert!(record["at"].as_str().unwrap().starts_with("policy.toml:"), "{record}"))
+        .count()
 }
 
 #[test]
@@ -231,7 +229,11 @@ fn bodies_and_bytes_of_a_who_are_bounded() {
     refused_as(&put("Transfer-Encoding: chunked", "9\r\n123456789\r\n0\r\n\r\n"), 413, "who-body");
     assert_eq!(upstream.asked().len() as u64, 2, "one that was whole, and one that was cut");
     let get = |target: &str| Client::connect(&daemon.socket()).ask("GET", target).answer();
-    assert_eq!(get(&format!("/allowed/{}", 2 << 20)).status(), 200, "what began in time comes whole where it is quick");
+    assert_eq!(
+        get(&format!("/allowed/{}", 2 << 20)).status(),
+        200,
+        "what began in time comes whole where it is quick"
+    );
     let over = get("/allowed/1");
     refused_as(&over, 429, "who-bytes");
     assert!(over.header("retry-after").unwrap().parse::<u64>().unwrap() > 80_000);

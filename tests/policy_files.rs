@@ -136,9 +136,11 @@ fn included_files_are_judged_like_the_first_and_their_rules_are_told_by_them() {
     let web = more.join("web.toml");
     fs::write(&web, format!("# the web\n{WHOAMI}")).unwrap();
     let file = write_policy(place.path(), API);
-    let including = fs::read_to_string(&file)
-        .unwrap()
-        .replacen("version = 1\n", "version = 1\ninclude = [\"policy.d/*.toml\"]\n", 1);
+    let including = fs::read_to_string(&file).unwrap().replacen(
+        "version = 1\n",
+        "version = 1\ninclude = [\"policy.d/*.toml\"]\n",
+        1,
+    );
     fs::write(&file, including).unwrap();
     let daemon = Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said));
     let whoami = || client::ask(&daemon.socket(), "GET", "/_peergate/whoami").status();
@@ -157,12 +159,16 @@ fn included_files_are_judged_like_the_first_and_their_rules_are_told_by_them() {
     refused(&daemon, "is a FIFO");
     fs::remove_file(more.join("fifo.toml")).unwrap();
     fs::write(more.join("twice.toml"), format!("\n{WHOAMI}")).unwrap();
-    refused(&daemon, "policy.d/web.toml:3:6: the id `whoami` stands on line 3 of `policy.d/twice.toml` already");
+    refused(
+        &daemon,
+        "policy.d/web.toml:3:6: the id `whoami` stands on line 3 of `policy.d/twice.toml` already",
+    );
     fs::remove_file(more.join("twice.toml")).unwrap();
     fs::rename(&more, daemon.path("elsewhere")).unwrap();
     refused(&daemon, "policy.d\": No such file");
     fs::rename(daemon.path("elsewhere"), &more).unwrap();
-    fs::write(more.join("later.toml"), "[[forbid]]\nid = \"no\"\nmatch = \"GET /_peergate/whoami\"\n").unwrap();
+    fs::write(more.join("later.toml"), "[[forbid]]\nid = \"no\"\nmatch = \"GET /_peergate/whoami\"\n")
+        .unwrap();
     let taken = reload(&daemon);
     assert!(taken["refused"].is_null() && taken["new"] != hash, "{taken}");
     assert_eq!(whoami(), 403);
@@ -190,7 +196,8 @@ fn start_waits_for_a_name_service_that_does_not_answer_and_guesses_nothing() {
     let mut cc = Command::new("cc");
     support::run(cc.args(["-shared", "-fPIC", "-o"]).arg(file_of("away.so")).arg(file_of("away.c")));
     let known = support::out(&support::run(Command::new("ldconfig").arg("-p")));
-    let module = known.lines().find(|line| line.contains("libnss_compat.so.2")).expect("the C library has it");
+    let module =
+        known.lines().find(|line| line.contains("libnss_compat.so.2")).expect("the C library has it");
     let module = module.rsplit("=> ").next().unwrap().trim();
     let file = write_policy(place.path(), &API.replace("\"root\"]", "\"root\", \"pg-of-the-directory\"]"));
     let mut command = Command::new("unshare");

@@ -1,5 +1,7 @@
 //! `peergate policy`: a policy before it is in force.
 
+mod convert;
+mod init;
 mod past;
 mod replay;
 mod suggest;
@@ -22,6 +24,12 @@ use crate::warden::Environment;
 pub(super) enum Command {
     /// Reads a policy as the daemon would, resolves its names, runs its tests, and says what is wrong
     Check(Check),
+    /// Writes a policy to start from, commented, with its tests
+    #[command(after_help = init::EXIT_CODES)]
+    Init(init::Arguments),
+    /// Prints as a policy what another socket proxy was told, and says what could not be carried over
+    #[command(after_help = convert::EXIT_CODES)]
+    Convert(convert::Arguments),
     /// Judges what is on record again, by another policy: which requests would be answered otherwise; exit code 1 where
     /// there is one
     #[command(after_help = replay::EXIT_CODES)]
@@ -51,6 +59,8 @@ pub(super) struct Check {
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Check(arguments) => check(&arguments, term),
+        Command::Init(arguments) => init::run(&arguments, term),
+        Command::Convert(arguments) => convert::run(&arguments, term),
         Command::Replay(arguments) => replay::run(&arguments, term),
         Command::Suggest(arguments) => suggest::run(&arguments, term),
         Command::Unused(arguments) => unused::run(&arguments, term),

@@ -16,12 +16,12 @@ const BY_RULES: [Refusal; 11] = [
     Refusal::NoRoute,
     Refusal::NotAllowed,
     Refusal::Forbidden,
+    Refusal::Expired,
+    Refusal::OutOfHours,
     Refusal::QueryName,
     Refusal::QueryTwice,
     Refusal::QuerySyntax,
     Refusal::UpgradeRefused,
-    Refusal::Expired,
-    Refusal::OutOfHours,
     Refusal::EncodedSlash,
     Refusal::PathParameter,
 ];
@@ -40,6 +40,8 @@ pub(super) struct Request {
     pub(super) upgrade: bool,
     /// When it was asked.
     pub(super) at: Timestamp,
+    /// Bytes that came behind its head.
+    pub(super) body: Option<u64>,
 }
 
 /// Why the rules can't be asked again.
@@ -80,8 +82,10 @@ impl Request {
             caller: caller(conn),
             on: conn.on().map(decoded).unwrap_or_default().into_owned(),
             allowed: decision.allowed,
-            at: access.when(),
             upgrade: refusal == Some(Refusal::UpgradeRefused) || access.status() == Some(101),
+            at: access.when(),
+            // What goes through a tunnel is no body.
+            body: access.outcome.as_ref().filter(|_| access.status() != Some(101)).map(|it| it.bytes_in),
         })
     }
 }
@@ -106,7 +110,12 @@ pub(super) fn caller(conn: &Conn) -> Caller {
             ["_len", "_b64"].iter().any(|end| conn.held.record().field(&format!("{name}{end}")).is_some());
         text.filter(|_| !spoilt).map(|text| decoded(text).into_owned())
     };
-    let exe = whole("exe", conn.exe()).map(|path| Exe { path: path.into_bytes(), device: 0, inode: 0, trusted: Attr::Unknown });
+    let exe = whole("exe", conn.exe()).map(|path| Exe {
+        path: path.into_bytes(),
+        device: 0,
+        inode: 0,
+        trusted: Attr::Unknown,
+    });
     Caller {
         peer: Peer {
             uid: conn.uid,

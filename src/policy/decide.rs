@@ -257,27 +257,25 @@ impl Decider {
         }
     }
 
-    /// The whos of a caller as they would be at best, if all that is unknown of it were known: those that may hold, and
-    /// those that are known to.
+    /// What the rules that are in force say of another time, without a permit: for looking back.
     #[cfg(feature = "cli")]
-    pub(super) fn at_best(&self, caller: &Caller) -> (Bits, Bits) {
-        let judged = self.order.judge(&self.policy.whos, &Seen::of(caller));
-        (judged.may_hold(), judged.surely_bind())
-    }
-
-    /// What the rules that are in force say, without a permit: for looking back.
-    #[cfg(feature = "cli")]
-    pub(super) fn judge_past(
+    pub(super) fn find_at(
         &self,
         listener: ListenerId,
         subject: &Subject,
         asked: &Asked<'_>,
-        then: Timestamp,
+        at: Timestamp,
     ) -> Result<Found, Denial> {
         if !self.knows(listener, subject) {
             return Err(Denial::plain(Refusal::Internal));
         }
-        self.enforced.judge(listener, subject, asked, Moment::At(then))
+        self.enforced.judge(listener, subject, asked, Moment::At(at))
+    }
+
+    /// Which whos would hold and bind, if all that is unknown of the caller spoke for it: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn at_best(&self, caller: &Caller) -> (Bits, Bits) {
+        self.order.judge(&self.policy.whos, &Seen::of(caller)).at_best()
     }
 
     /// The bits of a subject mean this decider's whos, and its stranger this listener.

@@ -163,9 +163,7 @@ impl<'t> Problems<'t> {
         let behind = self.behind.partition_point(|(from, _)| *from <= span.start);
         match behind.checked_sub(1).and_then(|place| self.behind.get(place)) {
             None => (None, 0),
-            Some((from, name)) => {
-                (Some(name), self.lines.partition_point(|start| start < from))
-            }
+            Some((from, name)) => (Some(name), self.lines.partition_point(|start| start < from)),
         }
     }
 

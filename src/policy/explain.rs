@@ -107,16 +107,22 @@ pub struct Key {
 
 /// Says what this policy makes of a request now, and what would have to be different for it to be allowed.
 pub fn explain(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Explained {
-    explain_by(&Decider::new(Arc::clone(policy)), listener, caller, asked)
+    explain_at(policy, listener, caller, asked, Some(Timestamp::now()))
 }
 
-/// As [`explain`], where the policy has its matchers already.
-pub fn explain_by(decider: &Decider, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Explained {
-    explain_at(decider, listener, caller, asked, Some(Timestamp::now()))
-}
-
-/// As [`explain_by`], of another time; `None`: whenever every rule holds that has its time.
+/// As [`explain`], of another time; `None`: whenever every rule holds that has its time.
 pub fn explain_at(
+    policy: &Arc<Policy>,
+    listener: ListenerId,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    instant: Option<Timestamp>,
+) -> Explained {
+    explain_by(&Decider::new(Arc::clone(policy)), listener, caller, asked, instant)
+}
+
+/// As [`explain_at`], where the policy has its matchers already.
+pub fn explain_by(
     decider: &Decider,
     listener: ListenerId,
     caller: &Caller,

@@ -173,7 +173,10 @@ pub(super) fn read(
     let mut readable = true;
     for (entry, source) in sources(&written.value, includes, left, problems) {
         let Some(rest) = left.checked_sub(source.text.len()) else {
-            problems.add(entry, format!("with {}, the policy has more than {longest} bytes", quoted(&source.name)));
+            problems.add(
+                entry,
+                format!("with {}, the policy has more than {longest} bytes", quoted(&source.name)),
+            );
             return None;
         };
         left = rest;
@@ -263,9 +266,21 @@ mod tests {
         ] {
             assert_eq!(means(text, name), yes, "{text} {name}");
         }
-        for wrong in
-            ["", "*/a.toml", "a/../b.toml", "./a", "a//b", "/", "/*/a", "a/**", "a/*b*", "..", "a/", "x[1]", "a?\n"]
-        {
+        for wrong in [
+            "",
+            "*/a.toml",
+            "a/../b.toml",
+            "./a",
+            "a//b",
+            "/",
+            "/*/a",
+            "a/**",
+            "a/*b*",
+            "..",
+            "a/",
+            "x[1]",
+            "a?\n",
+        ] {
             assert_eq!(Include::parse(wrong), None, "{wrong:?}");
         }
         assert_eq!(Include::parse("policy.d/*.toml").unwrap().call("a.toml"), "policy.d/a.toml");

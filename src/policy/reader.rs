@@ -370,9 +370,9 @@ fn shown(section: &str) -> String {
         "test" => "a test".to_owned(),
         "route.body" => "a route's `body`".to_owned(),
         "test.who" => "a test's `who`".to_owned(),
+        "VALUE" => "a type".to_owned(),
         "who.limits" => "a who's `limits`".to_owned(),
         "when" => "a rule's `when`".to_owned(),
-        "VALUE" => "a type".to_owned(),
         other => format!("`[{other}]`"),
     }
 }

@@ -189,20 +189,15 @@ impl Judged {
         Bits::of(self.narrow.iter().map(|truth| truth.allows()))
     }
 
-    /// Whos that an allow would find if all that is unknown were known, at best.
-    #[cfg(feature = "cli")]
-    pub(super) fn may_hold(&self) -> Bits {
-        Bits::of(self.narrow.iter().map(|truth| truth.forbids()))
-    }
-
-    /// Whos that a forbid finds whatever is unknown.
-    #[cfg(feature = "cli")]
-    pub(super) fn surely_bind(&self) -> Bits {
-        Bits::of(self.wide.iter().map(|truth| truth.allows()))
-    }
-
     /// Whos that are not known to be false: what a forbid asks.
     pub(super) fn binds(&self) -> Bits {
         Bits::of(self.wide.iter().map(|truth| truth.forbids()))
+    }
+
+    /// Whos that would hold, and those that would bind, if all that is unknown spoke for the caller: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn at_best(&self) -> (Bits, Bits) {
+        let holds = Bits::of(self.narrow.iter().map(|truth| *truth != Truth::No));
+        (holds, Bits::of(self.wide.iter().map(|truth| *truth == Truth::Yes)))
     }
 }

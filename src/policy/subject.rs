@@ -127,10 +127,10 @@ impl<'c> Seen<'c> {
         fn asked<T, W>(wanted: Option<&W>, attribute: &Attr<T>, is: impl FnOnce(&W, &T) -> bool) -> Truth {
             wanted.map_or(Truth::Yes, |wanted| attribute.is(|found| is(wanted, found)))
         }
-        let trusted = match exe {
-            _ if !who.exe_trusted => Truth::Yes,
-            Attr::Known(exe) => exe.trusted.is(|trusted| *trusted),
-            Attr::Unknown => Truth::Unknown,
+        let trusted = if who.exe_trusted {
+            exe.known().map_or(Truth::Unknown, |exe| exe.trusted.is(|trusted| *trusted))
+        } else {
+            Truth::Yes
         };
         asked(who.exe.as_ref(), exe, |paths, exe| paths.iter().any(|path| path.as_bytes() == exe.path))
             .and(trusted)

@@ -158,14 +158,17 @@ impl Includes for Trusted<'_> {
         let mut names = Vec::new();
         for entry in Dir::from_fd(readable).map_err(why)?.iter() {
             let entry = entry.map_err(why)?;
-            names.extend(entry.file_name().to_str().ok().filter(|name| include.means(name)).map(str::to_owned));
+            names.extend(
+                entry.file_name().to_str().ok().filter(|name| include.means(name)).map(str::to_owned),
+            );
         }
         Ok(names)
     }
 
     fn read(&self, include: &Include, name: &str, most: usize) -> Result<Vec<u8>, String> {
         let directory = self.open(include)?;
-        let file = directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(|judged| judged.to_string())?;
+        let file =
+            directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(|judged| judged.to_string())?;
         let mut bytes = Vec::new();
         let read = File::from(file).take(most as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| format!("can't read {:?}: {error}", directory.path().join(name)))?;

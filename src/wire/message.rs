@@ -419,6 +419,8 @@ pub enum ControlRequest {
     Status,
     /// Load the policy file again.
     Reload,
+    /// Load and judge it as for that, and leave what is in force.
+    TryReload,
     /// How each role is confined.
     Doctor,
     /// Begin another epoch, with another key.
@@ -441,11 +443,18 @@ pub enum ControlReply {
     Status(Box<Status>),
     /// How each role is confined.
     Doctor(Box<Report>),
-    /// The reload took effect.
+    /// The reload took effect. With it: both policies in sealed memory, the old one first.
     Reloaded {
         /// Hash before, eight hex digits.
         old: String,
         /// Hash now.
+        new: String,
+    },
+    /// A reload would take effect. With it: both policies, as above.
+    Tried {
+        /// Hash of what is in force, eight hex digits.
+        old: String,
+        /// Hash of what would be.
         new: String,
     },
     /// Another epoch began.

@@ -143,8 +143,12 @@ fn conn_golden() {
     caller.credentials.groups = Attr::Unknown;
     caller.user = None;
     caller.namespace = Attr::Known(Namespace::Other);
-    caller.exe =
-        Attr::Known(Exe { path: b"/usr/bin/docker".to_vec(), device: 65024, inode: 9, trusted: Attr::Known(true) });
+    caller.exe = Attr::Known(Exe {
+        path: b"/usr/bin/docker".to_vec(),
+        device: 65024,
+        inode: 9,
+        trusted: Attr::Known(true),
+    });
     caller.start_time = Attr::Known(123);
     caller.login_uid = Attr::Known(Uid::new(1000).unwrap());
     caller.label = Attr::Known(b"unconfined".to_vec());

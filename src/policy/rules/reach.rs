@@ -61,7 +61,12 @@ impl Rules {
         })
     }
 
-    pub(in crate::policy) fn offers(&self, listener: ListenerId, subject: &Subject, moment: Moment<'_>) -> Vec<Offer> {
+    pub(in crate::policy) fn offers(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        moment: Moment<'_>,
+    ) -> Vec<Offer> {
         let allowed = self.routes.iter().filter(|rule| {
             rule.told.on.contains(&listener)
                 && rule.allow.grants(&subject.holds).is_some()

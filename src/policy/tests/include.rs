@@ -68,7 +68,10 @@ fn mistakes_of_every_file_come_at_once_each_in_its_place() {
         "\"policy.d/*.toml\"",
         &[
             ("policy.d/a.toml", "[who.a]\nuser = \"bobb\"\n"),
-            ("policy.d/b.toml", "\n\n  [[route]]\nid = \"b\"\nmatch = \"GET /{x:hexx}\"\nto = \"dokker\"\nallow = \"ci\""),
+            (
+                "policy.d/b.toml",
+                "\n\n  [[route]]\nid = \"b\"\nmatch = \"GET /{x:hexx}\"\nto = \"dokker\"\nallow = \"ci\"",
+            ),
             ("policy.d/c.toml", "[audit]\ndirectory = \"/x\"\n"),
             ("policy.d/d.toml", "version = 1\n[limits]\n"),
         ],
@@ -96,7 +99,10 @@ fn file_that_is_no_toml_is_shown_with_its_own_line() {
 fn name_of_two_files_is_an_error_that_shows_both_places() {
     let route = "[[route]]\nid = \"r\"\nmatch = \"GET /r\"\nto = \"docker\"\nallow = \"ops\"\n";
     for (text, wanted) in [
-        ("[who.ops]\nuser = \"bob\"\n", "b.toml:1:6: the who `ops` stands on line 7 of the first file already"),
+        (
+            "[who.ops]\nuser = \"bob\"\n",
+            "b.toml:1:6: the who `ops` stands on line 7 of the first file already",
+        ),
         ("[backend.docker]\nbuiltin = \"api\"\n", "the backend `docker` stands on line 5 of the first file"),
         ("[listen.docker]\npath = \"/x\"\n", "the listener `docker` stands on line 3 of the first file"),
         (route, "b.toml:2:6: the id `r` stands on line 2 of `a.toml` already"),
