@@ -176,7 +176,10 @@ const INTERRUPTED: &str = "it was interrupted";
 fn await_names(ground: &Ground, why: &str, told: &mut String) -> Result<(), Trouble> {
     const STEP: &str = "wait for the name service";
     if told != why {
-        tracing::warn!("the start waits for names:\n{}", why.trim_end());
+        // A line each; what stands around them is for a terminal.
+        why.lines().filter(|line| line.contains("can't be looked up")).for_each(|line| {
+            tracing::warn!("the start waits: {line}");
+        });
         ground.notify.status("waits for the name service to answer for the policy's names");
         why.clone_into(told);
     }
