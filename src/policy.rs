@@ -6,16 +6,24 @@
 mod caps;
 mod cases;
 mod check;
+#[cfg(feature = "cli")]
+mod coverage;
 mod decide;
 mod diagnostics;
 #[cfg(feature = "cli")]
+mod draft;
+#[cfg(feature = "cli")]
 mod explain;
 mod file;
+#[cfg(feature = "cli")]
+pub mod grants;
 mod hidden;
 #[cfg(feature = "cli")]
 mod hindsight;
 mod include;
 mod keys;
+#[cfg(feature = "cli")]
+mod layout;
 mod names;
 mod near;
 mod needs;
@@ -24,6 +32,8 @@ mod quantity;
 mod reader;
 mod rules;
 mod sets;
+#[cfg(feature = "cli")]
+pub mod snapshot;
 mod subject;
 mod table;
 mod times;
@@ -38,13 +48,22 @@ use std::sync::Arc;
 
 pub use caps::Cap;
 pub use check::Own;
+#[cfg(feature = "cli")]
+pub use coverage::{Touched, coverage};
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain, explain_at, explain_by};
+pub use draft::Draft;
+#[cfg(feature = "cli")]
+pub use explain::{
+    Apart, Explained, ForbidStep, Key, Miss, RouteStep, Steps, WhoStep, explain, explain_at, explain_by,
+    steps,
+};
 #[cfg(feature = "cli")]
 pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use include::{Beside, Include, Includes, NoIncludes, Source};
+#[cfg(feature = "cli")]
+pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
@@ -74,12 +93,40 @@ pub fn load_files(
     names: &impl Names,
     own: &Own,
 ) -> Result<Policy, Diagnostics> {
+    let (policy, _, cases, included) = read_files(file, text, includes, names, own)?;
+    let mut problems = problems_of(text, &included);
+    cases::run(&policy, &cases, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.failed(file));
+    }
+    Ok(Arc::unwrap_or_clone(policy))
+}
+
+/// For what is found in a policy once it was read.
+fn problems_of<'t>(text: &'t str, included: &[Source]) -> Problems<'t> {
+    let mut problems = Problems::new(text);
+    for source in included {
+        problems.append(&source.name, &source.text);
+    }
+    problems
+}
+
+/// A policy as it is meant and as it is written, its tests, which were not run, and what it includes.
+type Parts = (Arc<Policy>, file::File, Vec<check::Case>, Vec<Source>);
+
+fn read_files(
+    file: &str,
+    text: &str,
+    includes: &impl Includes,
+    names: &impl Names,
+    own: &Own,
+) -> Result<Parts, Diagnostics> {
     if text.len() > LONGEST {
         return Err(check::too_long(file, text.len(), LONGEST));
     }
     let mut problems = Problems::new(text);
     let first = Source { name: file.to_owned(), text: text.to_owned() };
-    let Some((written, hash)) = include::read(&first, includes, LONGEST, &mut problems) else {
+    let Some((written, hash, included)) = include::read(&first, includes, LONGEST, &mut problems) else {
         return Err(problems.failed(file));
     };
     let meant = check::check(file, hash, &written, names, own, &mut problems);
@@ -87,12 +134,7 @@ pub fn load_files(
         return Err(problems.failed(file));
     };
     let policy = Policy::new(table).map_err(|broken| Diagnostics::whole(file, broken.to_string(), None))?;
-    let policy = Arc::new(policy);
-    cases::run(&policy, &cases, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems.failed(file));
-    }
-    Ok(Arc::unwrap_or_clone(policy))
+    Ok((Arc::new(policy), written, cases, included))
 }
 
 /// As [`load_text`], from the bytes of a file.
@@ -108,16 +150,21 @@ pub fn load_draft(
     names: &impl Names,
     own: &Own,
 ) -> Result<Policy, Diagnostics> {
+    load_files(file, as_text(file, bytes)?, includes, names, own)
+}
+
+/// The text of a file that is short enough to be a policy.
+///
+/// # Errors
+/// It is longer, or no UTF-8.
+pub fn as_text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Diagnostics> {
     if bytes.len() > LONGEST {
         return Err(check::too_long(file, bytes.len(), LONGEST));
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => load_files(file, text, includes, names, own),
-        Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let message = format!("line {line} holds bytes that are no UTF-8");
-            Err(Diagnostics::whole(file, message, Some("write the file in UTF-8")))
-        }
-    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let message = format!("line {line} holds bytes that are no UTF-8");
+        Diagnostics::whole(file, message, Some("write the file in UTF-8"))
+    })
 }

@@ -199,7 +199,8 @@ fn start_waits_for_a_name_service_that_does_not_answer_and_guesses_nothing() {
     let module =
         known.lines().find(|line| line.contains("libnss_compat.so.2")).expect("the C library has it");
     let module = module.rsplit("=> ").next().unwrap().trim();
-    let file = write_policy(place.path(), &API.replacen("\"root\"]", "\"root\", \"pg-of-the-directory\"]", 1));
+    let file =
+        write_policy(place.path(), &API.replacen("\"root\"]", "\"root\", \"pg-of-the-directory\"]", 1));
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", WITHOUT_NAMES, "sh"]);
     command.arg(file_of("nsswitch.conf")).arg(file_of("away.so")).arg(module);

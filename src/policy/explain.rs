@@ -2,6 +2,7 @@
 
 mod keys;
 mod path;
+mod steps;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 
 pub use path::Apart;
+pub use steps::{ForbidStep, RouteStep, Steps, WhoStep, steps};
 
 use keys::Looked;
 

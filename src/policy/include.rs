@@ -153,11 +153,11 @@ pub(super) fn read(
     includes: &impl Includes,
     longest: usize,
     problems: &mut Problems<'_>,
-) -> Option<(File, [u8; 32])> {
+) -> Option<(File, [u8; 32], Vec<Source>)> {
     let mut whole = file::read(&first.text, problems)?;
     let Some(written) = whole.include.clone() else {
         // One file's hash is what `sha256sum` says of it.
-        return Some((whole, Sha256::digest(first.text.as_bytes()).into()));
+        return Some((whole, Sha256::digest(first.text.as_bytes()).into(), Vec::new()));
     };
     let mut hash = Sha256::new();
     // No TOML holds a NUL, so that no single file has the hash of several.
@@ -171,6 +171,7 @@ pub(super) fn read(
     add(&Source { name: short(&first.name).to_owned(), text: first.text.clone() });
     let mut left = longest.saturating_sub(first.text.len());
     let mut readable = true;
+    let mut included = Vec::new();
     for (entry, source) in sources(&written.value, includes, left, problems) {
         let Some(rest) = left.checked_sub(source.text.len()) else {
             problems.add(
@@ -187,8 +188,9 @@ pub(super) fn read(
             Some(more) => whole.take_in(more),
             None => readable = false,
         }
+        included.push(source);
     }
-    readable.then(|| (whole, hash.finalize().into()))
+    readable.then(|| (whole, hash.finalize().into(), included))
 }
 
 /// The name of a file without the directories before it.

@@ -35,7 +35,7 @@ impl Subject {
 }
 
 /// One bit a who.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Bits(Box<[u64]>);
 
 impl Bits {

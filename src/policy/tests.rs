@@ -5,8 +5,12 @@ mod decisions;
 mod everything;
 #[cfg(feature = "cli")]
 mod explain;
+#[cfg(feature = "cli")]
+mod grants;
 mod identity;
 mod include;
+#[cfg(feature = "cli")]
+mod layout;
 mod mistakes;
 mod oracle;
 mod outward;

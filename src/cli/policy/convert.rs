@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::init::{plain_group, plain_path};
-use super::own;
+use super::source::own;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::{self, SystemNames};

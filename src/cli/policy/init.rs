@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::own;
+use super::source::own;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::{self, SystemNames};

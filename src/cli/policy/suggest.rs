@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::load;
 use super::past::{Judge, Log, Said, Span};
-use super::{load, own, read};
+use super::source::{own, read};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::{self, Hindsight, Lacks, Policy, SystemNames};
@@ -94,8 +95,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
 
 /// The policy at hand, as meant and as written.
 fn current(file: &Path) -> Result<(Policy, Written), Failure> {
-    let name = file.to_string_lossy();
-    let bytes = read(file).map_err(Failure::at(format!("can't read {name}")))?;
+    let bytes = read(file)?;
     let policy = load(file)?;
     Ok((policy, Written::read(&String::from_utf8_lossy(&bytes))))
 }

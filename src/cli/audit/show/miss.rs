@@ -123,7 +123,7 @@ fn find(directory: &Path, hash: &str) -> Known {
 }
 
 /// The file that the warden says it loaded this policy from, the latest where there are several.
-fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
+pub(super) fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
     let mut reader = Reader::open(directory).ok()?.sieved(Rc::new(Policies));
     let mut file = None;
     // A segment that can't be read was told of before.
