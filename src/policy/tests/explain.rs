@@ -196,7 +196,7 @@ fn explain_tells_what_narrows_what_whos_are_made_of_and_when_a_route_holds() {
     assert_eq!(
         told(&bob, "GET /r"),
         [
-            "who.w (policy.toml:23) asks for program /usr/bin/docker where the caller is running /bin/sh, and for \
+            "who.w (policy.toml:26) asks for program /usr/bin/docker where the caller is running /bin/sh, and for \
           unit ci.service where the caller is of a.service, and for login 1000 (alice) where the caller is of the \
           login 1001 (bob), and for one of who.ops, who.ci where the caller is none of them, and for anyone but \
           who.shells where the caller is who.shells"
@@ -207,7 +207,7 @@ fn explain_tells_what_narrows_what_whos_are_made_of_and_when_a_route_holds() {
     assert_eq!(
         told(&caller("ci"), "GET /t"),
         [
-            "route t (policy.toml:25) holds only until 2001-01-01T00:00:00.000000Z, and sat, sun from 00:00 to 12:00 \
+            "route t (policy.toml:28) holds only until 2001-01-01T00:00:00.000000Z, and sat, sun from 00:00 to 12:00 \
           in UTC"
         ]
     );
