@@ -23,7 +23,7 @@ use clap::Subcommand;
 
 use super::term::Term;
 use super::{Answer, EXIT_CODES, Failure};
-use crate::policy::{self, Policy, SystemNames};
+use crate::policy::{self, Beside, Policy, SystemNames};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -94,6 +94,6 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
 pub(super) fn load(file: &Path) -> Result<Policy, Failure> {
     let name = file.to_string_lossy();
     let bytes = source::read(file)?;
-    policy::load_bytes(&name, &bytes, &SystemNames, &source::own()?)
+    policy::load_draft(&name, &bytes, &Beside::of(file), &SystemNames, &source::own()?)
         .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))
 }

@@ -111,5 +111,5 @@ pub(crate) fn listener_of(policy: &Policy, name: &str) -> Option<ListenerId> {
 
 /// `policy.toml:42`, as records have it.
 pub(crate) fn place(policy: &Policy, line: u32) -> String {
-    format!("{}:{line}", policy.file.rsplit('/').next().unwrap_or(&policy.file))
+    policy.place(line)
 }

@@ -45,10 +45,12 @@ impl Deref for Policy {
 /// What a policy says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// SHA-256 of the file's bytes.
+    /// SHA-256 of the file's bytes; where it includes others, of the names and bytes of all.
     pub hash: [u8; 32],
     /// The file, as it was named to the loader.
     pub file: String,
+    /// The files that it includes, each with the line that is its first: lines count on from file to file.
+    pub files: Vec<(String, u32)>,
     /// How the daemon runs.
     pub daemon: DaemonSettings,
     /// What one caller, connection and request may use.
@@ -326,7 +328,11 @@ impl Table {
 
     /// Where a line stands, as records have it: `policy.toml:42`.
     pub fn place(&self, line: u32) -> String {
-        format!("{}:{line}", self.file.rsplit('/').next().unwrap_or(&self.file))
+        let behind = self.files.partition_point(|(_, first)| *first <= line);
+        match behind.checked_sub(1).and_then(|place| self.files.get(place)) {
+            Some((name, first)) => format!("{name}:{}", line.saturating_sub(*first).saturating_add(1)),
+            None => format!("{}:{line}", self.file.rsplit('/').next().unwrap_or(&self.file)),
+        }
     }
 
     /// The listener of that place.
@@ -421,6 +427,9 @@ impl Table {
         }
         if !self.zones.iter().all(|zone| times::read(zone).is_some()) {
             return Err("a time zone can't be read");
+        }
+        if !self.files.is_sorted_by(|(_, a), (_, b)| a < b) {
+            return Err("the files are not in order");
         }
         if !self.names.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Err("the names are not in order");

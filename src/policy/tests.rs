@@ -8,6 +8,7 @@ mod explain;
 #[cfg(feature = "cli")]
 mod grants;
 mod identity;
+mod include;
 #[cfg(feature = "cli")]
 mod layout;
 mod mistakes;

@@ -421,6 +421,11 @@ pub enum FromLoader {
         /// Which layer is missing, and why.
         why: String,
     },
+    /// A name service does not answer, and nothing else is wrong: why, in lines for people.
+    Unanswered {
+        /// The diagnostics, cut to what a message holds.
+        why: String,
+    },
     /// It is not, and why, in lines for people.
     Refused {
         /// The diagnostics, cut to what a message holds.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::load;
 use super::past::{Judge, Log, Said, Span};
 use super::source::{own, read};
 use crate::cli::term::Term;
@@ -94,10 +95,8 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
 
 /// The policy at hand, as meant and as written.
 fn current(file: &Path) -> Result<(Policy, Written), Failure> {
-    let name = file.to_string_lossy();
     let bytes = read(file)?;
-    let policy = policy::load_bytes(&name, &bytes, &SystemNames, &own()?)
-        .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))?;
+    let policy = load(file)?;
     Ok((policy, Written::read(&String::from_utf8_lossy(&bytes))))
 }
 

@@ -151,8 +151,7 @@ impl Usage {
     /// In the order of the file.
     fn unused(&self) -> Vec<Unused> {
         let policy = self.judge.policy();
-        let file = policy.file.rsplit('/').next().unwrap_or(&policy.file);
-        let place = |line: u32| format!("{file}:{line}");
+        let place = |line: u32| policy.place(line);
         let mut unused = Vec::new();
         for route in policy.routes.iter().filter(|route| !route.shadow) {
             let asked = self.asked.get(&route.id).copied().unwrap_or(0);
