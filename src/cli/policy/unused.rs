@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::load;
 use super::past::{Judge, Log, Said, Span, Unjudged};
+use super::source::Whence;
 use crate::audit::query::{Access, Item};
 use crate::cli::recall::Request;
 use crate::cli::term::Term;
@@ -34,11 +34,13 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
+    whence: Whence,
+    #[command(flatten)]
     log: Log,
 }
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let mut usage = Usage::new(Judge::new(load(&arguments.policy)?));
+    let mut usage = Usage::new(Judge::new(arguments.whence.open()?.valid(&arguments.policy, term)?.policy));
     let span = arguments.log.each(term, |item| usage.take(item))?;
     if usage.seen == 0 {
         return Err(Failure::Because(
