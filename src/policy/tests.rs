@@ -13,6 +13,7 @@ mod layout;
 mod mistakes;
 mod oracle;
 mod outward;
+mod reads;
 mod samples;
 mod sets;
 mod time;
@@ -203,6 +204,7 @@ fn told(verdict: Verdict) -> String {
         Verdict::Allow(permit) => {
             (format!("allow {} by {}", permit.route_id(), permit.by()), permit.shadow().map(str::to_owned))
         }
+        Verdict::Read(unread) => (format!("{unread:?}"), None),
         Verdict::Deny(denial) => {
             let mut text = denial.refusal.to_string();
             if let (Some(route), Some(by)) = (&denial.route, &denial.by) {
