@@ -287,6 +287,13 @@ impl Rules {
         }
         first.map(|(_, forbid)| forbid)
     }
+
+    /// Whether a route judges a query value of which this target has a hash alone.
+    #[cfg(feature = "cli")]
+    pub(super) fn hangs_on_hash(&self, route: &str, target: &Target) -> bool {
+        let mut rules = self.routes.iter().filter(|rule| *rule.told.id == *route);
+        rules.any(|rule| rule.reads.as_ref().is_some_and(|reads| reads.hangs_on_hash(target)))
+    }
 }
 
 impl ForbidRule {
