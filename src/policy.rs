@@ -22,12 +22,16 @@ mod hindsight;
 mod keys;
 #[cfg(feature = "cli")]
 mod layout;
+#[cfg(feature = "cli")]
+pub mod lint;
 mod names;
 mod near;
 mod pattern;
 mod quantity;
 mod reader;
 mod rules;
+#[cfg(feature = "cli")]
+mod schema;
 #[cfg(feature = "cli")]
 pub mod snapshot;
 mod subject;
@@ -59,6 +63,8 @@ pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
+#[cfg(feature = "cli")]
+pub use schema::schema;
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,

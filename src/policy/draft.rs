@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::check::Case;
 use super::diagnostics::{Diagnostics, Problems};
+use super::file::File;
 use super::names::Names;
 use super::table::Policy;
 use super::{Own, cases, read_text};
@@ -17,6 +18,7 @@ pub struct Draft {
     pub text: String,
     /// As it is meant.
     pub policy: Arc<Policy>,
+    pub(crate) written: File,
     pub(crate) cases: Vec<Case>,
 }
 
@@ -26,8 +28,8 @@ impl Draft {
     /// # Errors
     /// All that is wrong with it.
     pub fn read(file: &str, text: &str, names: &impl Names, own: &Own) -> Result<Draft, Diagnostics> {
-        let (policy, _, cases) = read_text(file, text, names, own)?;
-        Ok(Draft { file: file.to_owned(), text: text.to_owned(), policy, cases })
+        let (policy, written, cases) = read_text(file, text, names, own)?;
+        Ok(Draft { file: file.to_owned(), text: text.to_owned(), policy, written, cases })
     }
 
     /// How many tests it has.

@@ -17,9 +17,9 @@ use super::table::Policy;
 use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
-use asks::Ask;
 
-pub use asked::{RouteTerms, WhatCan, WhoCan, WhoMay, what_can, who_can};
+pub use asked::{RouteTerms, WhatCan, WhoCan, WhoMay, opens, what_can, who_can};
+pub(crate) use asks::{Ask, Rule, asks};
 pub use diff::{Change, Diff, Edit, Weight, diff};
 pub use people::{Class, Known, Person, classes};
 

@@ -10,10 +10,14 @@ mod grants;
 mod identity;
 #[cfg(feature = "cli")]
 mod layout;
+#[cfg(feature = "cli")]
+mod lint;
 mod mistakes;
 mod oracle;
 mod outward;
 mod samples;
+#[cfg(feature = "cli")]
+mod schema;
 
 use std::sync::Arc;
 
