@@ -3,6 +3,7 @@
 //! [`load_text`] reads, checks and tries a file, with every mistake at once; [`Decider::decide`] is the only
 //! maker of a [`Permit`]. The language is described in the manual page `policy`.
 
+mod caps;
 mod cases;
 mod check;
 #[cfg(feature = "cli")]
@@ -26,18 +27,22 @@ mod layout;
 pub mod lint;
 mod names;
 mod near;
+mod needs;
 mod pattern;
 mod quantity;
 mod reader;
 mod rules;
 #[cfg(feature = "cli")]
 mod schema;
+mod sets;
 #[cfg(feature = "cli")]
 pub mod snapshot;
 mod subject;
 mod table;
+mod times;
 mod tree;
 mod value;
+mod zones;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +51,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use caps::Cap;
 pub use check::Own;
 #[cfg(feature = "cli")]
 pub use coverage::{Touched, coverage};
@@ -55,7 +61,8 @@ pub use diagnostics::{Diagnostic, Diagnostics};
 pub use draft::Draft;
 #[cfg(feature = "cli")]
 pub use explain::{
-    Apart, Explained, ForbidStep, Key, Miss, RouteStep, Steps, WhoStep, explain, explain_by, steps,
+    Apart, Explained, ForbidStep, Key, Miss, RouteStep, Steps, WhoStep, explain, explain_at, explain_by,
+    steps,
 };
 #[cfg(feature = "cli")]
 pub use hindsight::{Hindsight, Lacks, Past, Recalled};
@@ -68,8 +75,8 @@ pub use schema::schema;
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,
-    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
-    Witness,
+    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Rate, Route, Syslog, Table, Who,
+    WhoId, WhoLimits, Window, Witness, Zone,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 

@@ -2,9 +2,11 @@
 
 mod caller;
 mod check;
+mod convert;
 pub(super) mod diff;
 mod explain;
 mod fmt;
+mod init;
 mod lint;
 mod names;
 mod past;
@@ -27,6 +29,12 @@ use crate::policy::{self, Policy, SystemNames};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Writes a policy to start from, commented, with its tests
+    #[command(after_help = init::EXIT_CODES)]
+    Init(init::Arguments),
+    /// Prints as a policy what another socket proxy was told, and says what could not be carried over
+    #[command(after_help = convert::EXIT_CODES)]
+    Convert(convert::Arguments),
     /// Reads a policy as the daemon would, resolves its names, runs its tests, says what is wrong, and warns of what is
     /// odd
     #[command(after_help = check::HELP)]
@@ -75,6 +83,8 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
+        Command::Init(arguments) => init::run(&arguments, term),
+        Command::Convert(arguments) => convert::run(&arguments, term),
         Command::Check(arguments) => check::run(&arguments, term),
         Command::Diff(arguments) => diff::run(&arguments, term),
         Command::Explain(arguments) => explain::run(&arguments, term),

@@ -31,7 +31,7 @@ pub fn coverage(draft: &Draft) -> Vec<Touched> {
         let listener: ListenerId = case.listener;
         let subject = decider.recognise(listener, &case.caller);
         let asked = Asked { method: &case.method, target: &target, upgrade: case.upgrade.as_deref() };
-        match decider.decide(listener, &subject, &asked) {
+        match decider.decide_at(listener, &subject, &asked, case.at) {
             Verdict::Allow(permit) => {
                 let id = permit.route_id().to_owned();
                 let route = policy.routes.iter().find(|route| route.id == id);

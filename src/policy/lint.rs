@@ -67,6 +67,8 @@ lints! {
     BackendOwner = "backend-owner", "write `owner = \"root\"`, or whoever runs the service";
     /// A rule in shadow mode.
     Shadow = "shadow", "leave `mode` out once its records say what was expected";
+    /// A grant that has ended.
+    Expired = "expired", "leave the route out, or give it another `until`";
     /// Routes that no test touches.
     Untested = "untested", "write a test for each: `peergate policy test --coverage`";
     /// A who that no rule names.

@@ -136,8 +136,10 @@ fn missed(gathered: &Gathered, suggested: Policy) -> Vec<String> {
     let mut missed = Vec::new();
     for (connection, request) in &gathered.tries {
         let said = judge.of(*connection, request);
-        let covered =
-            matches!(said, Said::Rules(_, Hindsight::Allow { .. } | Hindsight::Unclear(Lacks::Protocol(_))));
+        let covered = matches!(
+            said,
+            Said::Rules(_, Hindsight::Allow { .. } | Hindsight::Unclear(Lacks::Request { .. }))
+        );
         if !covered {
             let why = match &said {
                 Said::Rules(_, Hindsight::Deny(denial)) => denial.refusal.code(),

@@ -11,7 +11,7 @@ use super::source::Whence;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::Listener;
-use crate::policy::grants::{RouteTerms, WhatCan, opens, what_can, who_can};
+use crate::policy::grants::{RouteTerms, WhatCan, might_be, opens, what_can, who_can};
 
 pub(super) const WHO_HELP: &str = "\
 Exit codes:
@@ -150,8 +150,17 @@ pub(super) fn what(arguments: &WhatArguments, term: &mut Term) -> Result<Answer,
             })),
         }
     }
-    if arguments.format == Format::Json {
-        term.line(json!({ "listeners": lists }))?;
+    let unless = might_be(policy, &reading.known(), &caller);
+    match arguments.format {
+        Format::Json => {
+            let unless = unless.iter().map(|(who, means)| json!({ "who": who, "means": means }));
+            term.line(json!({ "listeners": lists, "unless": unless.collect::<Vec<_>>() }))?;
+        }
+        Format::Text => {
+            for (who, means) in &unless {
+                term.line(format_args!("more, where it is {who}: {means}"))?;
+            }
+        }
     }
     Ok(if any { Answer::Yes } else { Answer::No })
 }

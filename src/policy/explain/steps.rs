@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Explained, Key, explain, keys, place};
+use super::keys::Looked;
+use super::{Explained, Key, explain_by, place};
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::target::Asked;
+use crate::model::time::Timestamp;
 use crate::policy::decide::{Decider, Verdict};
 use crate::policy::hidden::other_reading;
 use crate::policy::pattern::{Pattern, Piece, Rank};
-use crate::policy::subject::{Seen, Subject};
+use crate::policy::subject::Subject;
 use crate::policy::table::{Named, Policy, Route};
 
 /// What a policy does with one request, step by step.
@@ -71,11 +73,17 @@ pub struct WhoStep {
     pub holds: bool,
 }
 
-/// Says what each rule does with a request.
-pub fn steps(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Steps {
+/// Says what each rule does with a request at a time.
+pub fn steps(
+    policy: &Arc<Policy>,
+    listener: ListenerId,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    at: Timestamp,
+) -> Steps {
     let decider = Decider::new(Arc::clone(policy));
     let subject = decider.recognise(listener, caller);
-    let (id, by, shadow) = match decider.decide(listener, &subject, asked) {
+    let (id, by, shadow) = match decider.decide_at(listener, &subject, asked, Some(at)) {
         Verdict::Allow(permit) => {
             let by = (permit.by().to_owned(), permit.at().to_owned());
             (Some(permit.route_id().to_owned()), Some(by), permit.shadow().map(str::to_owned))
@@ -85,29 +93,23 @@ pub fn steps(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked:
         }
     };
     let taken = policy.routes.iter().find(|route| Some(&route.id) == id.as_ref());
-    let seen = Seen::of(caller);
+    let looked = Looked::at(policy, caller);
     let whos = taken.map_or([].as_slice(), |route| &route.allow);
-    let whos = whos.iter().filter_map(|named| who_step(policy, &subject, &seen, caller, named)).collect();
+    let whos = whos.iter().filter_map(|named| who_step(policy, &subject, &looked, named)).collect();
     Steps {
         routes: routes(policy, listener, asked, taken),
         forbids: forbids(policy, listener, &subject, asked, taken),
         whos,
         by,
         shadow,
-        explained: explain(policy, listener, caller, asked),
+        explained: explain_by(&decider, listener, caller, asked, Some(at)),
     }
 }
 
-fn who_step(
-    policy: &Policy,
-    subject: &Subject,
-    seen: &Seen,
-    caller: &Caller,
-    named: &Named,
-) -> Option<WhoStep> {
+fn who_step(policy: &Policy, subject: &Subject, looked: &Looked<'_>, named: &Named) -> Option<WhoStep> {
     let who = super::who(policy, named)?;
     let holds = subject.holds.has(named.who);
-    let keys = if holds { Vec::new() } else { keys(policy, seen, caller, who) };
+    let keys = if holds { Vec::new() } else { looked.keys(policy, who) };
     Some(WhoStep { who: format!("who.{}", who.name), at: place(policy, named.line), keys, holds })
 }
 

@@ -13,7 +13,7 @@ use crate::model::target::Target;
 use crate::policy::decide::Decider;
 use crate::policy::snapshot::Daemon;
 use crate::policy::subject::Subject;
-use crate::policy::table::{Listener, Named, Policy, Route};
+use crate::policy::table::{Listener, Named, Policy, Route, WhoId};
 
 use super::words::{Condition, conditions, of_who};
 
@@ -143,6 +143,18 @@ pub fn opens(listener: &Listener, daemon: Daemon, caller: &Caller) -> bool {
         _ if caller.credentials.in_group(group).allows() => listener.mode & 0o020 != 0,
         _ => listener.mode & 0o002 != 0,
     }
+}
+
+/// Whos that would hold for this caller if what is not known of it spoke for it, with what they ask for in words.
+pub fn might_be(policy: &Arc<Policy>, known: &Known, caller: &Caller) -> Vec<(String, String)> {
+    let decider = Decider::new(Arc::clone(policy));
+    let holds = decider.recognise(ListenerId(0), caller).holds;
+    let (best, _) = decider.at_best(caller);
+    let whos = (0..).zip(&policy.whos).filter(|(number, _)| {
+        let id = WhoId(*number);
+        best.has(id) && !holds.has(id) && policy.names_who(id)
+    });
+    whos.map(|(_, who)| (format!("who.{}", who.name), of_who(policy, who, known))).collect()
 }
 
 /// Whether some of a pattern is granted, and what of it is refused: a request, and why.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Found, Lint};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::refusal::Refusal;
+use crate::model::time::Timestamp;
 use crate::policy::coverage::coverage;
 use crate::policy::decide::Decider;
 use crate::policy::diagnostics::{Span, quoted};
@@ -172,6 +173,12 @@ fn tell_rest(draft: &Draft, found: &mut Found) {
     let (policy, written) = (&draft.policy, &draft.written);
     for (place, _) in policy.routes.iter().enumerate().filter(|(_, route)| route.shadow) {
         found.add(Lint::Shadow, id_span(draft, place), "this route decides nothing: it is in shadow mode");
+    }
+    let now = Timestamp::now();
+    for (place, route) in policy.routes.iter().enumerate() {
+        if let Some(until) = route.until.filter(|until| *until <= now) {
+            found.add(Lint::Expired, id_span(draft, place), format!("this route ended at {until}"));
+        }
     }
     for (forbid, written) in policy.forbids.iter().zip(&written.forbids).filter(|(forbid, _)| forbid.shadow) {
         let span = written.id.as_ref().map(|id| id.span).unwrap_or_default();

@@ -137,6 +137,8 @@ fn lint_what_is_left_over_is_found() {
         + "[backend.other]\nproxy = \"unix:/run/other\"\nowner = \"root\"\n";
     let told = all(&format!("{HEAD}{rules}"));
     let names: Vec<&str> = told.iter().map(|(lint, _)| lint.as_str()).collect();
+    let over = route("a", "\"GET /a\"", "\"users\"") + "until = 2020-01-01T00:00:00Z\n";
+    assert_eq!(of(&over), ["expired 13"]);
     for lint in ["shadow", "unused-backend", "unused-who", "backend-owner", "untested"] {
         assert!(names.contains(&lint), "{lint}: {told:?}");
     }

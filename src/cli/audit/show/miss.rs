@@ -16,7 +16,7 @@ use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
-use crate::policy::{Policy, explain};
+use crate::policy::{Policy, explain_at};
 
 /// Explains denials by the policies that made them.
 pub(super) struct Misses<'a> {
@@ -71,7 +71,7 @@ impl<'a> Misses<'a> {
         // Which protocol it wanted is not on record, only that the route did not take it.
         let upgrade = (refusal == Some(Refusal::UpgradeRefused)).then_some("");
         let asked = Asked { method: &method, target: &target, upgrade };
-        let explained = explain(&policy, listener, &caller(conn), &asked);
+        let explained = explain_at(&policy, listener, &caller(conn), &asked, Some(access.when()));
         let mut sentences: Vec<String> = first.into_iter().collect();
         match explained.refusal {
             None => sentences.push(format!("the rules allow it, something else refused it: {why}")),
