@@ -33,7 +33,7 @@ use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 use crate::policy::{BackendKind, Denial, Permit, Verdict};
 
-/// What one record is reckoned to cost, against the budget of record bytes.
+/// What the records of one request are reckoned to cost beside its target, against the budget of record bytes.
 const RECORD_BYTES: u64 = 512;
 /// A body that comes with an `Upgrade` is read whole before the backend sees anything of it.
 const UPGRADE_BODY_MAX: u64 = 64 << 10;
@@ -182,7 +182,8 @@ impl Traveller<'_> {
         let limits = &self.policy.decider.policy().limits;
         let stranger = self.connection.subject(&self.policy).1.is_stranger();
         let uid = self.connection.caller.peer.uid;
-        let admitted = lane.budgets.borrow_mut().admit(uid, stranger, RECORD_BYTES, limits, Timestamp::now());
+        let bytes = RECORD_BYTES + self.target.len() as u64;
+        let admitted = lane.budgets.borrow_mut().admit(uid, stranger, bytes, limits, Timestamp::now());
         if admitted { Ok(()) } else { Err(Refusal::RateLimited.into()) }
     }
 

@@ -336,6 +336,7 @@ fn assemble(
         keeping: Default::default(),
         connects: Default::default(),
         segments: log.segments,
+        allowances: Default::default(),
         record: log.record,
         scribe: Scribe::absent(),
         vault: log.vault,

@@ -83,6 +83,7 @@ fn life() -> impl Strategy<Value = Life> {
     prop_oneof![
         Just(Life::Started),
         Just(Life::Retired),
+        Just(Life::Backdated),
         any::<i32>().prop_map(Life::Exited),
         any::<i32>().prop_map(Life::Killed),
         Just(Life::Panicked),

@@ -254,6 +254,7 @@ fn gate_golden() {
         (Life::Exited(-1), r#""event":"exited","code":-1"#),
         (Life::Killed(31), r#""event":"killed","signal":31"#),
         (Life::Panicked, r#""event":"panicked""#),
+        (Life::Backdated, r#""event":"backdated""#),
     ] {
         reads(&gate(event), "gate", &format!(r#""role":"gate","pid":9,{text},"live":[0,1001]"#));
     }
