@@ -260,7 +260,7 @@ impl Inspector {
             }
             let text = match value {
                 // Printed where a text belongs, a list would break out of what is around it.
-                Value::List(_) if !matches!(key, "groups" | "missing" | "live" | "ids") => {
+                Value::List(_) if !matches!(key, "groups" | "missing" | "live" | "ids" | "fields") => {
                     return Err(Fault::Key);
                 }
                 Value::Text(_) if matches!(number, UID | STATUS | US | IN | OUT | COUNT) => {

@@ -15,6 +15,7 @@ mod lint;
 mod mistakes;
 mod oracle;
 mod outward;
+mod reads;
 mod samples;
 #[cfg(feature = "cli")]
 mod schema;
@@ -207,6 +208,7 @@ fn told(verdict: Verdict) -> String {
         Verdict::Allow(permit) => {
             (format!("allow {} by {}", permit.route_id(), permit.by()), permit.shadow().map(str::to_owned))
         }
+        Verdict::Read(unread) => (format!("{unread:?}"), None),
         Verdict::Deny(denial) => {
             let mut text = denial.refusal.to_string();
             if let (Some(route), Some(by)) = (&denial.route, &denial.by) {

@@ -5,6 +5,8 @@
 //! before the segment is closed all of it is read and hashed again: what was changed behind the writer is found
 //! while the daemon runs, not only by `verify`.
 
+mod rest;
+
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
@@ -98,6 +100,8 @@ pub(super) struct Followed {
     /// The first line that says a much earlier instant; told once.
     doubt: Option<u64>,
     doubted: bool,
+    /// Where the lines begin that nobody has heeded, of one that failed.
+    heeded: Option<u64>,
     /// The last range ends inside a line.
     torn: bool,
     state: State,
@@ -133,6 +137,7 @@ impl Followed {
             all_read: None,
             doubt: None,
             doubted: false,
+            heeded: None,
             torn: false,
             state: State::Whole,
         }
@@ -408,6 +413,7 @@ impl Followed {
 
     /// The kernel can't read or sync it: nothing more is read or promised of it.
     pub(super) fn fail(&mut self) {
+        self.heeded = Some(self.from + self.judged as u64);
         self.give_up(State::Failed);
     }
 

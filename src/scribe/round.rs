@@ -196,8 +196,15 @@ impl Scribe {
     }
 
     fn put_close(&mut self, name: &str) -> io::Result<()> {
-        let Some(segment) = self.followed.remove(name) else { return Ok(()) };
-        if let Some(lane) = segment.lane() {
+        let Some(mut segment) = self.followed.remove(name) else { return Ok(()) };
+        if let Some(lane) = segment.lane().cloned() {
+            let requests = &mut self.requests;
+            segment.heed_rest(&mut |_, judged| {
+                // What does not fit is of a gate that is ended for it elsewhere.
+                let _fits = judged.request.is_none_or(|progress| requests.heed(&lane, progress));
+                Ok(())
+            });
+            let lane = &lane;
             let open = self.requests.of(lane);
             for ids in open.chunks(PENDING_MOST) {
                 self.own.note(&Entry::Pending(Pending { segment: name, ids }))?;

@@ -164,6 +164,23 @@ fn gate_that_has_more_open_than_any_lane_is_an_intrusion() {
 }
 
 #[test]
+fn outcome_in_a_segment_that_cannot_be_synced_counts() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let allowed = |n: u64| line(n).replace("deny", "allow");
+    writer.write_all((line(0) + &allowed(1) + &allowed(2)).as_bytes()).unwrap();
+    stage.scribe.look().unwrap();
+    // Behind the last look, before the disk fails.
+    let outcome = line(3).replace("decision", "outcome").replace("41-3", "41-1");
+    let outcome = outcome
+        .replace(r#","outcome":"deny""#, r#","status":200,"result":"completed","in":0,"out":0,"us":1"#);
+    writer.write_all(outcome.as_bytes()).unwrap();
+    stage.scribe.trouble(A, Trouble::Unreadable(Errno::EIO)).unwrap();
+    stage.finished(A);
+    assert_eq!(stage.said("pending")[0]["ids"], serde_json::json!(["7k3qzd-41-2"]));
+}
+
+#[test]
 fn line_of_long_ago_is_doubted_once_and_sealed() {
     let mut stage = Stage::new();
     let mut writer = stage.follow(A);

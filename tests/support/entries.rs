@@ -229,6 +229,8 @@ impl Made {
                 at: some(5, two),
                 policy: three,
                 shadow: some(2, three),
+                part: some(4, two),
+                fields: if self.maybe[5] { &missing } else { &[] },
                 status,
                 us: status.map(|_| self.number),
             }),

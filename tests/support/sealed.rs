@@ -206,6 +206,8 @@ impl Record {
             at: None,
             policy: "9f2c1e77",
             shadow: None,
+            part: None,
+            fields: &[],
             status: None,
             us: None,
         };

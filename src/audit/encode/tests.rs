@@ -99,6 +99,8 @@ fn decision<'a>(method: &'a [u8], target: &'a [u8]) -> Decision<'a> {
         at: Some("policy.toml:42"),
         policy: "9f2c1e77",
         shadow: None,
+        part: None,
+        fields: &[],
         status: None,
         us: None,
     }
@@ -366,9 +368,10 @@ proptest! {
     #[test]
     fn any_decision_is_a_proper_line_that_gives_its_bytes_back(
         method in hostile(), target in hostile(), route in hostile_text(), by in hostile_text(),
+        fields in vec(hostile_text(), 0..10),
     ) {
         let entry = Decision { route: Some(&route), by: Some(&by), at: Some(&by), policy: &by, shadow: Some(&by),
-            status: Some(u16::MAX), us: Some(u64::MAX), ..decision(&method, &target) };
+            part: Some(&by), fields: &fields, status: Some(u16::MAX), us: Some(u64::MAX), ..decision(&method, &target) };
         let value = proper(&Entry::Decision(entry));
         for (name, bytes) in [("method", &method), ("target", &target)] {
             let kept = recovered(&value, name);

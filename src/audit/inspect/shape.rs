@@ -148,7 +148,7 @@ impl Kind {
             Kind::Grant => keys!["id", "uid", "backend", "policy", "refused"],
             Kind::Decision => keys![
                 "id", "uid", "pid", "method", "target", "route", "decision", "refusal", "by", "at", "policy",
-                "shadow", "status", "us",
+                "shadow", "part", "fields", "status", "us",
             ],
             Kind::Outcome => keys!["id", "status", "result", "in", "out", "us"],
             Kind::Repeat => keys!["uid", "on", "route", "refusal", "count", "first", "last"],

@@ -213,6 +213,12 @@ fn tell_decision(decision: &Decision, term: &mut Term) -> Result<(), Failure> {
     if let Some(shadow) = decision.shadow() {
         term.line(format_args!("  shadow    {}", word(shadow)))?;
     }
+    if let Some(part) = decision.part() {
+        term.line(format_args!("  part      {}", word(part)))?;
+    }
+    if let Some(fields) = decision.fields() {
+        term.line(format_args!("  fields    {}", word(fields)))?;
+    }
     for (name, value) in [("status", decision.status.map(u64::from)), ("us", decision.us)] {
         if let Some(value) = value {
             term.line(format_args!("  {name:<9} {value}"))?;

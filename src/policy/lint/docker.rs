@@ -74,7 +74,9 @@ pub(super) fn find(draft: &Draft, decider: &Decider, classes: &[Class], found: &
                         continue;
                     };
                     let to = policy.routes.get(place).and_then(|route| policy.backend(route.to));
-                    if !to.is_some_and(is_engine) {
+                    // Where the body is judged, what may be asked for is its author's care.
+                    let judged = policy.routes.get(place).is_some_and(|route| route.reads.json.is_some());
+                    if !to.is_some_and(is_engine) || judged {
                         continue;
                     }
                     match told

@@ -22,6 +22,7 @@ fn samples_load_and_their_tests_hold() {
         [
             "break-glass.toml",
             "demo.toml",
+            "docker-ci.toml",
             "docker-operators.toml",
             "docker-readonly.toml",
             "monitoring.toml",

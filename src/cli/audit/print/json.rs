@@ -79,6 +79,8 @@ impl Object {
         self.text("at", decision.place());
         self.text("policy", decision.policy());
         self.text("shadow", decision.shadow());
+        self.text("part", decision.part());
+        self.bare("fields", decision.fields().map(|fields| format!("[{fields}]")));
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
