@@ -25,6 +25,8 @@ mod include;
 mod keys;
 #[cfg(feature = "cli")]
 mod layout;
+#[cfg(feature = "cli")]
+pub mod lint;
 mod names;
 mod near;
 mod needs;
@@ -33,6 +35,8 @@ mod quantity;
 mod reader;
 mod reads;
 mod rules;
+#[cfg(feature = "cli")]
+mod schema;
 mod sets;
 #[cfg(feature = "cli")]
 pub mod snapshot;
@@ -70,6 +74,8 @@ pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
+#[cfg(feature = "cli")]
+pub use schema::schema;
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Field,

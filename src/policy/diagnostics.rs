@@ -98,6 +98,14 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostic {
+    /// Lines for people, as they stand among all that is wrong with that file.
+    #[cfg(feature = "cli")]
+    pub fn shown(&self, file: &str) -> String {
+        let alone =
+            Diagnostics { file: printable(file), found: vec![self.clone()], more: 0, waits: false };
+        alone.to_string()
+    }
+
     fn show(&self, first: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.as_deref().unwrap_or(first);
         if self.line == 0 {
@@ -231,13 +239,16 @@ impl<'t> Problems<'t> {
     pub(crate) fn failed(mut self, file: &str) -> Diagnostics {
         self.found.sort_by_key(|(span, ..)| span.start);
         let more = self.found.len().saturating_sub(SHOWN);
-        let found = self.found.iter().take(SHOWN).map(|found| self.placed(found)).collect();
+        let found = self.found.iter().take(SHOWN);
+        let found = found.map(|(span, message, help)| self.diagnostic(*span, message.clone(), help.clone()));
+        let found = found.collect();
         let waits = self.unanswered > 0 && self.unanswered == self.found.len();
         Diagnostics { file: printable(file), found, more, waits }
     }
 
-    fn placed(&self, (span, message, help): &(Span, String, Option<String>)) -> Diagnostic {
-        let line = self.line(*span) as usize;
+    /// Something that is said of a place.
+    pub(crate) fn diagnostic(&self, span: Span, message: String, help: Option<String>) -> Diagnostic {
+        let line = self.line(span) as usize;
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let source = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
         let before = self.text.get(start..span.start).unwrap_or("");
@@ -245,8 +256,8 @@ impl<'t> Problems<'t> {
         let (column, source) = shortened(before.chars().count(), source);
         let (file, before) = self.file_of(*span);
         Diagnostic {
-            message: message.clone(),
-            help: help.clone(),
+            message,
+            help,
             file: file.map(printable),
             line: line - before,
             column: column + 1,

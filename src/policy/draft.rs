@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::check::Case;
 use super::diagnostics::Diagnostics;
+use super::file::File;
 use super::include::{Includes, NoIncludes, Source};
 use super::names::Names;
 use super::table::Policy;
@@ -18,6 +19,7 @@ pub struct Draft {
     pub text: String,
     /// As it is meant.
     pub policy: Arc<Policy>,
+    pub(crate) written: File,
     pub(crate) cases: Vec<Case>,
     included: Vec<Source>,
 }
@@ -42,8 +44,8 @@ impl Draft {
         names: &impl Names,
         own: &Own,
     ) -> Result<Draft, Diagnostics> {
-        let (policy, _, cases, included) = read_files(file, text, includes, names, own)?;
-        Ok(Draft { file: file.to_owned(), text: text.to_owned(), policy, cases, included })
+        let (policy, written, cases, included) = read_files(file, text, includes, names, own)?;
+        Ok(Draft { file: file.to_owned(), text: text.to_owned(), policy, written, cases, included })
     }
 
     /// How many tests it has.

@@ -345,6 +345,15 @@ impl Table {
         self.backends.get(usize::from(id.0))
     }
 
+    /// Whether a rule names this who.
+    #[cfg(feature = "cli")]
+    pub(crate) fn names_who(&self, who: WhoId) -> bool {
+        let allowed = self.routes.iter().flat_map(|route| &route.allow);
+        let forbidden = self.forbids.iter().flat_map(|forbid| forbid.who.iter().flatten());
+        allowed.chain(forbidden).any(|named| named.who == who)
+            || self.whos.iter().any(|other| other.others().any(|part| part == who))
+    }
+
     /// The name of a user, for records.
     pub fn user_name(&self, uid: Uid) -> Option<&str> {
         let at = self.names.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;

@@ -11,11 +11,15 @@ mod identity;
 mod include;
 #[cfg(feature = "cli")]
 mod layout;
+#[cfg(feature = "cli")]
+mod lint;
 mod mistakes;
 mod oracle;
 mod outward;
 mod reads;
 mod samples;
+#[cfg(feature = "cli")]
+mod schema;
 mod sets;
 mod time;
 mod who_oracle;

@@ -77,6 +77,11 @@ impl Reading {
         })
     }
 
+    /// The user and group of the daemon that would take it.
+    pub(super) fn daemon(&self) -> Daemon {
+        Daemon { uid: self.own.uid, gid: self.own.gid }
+    }
+
     /// Everybody who is known, those that the policies name among them. Asked after the policies were read.
     pub(super) fn known(&self) -> Known {
         let groups = self.names.asked_groups();
