@@ -8,6 +8,7 @@ pub mod doctor;
 mod paper;
 pub mod policy;
 pub mod probe;
+mod recall;
 pub mod term;
 
 use std::ffi::OsString;

@@ -12,6 +12,8 @@ mod diagnostics;
 mod explain;
 mod file;
 mod hidden;
+#[cfg(feature = "cli")]
+mod hindsight;
 mod keys;
 mod names;
 mod near;
@@ -37,7 +39,9 @@ pub use check::Own;
 pub use decide::{Decider, Denial, Headed, Offer, Permit, Terms, Unjudged, Unread, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain, explain_part};
+pub use explain::{Apart, Explained, Key, Miss, explain, explain_by, explain_part};
+#[cfg(feature = "cli")]
+pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;

@@ -1,5 +1,10 @@
 //! `peergate policy`: a policy before it is in force.
 
+mod past;
+mod replay;
+mod suggest;
+mod unused;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,6 +22,18 @@ use crate::warden::Environment;
 pub(super) enum Command {
     /// Reads a policy as the daemon would, resolves its names, runs its tests, and says what is wrong
     Check(Check),
+    /// Judges what is on record again, by another policy: which requests would be answered otherwise; exit code 1 where
+    /// there is one
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(Box<replay::Arguments>),
+    /// Prints the least policy that covers what was asked for, with how often and by which requests; it is never applied
+    /// by itself
+    #[command(after_help = suggest::EXIT_CODES)]
+    Suggest(Box<suggest::Arguments>),
+    /// Prints which routes, grants and forbids of a policy nobody used, and how many days that covers; exit code 1 where
+    /// there is one
+    #[command(after_help = unused::EXIT_CODES)]
+    Unused(Box<unused::Arguments>),
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +51,9 @@ pub(super) struct Check {
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Check(arguments) => check(&arguments, term),
+        Command::Replay(arguments) => replay::run(&arguments, term),
+        Command::Suggest(arguments) => suggest::run(&arguments, term),
+        Command::Unused(arguments) => unused::run(&arguments, term),
     }
 }
 

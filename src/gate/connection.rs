@@ -257,18 +257,29 @@ impl Connection {
         }
     }
 
-    /// Whether a newer policy than the one that allowed what runs does not allow it.
+    /// Whether a newer policy than the one that allowed what runs does not allow it. Of a body that was judged and is
+    /// on its way nothing is left to judge again.
     pub(super) fn taken_back(&self) -> bool {
+        matches!(self.newer_verdict(), Some(Verdict::Deny(_)))
+    }
+
+    /// Whether a newer policy than the one that allowed what is about to run does not allow it as far as is known: what
+    /// it reads of head and body was judged by the older one alone.
+    pub(super) fn outlasted(&self) -> bool {
+        matches!(self.newer_verdict(), Some(Verdict::Deny(_) | Verdict::Read(_)))
+    }
+
+    /// What a newer policy than the one that allowed it says to what runs.
+    fn newer_verdict(&self) -> Option<Verdict> {
         let exchange = self.exchange.borrow();
-        let Some(running) = exchange.as_ref() else { return false };
+        let Begun { generation, method, target, upgrade, .. } = &exchange.as_ref()?.begun;
         let policy = self.lane.policy();
-        let Begun { generation, method, target, upgrade, .. } = &running.begun;
         if *generation == policy.generation {
-            return false;
+            return None;
         }
         let subject = self.subject(&policy);
         let asked = Asked { method, target, upgrade: upgrade.as_deref() };
-        matches!(policy.decider.decide(self.listener, &subject.1, &asked), Verdict::Deny(_))
+        Some(policy.decider.decide(self.listener, &subject.1, &asked))
     }
 
     fn wake(&self) {

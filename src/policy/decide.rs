@@ -1,7 +1,8 @@
 //! The decision, and the only maker of a [`Permit`].
 //!
 //! The most specific route → any forbid wins → an allow is needed → what the route reads of the query and the
-//! upgrade → else deny. Rules in shadow mode are judged in a second set of rules, which never decides.
+//! upgrade → else deny. Where the route reads header lines or the body, the verdict is no [`Permit`] before they are
+//! judged. Rules in shadow mode are judged in a second set of rules, which never decides.
 
 mod unread;
 
@@ -215,6 +216,20 @@ impl Decider {
     /// The routes of the listener that allow this caller, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         if self.knows(listener, subject) { self.enforced.offers(listener, subject) } else { Vec::new() }
+    }
+
+    /// What the rules that are in force say, without a permit: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn judge(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+    ) -> Result<Found, Denial> {
+        if !self.knows(listener, subject) {
+            return Err(Denial::plain(Refusal::Internal));
+        }
+        self.enforced.judge(listener, subject, asked)
     }
 
     /// The bits of a subject mean this decider's whos, and its stranger this listener.

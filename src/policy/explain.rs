@@ -102,7 +102,12 @@ pub struct Key {
 
 /// Says what this policy makes of a request, and what would have to be different for it to be allowed.
 pub fn explain(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Explained {
-    let decider = Decider::new(Arc::clone(policy));
+    explain_by(&Decider::new(Arc::clone(policy)), listener, caller, asked)
+}
+
+/// As [`explain`], where the policy has its matchers already.
+pub fn explain_by(decider: &Decider, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Explained {
+    let policy = decider.policy();
     let subject = decider.recognise(listener, caller);
     let denial = match decider.decide(listener, &subject, asked) {
         Verdict::Allow(_) | Verdict::Read(_) => return Explained { refusal: None, misses: Vec::new() },

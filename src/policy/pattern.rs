@@ -172,6 +172,20 @@ impl VersionPrefix {
         &self.text
     }
 
+    /// Whether this segment is one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn takes(&self, segment: &str) -> bool {
+        match &self.piece {
+            Piece::Literal(text) => text == segment,
+            Piece::Capture { kind, .. } => kind.takes(segment),
+            Piece::Mixed { prefix, kind, suffix, .. } => segment
+                .strip_prefix(prefix.as_str())
+                .and_then(|rest| rest.strip_suffix(suffix.as_str()))
+                .is_some_and(|text| kind.takes(text)),
+            Piece::Rest { .. } => false,
+        }
+    }
+
     /// The pieces of `pattern` behind this prefix.
     pub(crate) fn before(&self, pattern: &Pattern) -> Vec<Piece> {
         std::iter::once(&self.piece).chain(pattern.pieces()).cloned().collect()

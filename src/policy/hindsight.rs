@@ -1,0 +1,104 @@
+//! What a policy would have said to requests of which only the record is left. What the record does not hold is not
+//! guessed: where the answer hangs on it, there is none. Nothing here lets anybody do anything.
+
+use std::sync::Arc;
+
+use super::decide::{Decider, Denial};
+use super::rules::Found;
+use super::subject::{Bits, Seen, Subject};
+use super::table::NamespaceRule;
+use crate::model::caller::Caller;
+use crate::model::ids::ListenerId;
+use crate::model::method::Method;
+use crate::model::refusal::Refusal;
+use crate::model::target::{Asked, Target};
+use crate::model::truth::Truth;
+
+/// A caller of the record: as it would be judged, and as it might be at best if all that is unknown were known.
+#[derive(Debug)]
+pub struct Recalled {
+    judged: Subject,
+    best: Subject,
+}
+
+/// A request, as far as it is on record.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Path and query; secret values in it may be hashes.
+    pub target: &'a Target,
+    /// It wanted to change to another protocol. Which one is not on record.
+    pub upgrade: bool,
+}
+
+/// What a policy would have said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hindsight {
+    /// It would have been allowed.
+    Allow {
+        /// The route's id.
+        route: Arc<str>,
+        /// The rule that allows: `who.ci`.
+        by: Arc<str>,
+        /// Where that rule stands.
+        at: Arc<str>,
+    },
+    /// It would have been denied.
+    Deny(Denial),
+    /// It hangs on what is not on record.
+    Unclear(Lacks),
+}
+
+/// What a record lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lacks {
+    /// Something of the caller that a rule asks for.
+    Caller,
+    /// The protocol that it wanted to change to, and this route takes some.
+    Protocol(Arc<str>),
+    /// Header lines or the body, which this route judges.
+    Message(Arc<str>),
+}
+
+impl Decider {
+    /// Works out which whos hold for a caller of the record.
+    pub fn recall(&self, listener: ListenerId, caller: &Caller) -> Recalled {
+        let judged = self.recognise(listener, caller);
+        let seen = Seen::of(caller);
+        let whos = &self.policy().whos;
+        let holds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Host) != Truth::No));
+        let binds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Any) == Truth::Yes));
+        let best = Subject { holds, binds, ..judged.clone() };
+        Recalled { judged, best }
+    }
+
+    /// What it would have said to this request; rules in shadow mode say nothing.
+    pub fn look_back(&self, listener: ListenerId, caller: &Recalled, past: &Past<'_>) -> Hindsight {
+        let asked = Asked { method: past.method, target: past.target, upgrade: None };
+        let judge = |subject: &Subject| self.judge(listener, subject, &asked);
+        let found = match (judge(&caller.judged), judge(&caller.best)) {
+            (Ok(found), Ok(_)) => found,
+            (Err(denial), Err(_)) => return Hindsight::Deny(denial),
+            _ => return Hindsight::Unclear(Lacks::Caller),
+        };
+        if past.upgrade {
+            let told = &found.rule.told;
+            return if found.rule.terms.upgrade.is_empty() {
+                Hindsight::Deny(found.rule.denial(Refusal::UpgradeRefused))
+            } else {
+                Hindsight::Unclear(Lacks::Protocol(Arc::clone(&told.id)))
+            };
+        }
+        if found.reads().is_some() {
+            return Hindsight::Unclear(Lacks::Message(Arc::clone(&found.rule.told.id)));
+        }
+        allow(&found)
+    }
+}
+
+fn allow(found: &Found) -> Hindsight {
+    let (by, at) =
+        found.grant().map(|grant| (Arc::clone(&grant.by), Arc::clone(&grant.at))).unwrap_or_default();
+    Hindsight::Allow { route: Arc::clone(&found.rule.told.id), by, at }
+}
