@@ -1,6 +1,8 @@
 //! The words everything else is said in: pure values, no I/O, no clock but the one that is passed in.
 
 pub mod caller;
+pub mod clock;
+pub mod depth;
 pub mod escape;
 pub mod ids;
 pub mod json;

@@ -16,6 +16,7 @@
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`allowance`] | how much of that each uid may have |
 //! | [`mod@keep`] | what of the record is kept: compressed, removed, renewed |
 //! | [`watch`] | whether what is written is still found under its name |
 //! | [`witness`] | who else keeps the heads of the seals |
@@ -26,6 +27,7 @@
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
 mod accept;
+mod allowance;
 mod connect;
 mod connections;
 mod control;
@@ -52,6 +54,7 @@ mod record;
 mod reload;
 mod rights;
 mod roster;
+mod seats;
 mod segments;
 mod shed;
 mod signals;
@@ -73,6 +76,7 @@ use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
 
 use accept::Door;
+use allowance::Allowances;
 use connect::Connects;
 use connections::Connections;
 use control::Control;
@@ -87,6 +91,7 @@ use probe::Probing;
 use record::Record;
 use reload::Reload;
 use roster::{Roster, Whose};
+use seats::Seats;
 use segments::Segments;
 use shed::Callers;
 use signals::Signals;
@@ -171,6 +176,7 @@ pub(crate) struct Warden {
     force: InForce,
     door: Door,
     callers: Callers,
+    seats: Seats,
     connections: Connections,
     roster: Roster,
     journal: Journal,
@@ -179,6 +185,7 @@ pub(crate) struct Warden {
     homeless: bool,
     connects: Connects,
     segments: Segments,
+    allowances: Allowances,
     record: Record,
     scribe: Scribe,
     vault: Vault,
@@ -244,6 +251,8 @@ impl Warden {
                     return ExitCode::FAILURE;
                 }
             }
+            // An instant that was seen once is never before an expired grant's end again.
+            self.force.clock.now();
             let now = Instant::now();
             while let Some(due) = self.timers.take(now) {
                 self.attend(due);

@@ -190,6 +190,7 @@ fn write_gate(event: &GateEvent<'_>, mut to: Object<'_>) {
             to.signed("signal", signal.into());
         }
         Life::Panicked => to.word("event", "panicked"),
+        Life::Backdated => to.word("event", "backdated"),
         Life::Intruded => to.word("event", "intruded"),
         Life::Violated => {
             to.word("event", "violated");

@@ -223,6 +223,8 @@ pub enum Life {
     Panicked,
     /// It was ended for a system call that its table does not have; follows its [`Life::Killed`].
     Violated,
+    /// A line of its segment says an instant long before it was written. It lives on: that may have an honest cause.
+    Backdated,
     /// The scribe found in its segment what no gate writes, or what somebody changed: it is ended for that.
     Intruded,
 }

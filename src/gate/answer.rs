@@ -60,6 +60,8 @@ pub(super) fn refusal(id: RequestId, refusal: Refusal, help: Option<&str>) -> Re
         | Refusal::NotAllowed
         | Refusal::NoRoute
         | Refusal::QueryName
+        | Refusal::Expired
+        | Refusal::OutOfHours
         | Refusal::QueryValue
         | Refusal::QueryLacks
         | Refusal::HeaderRule
@@ -80,6 +82,10 @@ pub(super) fn refusal(id: RequestId, refusal: Refusal, help: Option<&str>) -> Re
     let mut response = Response::new(Answer::Whole(Some(Bytes::from(body))));
     *response.status_mut() =
         StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if refusal == Refusal::RateLimited {
+        // Budgets are by the second.
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -104,6 +110,8 @@ mod tests {
         assert_eq!(of(Refusal::NoRoute), of(Refusal::NotAllowed));
         assert_eq!(of(Refusal::Forbidden), of(Refusal::NotAllowed));
         for alike in [
+            Refusal::Expired,
+            Refusal::OutOfHours,
             Refusal::QueryName,
             Refusal::QueryValue,
             Refusal::QueryLacks,

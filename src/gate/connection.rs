@@ -3,6 +3,8 @@
 //!
 //! Everything of a connection runs in one task, so there is one waker to wake it by, whatever it waits for.
 
+mod again;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,6 +19,7 @@ use hyper::server::conn::http1;
 
 use super::answer::Answer;
 use super::backend::link::Kept;
+use super::caps::Holding;
 use super::deadline::{Deadlines, Phase};
 use super::guard::{Guarded, Judged};
 use super::interim::Interim;
@@ -31,8 +34,8 @@ use crate::model::ids::{ConnectionId, Generation, ListenerId, RequestId};
 use crate::model::method::Method;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
-use crate::model::target::{Asked, Target};
-use crate::policy::{Subject, Verdict};
+use crate::model::target::Target;
+use crate::policy::Subject;
 use crate::wire::message::FromGate;
 
 /// Why a connection ends from outside.
@@ -44,6 +47,8 @@ pub(super) enum End {
     Stopped,
     /// A newer policy took back what runs.
     RefusedByReload,
+    /// Its grant ended by itself, or its caller used up what it may.
+    Failed(Refusal),
 }
 
 impl End {
@@ -52,6 +57,7 @@ impl End {
             End::CallerGone => Outcome::CallerGone,
             End::Stopped => Outcome::Stopped,
             End::RefusedByReload => Outcome::RefusedByReload,
+            End::Failed(refusal) => Outcome::Failed(refusal),
         }
     }
 }
@@ -69,6 +75,8 @@ pub(super) struct Begun {
     pub(super) stream: bool,
     /// Only the journal knows of it.
     pub(super) by_journal: bool,
+    /// Time alone can take its grant back.
+    pub(super) may_end: bool,
 }
 
 /// A request that was allowed and recorded, and whose outcome is still to be written.
@@ -79,6 +87,8 @@ struct Exchange {
     bytes_out: u64,
     /// The answer's last byte was made; it settles when the socket took it.
     answered: Option<Outcome>,
+    /// Bytes that the caller's account was charged for.
+    charged: u64,
 }
 
 /// One connection.
@@ -97,6 +107,8 @@ pub(super) struct Connection {
     pub(super) judged: RefCell<Option<Judged>>,
     requests: Cell<u32>,
     exchange: RefCell<Option<Exchange>>,
+    /// The place that the present request has by the limits of whos.
+    pub(super) holding: RefCell<Option<Holding>>,
     /// A backend connection that the next request to it may use.
     pub(super) kept: RefCell<Option<Kept>>,
     /// What to do after a 101 has left, and whether it has.
@@ -140,6 +152,7 @@ impl Connection {
             judged: RefCell::default(),
             requests: Cell::new(0),
             exchange: RefCell::default(),
+            holding: RefCell::default(),
             kept: RefCell::default(),
             tunnel: RefCell::default(),
             switched: Cell::new(false),
@@ -248,40 +261,6 @@ impl Connection {
         self.requests.get() > 0
     }
 
-    /// Judges what runs by a policy that has just come into force, and lets go of kept backends, whose grant
-    /// was the old one's.
-    pub(super) fn judge_again(&self) {
-        self.kept.borrow_mut().take();
-        if self.taken_back() {
-            self.end(End::RefusedByReload);
-        }
-    }
-
-    /// Whether a newer policy than the one that allowed what runs does not allow it. Of a body that was judged and is
-    /// on its way nothing is left to judge again.
-    pub(super) fn taken_back(&self) -> bool {
-        matches!(self.newer_verdict(), Some(Verdict::Deny(_)))
-    }
-
-    /// Whether a newer policy than the one that allowed what is about to run does not allow it as far as is known: what
-    /// it reads of head and body was judged by the older one alone.
-    pub(super) fn outlasted(&self) -> bool {
-        matches!(self.newer_verdict(), Some(Verdict::Deny(_) | Verdict::Read(_)))
-    }
-
-    /// What a newer policy than the one that allowed it says to what runs.
-    fn newer_verdict(&self) -> Option<Verdict> {
-        let exchange = self.exchange.borrow();
-        let Begun { generation, method, target, upgrade, .. } = &exchange.as_ref()?.begun;
-        let policy = self.lane.policy();
-        if *generation == policy.generation {
-            return None;
-        }
-        let subject = self.subject(&policy);
-        let asked = Asked { method, target, upgrade: upgrade.as_deref() };
-        Some(policy.decider.decide(self.listener, &subject.1, &asked))
-    }
-
     fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -306,7 +285,8 @@ impl Connection {
         if begun.stream {
             self.deadlines.lift(Phase::Body);
         }
-        let exchange = Exchange { begun, status: None, bytes_in: 0, bytes_out: 0, answered: None };
+        let exchange =
+            Exchange { begun, status: None, bytes_in: 0, bytes_out: 0, answered: None, charged: 0 };
         *self.exchange.borrow_mut() = Some(exchange);
     }
 
@@ -371,7 +351,9 @@ impl Connection {
 
     /// Writes down how the running exchange ended, if one runs.
     pub(super) fn settle(&self, result: Outcome) {
-        let Some(exchange) = self.exchange.borrow_mut().take() else { return };
+        let Some(mut exchange) = self.exchange.borrow_mut().take() else { return };
+        self.spend(&mut exchange, Instant::now());
+        self.holding.take();
         self.deadlines.lift(Phase::Total);
         self.deadlines.lift(Phase::Response);
         let outcome = OutcomeOf {

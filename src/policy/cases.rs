@@ -70,7 +70,19 @@ impl Answer {
 }
 
 fn ask(decider: &Decider, case: &Case) -> Answer {
-    let refused = |refusal| Answer::Denied(Box::new(Denial::plain(refusal)));
+    match judge(decider, case) {
+        Ok(permit) => Answer::Allowed {
+            route: permit.route_id().to_owned(),
+            by: permit.by().to_owned(),
+            at: permit.at().to_owned(),
+        },
+        Err(denial) => Answer::Denied(Box::new(denial)),
+    }
+}
+
+/// Asks as a gate does, head and body.
+pub(super) fn judge(decider: &Decider, case: &Case) -> Result<Permit, Denial> {
+    let refused = |refusal| Err(Denial::plain(refusal));
     let named = decider.policy().methods.iter().any(|extra| extra == case.method.as_str());
     if !case.method.is_known() && !named {
         return refused(Refusal::MethodUnknown);
@@ -85,18 +97,10 @@ fn ask(decider: &Decider, case: &Case) -> Answer {
     };
     let subject = decider.recognise(case.listener, &case.caller);
     let asked = Asked { method: &case.method, target: &target, upgrade: case.upgrade.as_deref() };
-    let judged = match decider.decide(case.listener, &subject, &asked) {
+    match decider.decide_at(case.listener, &subject, &asked, case.at) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Read(unread) => read(unread, case),
         Verdict::Deny(denial) => Err(denial),
-    };
-    match judged {
-        Ok(permit) => Answer::Allowed {
-            route: permit.route_id().to_owned(),
-            by: permit.by().to_owned(),
-            at: permit.at().to_owned(),
-        },
-        Err(denial) => Answer::Denied(Box::new(denial)),
     }
 }
 

@@ -106,6 +106,22 @@ keys! {
         "gid" = "any",
         "group" = "any",
         "namespace" = "`\"host\"`",
+        "exe" = "any",
+        "exe_trusted" = "false",
+        "unit" = "any",
+        "label" = "any",
+        "login_uid" = "any",
+        "any_of" = "none",
+        "except" = "none",
+        "limits" = "",
+    }
+    "who.limits" {
+        "rate" = "`decisions` of `[limits]`",
+        "burst" = "what `rate` counts",
+        "concurrent" = "any number",
+        "connections" = "`connections` of `[limits]`",
+        "body" = "`body_bytes` of `[limits]`",
+        "bytes" = "any number",
     }
     "route" {
         "id" = NEEDED,
@@ -123,6 +139,15 @@ keys! {
         "encoded_slash" = "none",
         "path_parameter" = "none",
         "mode" = "`\"enforce\"`",
+        "until" = "never",
+        "when" = "",
+        "reason" = "none",
+    }
+    "when" {
+        "days" = "every day",
+        "from" = "`\"00:00\"`",
+        "to" = "`\"24:00\"`",
+        "zone" = NEEDED,
     }
     "route.body" {
         "max" = "`body_bytes` of `[limits]`; at most `\"1MiB\"` with `json`",
@@ -163,6 +188,7 @@ keys! {
         "on" = "every listener",
         "to" = "every backend",
         "who" = "everyone",
+        "when" = "",
         "mode" = "`\"enforce\"`",
     }
     "test" {
@@ -170,6 +196,7 @@ keys! {
         "on" = "the only listener",
         "request" = NEEDED,
         "upgrade" = "none",
+        "at" = "whenever every rule holds",
         "headers" = "none",
         "body" = "none",
         "expect" = NEEDED,
@@ -181,6 +208,11 @@ keys! {
         "group" = "none",
         "gid" = "none",
         "namespace" = "`\"host\"`",
+        "exe" = "not known",
+        "exe_trusted" = "false",
+        "unit" = "not known",
+        "label" = "not known",
+        "login_uid" = "not known",
     }
 }
 

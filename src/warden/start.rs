@@ -315,6 +315,7 @@ fn assemble(
     }
     let nowhere =
         open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
+    let seen = log.segments.latest_on_record().when("list the audit directory")?;
     Ok(Warden {
         boot: ground.boot,
         executable: ground.executable,
@@ -324,9 +325,10 @@ fn assemble(
         signals: ground.signals,
         notify: ground.notify,
         watchdog,
-        force: InForce::first(loaded.policy, loaded.memory),
+        force: InForce::first(loaded.policy, loaded.memory, seen),
         door: Door::new(doors.entrances).when("keep a descriptor to spare")?,
         callers: Default::default(),
+        seats: Default::default(),
         connections: Default::default(),
         roster: Default::default(),
         homeless: false,
@@ -334,6 +336,7 @@ fn assemble(
         keeping: Default::default(),
         connects: Default::default(),
         segments: log.segments,
+        allowances: Default::default(),
         record: log.record,
         scribe: Scribe::absent(),
         vault: log.vault,

@@ -221,6 +221,23 @@ impl Record {
         }
     }
 
+    /// A line of a writer's that no encoder here makes: its kind, and what follows `ts`.
+    pub(crate) fn line(&mut self, name: &str, kind: &str, rest: &str) {
+        let ts = self.tick();
+        let writing = self.writers.get_mut(name).unwrap();
+        writeln!(writing.bytes, r#"{{"v":1,"t":"{kind}","n":{},"ts":"{ts}",{rest}}}"#, writing.n).unwrap();
+        writing.n += 1;
+        self.store(name);
+    }
+
+    /// The same, of the scribe's.
+    pub(crate) fn own_line(&mut self, kind: &str, rest: &str) {
+        let ts = self.tick();
+        writeln!(self.own.bytes, r#"{{"v":1,"t":"{kind}","n":{},"ts":"{ts}",{rest}}}"#, self.own.n).unwrap();
+        self.own.n += 1;
+        self.store_own();
+    }
+
     /// Accesses until each of `names` has `bytes`, with a seal whenever they grew by `step`.
     pub(crate) fn fill(&mut self, names: &[String], bytes: u64, step: u64) {
         let mut number = 0;

@@ -16,6 +16,7 @@ type Tried = Option<Result<Found, Denial>>;
 pub struct Unread {
     pub(super) found: Found,
     pub(super) tried: Tried,
+    pub(super) may_end: bool,
 }
 
 /// What the head says.
@@ -32,10 +33,26 @@ pub enum Headed {
 pub struct Unjudged {
     found: Found,
     tried: Tried,
+    may_end: bool,
     noted: Vec<Noted>,
 }
 
 impl Unread {
+    /// The route's id.
+    pub fn route_id(&self) -> &str {
+        &self.found.rule.told.id
+    }
+
+    /// The rule that allows the caller: `who.ci`.
+    pub fn by(&self) -> &str {
+        self.found.grant().map_or("", |grant| &grant.by)
+    }
+
+    /// Where that rule stands.
+    pub fn at(&self) -> &str {
+        self.found.grant().map_or("", |grant| &grant.at)
+    }
+
     /// On which terms it may go on, once it may.
     pub fn terms(&self) -> &Terms {
         &self.found.rule.terms
@@ -47,7 +64,7 @@ impl Unread {
     ///
     /// The denial: a line that the route does not take, or a body that it does not.
     pub fn head(self, lines: &dyn Lines, coming: Coming) -> Result<Headed, Denial> {
-        let Unread { found, tried } = self;
+        let Unread { found, tried, may_end } = self;
         let tried = tried.map(|tried| tried.and_then(|tried| headed(tried, lines, coming)));
         let found = match headed(found, lines, coming) {
             Ok(found) => found,
@@ -64,10 +81,28 @@ impl Unread {
             _ => false,
         };
         if found.reads_body() || for_shadow {
-            return Ok(Headed::Body(Unjudged { found, tried, noted }));
+            return Ok(Headed::Body(Unjudged { found, tried, may_end, noted }));
         }
         let shadow = tried.as_ref().and_then(|tried| differing(Ok(&found), tried.as_ref()));
-        Ok(Headed::Permit(Permit { found, shadow, noted }))
+        Ok(Headed::Permit(Permit { found, shadow, may_end, noted }))
+    }
+}
+
+impl Headed {
+    /// On which terms it may go on, once it may.
+    pub fn terms(&self) -> &Terms {
+        match self {
+            Headed::Permit(permit) => permit.terms(),
+            Headed::Body(unjudged) => unjudged.terms(),
+        }
+    }
+
+    /// Gives it up, where something outside the policy's rules forbids it.
+    pub fn deny(self, refusal: Refusal) -> Denial {
+        match self {
+            Headed::Permit(permit) => permit.deny(refusal),
+            Headed::Body(unjudged) => unjudged.deny(refusal),
+        }
     }
 }
 
@@ -83,12 +118,12 @@ impl Unjudged {
     ///
     /// The denial, with the place of what the route does not take.
     pub fn body(self, body: &[u8]) -> Result<Permit, Denial> {
-        let Unjudged { found, tried, mut noted } = self;
+        let Unjudged { found, tried, may_end, mut noted } = self;
         let tried = tried.map(|tried| tried.and_then(|tried| judged(tried, body, &mut Vec::new())));
         match judged(found, body, &mut noted) {
             Ok(found) => {
                 let shadow = tried.as_ref().and_then(|tried| differing(Ok(&found), tried.as_ref()));
-                Ok(Permit { found, shadow, noted })
+                Ok(Permit { found, shadow, may_end, noted })
             }
             Err(denial) => Err(denied(denial, tried.as_ref())),
         }

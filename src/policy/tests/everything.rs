@@ -121,6 +121,19 @@ user = ["alice"]
 gid = 998
 group = "docker-ops"
 namespace = "any"
+exe = ["/usr/bin/docker"]
+exe_trusted = true
+unit = "ci.service"
+label = ["ci (enforce)"]
+login_uid = 1000
+any_of = ["v"]
+except = ["u"]
+limits = { rate = "50/m", burst = 100, concurrent = 8, connections = 4, body = "1MiB", bytes = "1GiB/h" }
+[who.v]
+uid = 1000
+namespace = "any"
+[who.u]
+uid = 1001
 [[route]]
 id = "r"
 on = "a"
@@ -136,6 +149,9 @@ upgrade = ["tcp"]
 encoded_slash = ["x"]
 path_parameter = ["x"]
 mode = "enforce"
+until = 2026-12-31T18:00:00+01:00
+when = { days = ["mon", "wed-fri"], from = "08:00", to = "18:00", zone = "UTC" }
+reason = "the office"
 [route.body]
 max = "1KiB"
 content_type = ["application/json"]
@@ -147,11 +163,13 @@ on = "a"
 to = ["p", "b"]
 who = ["w"]
 mode = "shadow"
+when = { days = ["sun"], zone = "UTC" }
 [[test]]
-who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown" }
+who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown", exe = "/usr/bin/docker", exe_trusted = true, unit = "ci.service", label = "ci (enforce)", login_uid = 1000 }
 on = "a"
 request = "PROPFIND /v1/y?q"
 upgrade = "tcp"
+at = 2026-12-31T09:00:00Z
 headers = { X-B = "x" }
 body = '{"a":1,"b":true}'
 expect = "allow"

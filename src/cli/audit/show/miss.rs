@@ -16,7 +16,7 @@ use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
-use crate::policy::{Policy, explain, explain_part};
+use crate::policy::{Policy, explain_at, explain_part};
 
 /// Explains denials by the policies that made them.
 pub(super) struct Misses<'a> {
@@ -77,7 +77,7 @@ impl<'a> Misses<'a> {
         // Which protocol it wanted is not on record, only that the route did not take it.
         let upgrade = (refusal == Some(Refusal::UpgradeRefused)).then_some("");
         let asked = Asked { method: &method, target: &target, upgrade };
-        let explained = explain(&policy, listener, &caller(conn), &asked);
+        let explained = explain_at(&policy, listener, &caller(conn), &asked, Some(access.when()));
         let mut sentences: Vec<String> = first.into_iter().collect();
         match explained.refusal {
             None => sentences.push(format!("the rules allow it, something else refused it: {why}")),
@@ -129,7 +129,7 @@ fn find(directory: &Path, hash: &str) -> Known {
 }
 
 /// The file that the warden says it loaded this policy from, the latest where there are several.
-fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
+pub(super) fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
     let mut reader = Reader::open(directory).ok()?.sieved(Rc::new(Policies));
     let mut file = None;
     // A segment that can't be read was told of before.
