@@ -101,8 +101,7 @@ impl Diagnostic {
     /// Lines for people, as they stand among all that is wrong with that file.
     #[cfg(feature = "cli")]
     pub fn shown(&self, file: &str) -> String {
-        let alone =
-            Diagnostics { file: printable(file), found: vec![self.clone()], more: 0, waits: false };
+        let alone = Diagnostics { file: printable(file), found: vec![self.clone()], more: 0, waits: false };
         alone.to_string()
     }
 
@@ -254,7 +253,7 @@ impl<'t> Problems<'t> {
         let before = self.text.get(start..span.start).unwrap_or("");
         let meant = self.text.get(span.start..span.end).and_then(|rest| rest.lines().next()).unwrap_or("");
         let (column, source) = shortened(before.chars().count(), source);
-        let (file, before) = self.file_of(*span);
+        let (file, before) = self.file_of(span);
         Diagnostic {
             message,
             help,

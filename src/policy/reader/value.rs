@@ -164,8 +164,8 @@ impl<'a> Section<'a, '_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::diagnostics::Problems;
     use super::*;
+    use crate::policy::diagnostics::Problems;
     use toml::de::DeTable;
 
     /// What `k = WRITTEN` means, or what is said about it.
