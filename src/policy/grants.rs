@@ -9,6 +9,7 @@ mod asked;
 mod asks;
 mod diff;
 mod people;
+mod reads;
 mod words;
 
 use super::decide::{Decider, Verdict};

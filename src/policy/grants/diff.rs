@@ -224,10 +224,16 @@ fn edit_terms(old: &Policy, new: &Policy, (a, b): (&str, &str), edits: &mut Vec<
         if was.value == is.value || (!was.written && !is.written) {
             continue;
         }
-        let weight = if was.value.covers(&is.value) { Weight::Loss } else { Weight::Gain };
-        let weight =
-            if is.value.covers(&was.value) && was.value.covers(&is.value) { Weight::Neither } else { weight };
-        edits.push(edit(was.name, was.value.to_string(), is.value.to_string(), weight));
+        let weight = match (was.value.covers(&is.value), is.value.covers(&was.value)) {
+            (true, true) => Weight::Neither,
+            (true, false) => Weight::Loss,
+            (false, _) => Weight::Gain,
+        };
+        let (from, into) = (was.value.beside(&is.value), is.value.beside(&was.value));
+        // The same is said of more or fewer names, and those are told by themselves.
+        if weight != Weight::Neither || from != into {
+            edits.push(edit(was.name, from, into, weight));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Known;
+use super::reads::{Rules, of_body, of_head, of_record};
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::time::Timestamp;
 use crate::policy::quantity::{show_size, show_time};
@@ -34,6 +35,10 @@ pub(crate) enum Value {
     Until(Timestamp),
     /// Something that grants the more, the larger it is, as it is written.
     Amount(u128, String),
+    /// All of these have to be there: the fewer, the more is granted.
+    Demands(BTreeSet<String>),
+    /// What names have to be.
+    Rules(Rules),
     /// It grants nothing, or it can't be said whether it grants more.
     Text {
         text: String,
@@ -51,18 +56,45 @@ impl Value {
             (Value::Flag(mine), Value::Flag(other)) => mine >= other,
             (Value::Until(mine), Value::Until(other)) => mine >= other,
             (Value::Amount(mine, _), Value::Amount(other, _)) => mine >= other,
+            (Value::Demands(mine), Value::Demands(others)) => mine.is_subset(others),
+            (Value::Rules(mine), Value::Rules(other)) => mine.covers(other),
             (Value::Text { text, grants }, Value::Text { text: other, .. }) => text == other || !grants,
             _ => false,
         }
     }
+
+    /// As it is told beside another: of long lists only what the other does not have.
+    pub(crate) fn beside(&self, other: &Value) -> String {
+        match (self.entries(), other.entries()) {
+            (Some(mine), Some(others)) if mine.len().max(others.len()) > SHOWN => {
+                let own = mine.difference(&others).map(String::as_str);
+                std::iter::once("…").chain(own).collect::<Vec<_>>().join(", ")
+            }
+            _ => self.to_string(),
+        }
+    }
+
+    fn entries(&self) -> Option<BTreeSet<String>> {
+        match self {
+            Value::Names(names) | Value::Demands(names) => Some(names.clone()),
+            Value::Rules(rules) => Some(rules.entries()),
+            _ => None,
+        }
+    }
 }
+
+/// Names of a list that are shown where only some of them change.
+const SHOWN: usize = 6;
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Any => f.write_str("any"),
-            Value::Names(names) if names.is_empty() => f.write_str("none"),
-            Value::Names(names) => f.write_str(&names.iter().cloned().collect::<Vec<_>>().join(", ")),
+            Value::Names(names) | Value::Demands(names) if names.is_empty() => f.write_str("none"),
+            Value::Rules(rules) => rules.fmt(f),
+            Value::Names(names) | Value::Demands(names) => {
+                f.write_str(&names.iter().cloned().collect::<Vec<_>>().join(", "))
+            }
             Value::Bytes(bytes) => f.write_str(&show_size(*bytes)),
             Value::Flag(flag) => f.write_str(if *flag { "yes" } else { "no" }),
             Value::Until(instant) => instant.fmt(f),
@@ -95,13 +127,15 @@ pub(crate) fn conditions(policy: &Policy, route: &Route) -> Vec<Condition> {
         OnFailure::Deny => "deny",
         OnFailure::Journal => "journal",
     };
-    vec![
-        condition("query", query, route.query.is_some()),
-        condition(
-            "body.max",
-            Value::Bytes(route.body_max.unwrap_or(policy.limits.body_bytes)),
-            route.body_max.is_some(),
-        ),
+    let mut all = vec![condition("query", query, route.query.is_some())];
+    all.extend(of_head(route));
+    all.push(condition(
+        "body.max",
+        Value::Bytes(route.body_max.unwrap_or(policy.limits.body_bytes)),
+        route.body_max.is_some(),
+    ));
+    all.extend(of_body(&route.reads));
+    all.extend([
         condition("stream", Value::Flag(route.stream), route.stream),
         condition("upgrade", names(&route.upgrade), !route.upgrade.is_empty()),
         condition("encoded_slash", names(&route.encoded_slash), !route.encoded_slash.is_empty()),
@@ -116,9 +150,11 @@ pub(crate) fn conditions(policy: &Policy, route: &Route) -> Vec<Condition> {
             Value::Text { text: on_failure.to_owned(), grants: on_failure == "journal" },
             route.on_failure != OnFailure::Deny,
         ),
+        of_record(&route.reads),
         condition("until", route.until.map_or(Value::Any, Value::Until), route.until.is_some()),
         condition("when", route.when.as_ref().map_or(Value::Any, hours), route.when.is_some()),
-    ]
+    ]);
+    all
 }
 
 /// What each caller may use, where that is bounded.

@@ -127,6 +127,107 @@ fn diff_tells_terms_listeners_and_backends() {
     assert!(found.edits.iter().all(|edit| edit.weight != Weight::Neither));
 }
 
+/// What a route reads in each of two policies, and `key: old > new weight` of what is told.
+fn reads(old: &str, new: &str) -> Vec<String> {
+    let with = |more: &str| policy(&route("a", r#""POST /a""#, r#""users""#, more));
+    let found = diff(&with(old), &with(new), &known());
+    assert!(found.gains.is_empty() && found.losses.is_empty(), "{found:?}");
+    let told = |edit: &crate::policy::grants::Edit| {
+        let (old, new) = (edit.old.as_deref().unwrap_or("-"), edit.new.as_deref().unwrap_or("-"));
+        format!("{}: {old} > {new} {:?}", edit.key, edit.weight)
+    };
+    found.edits.iter().map(told).collect()
+}
+
+#[test]
+fn diff_tells_what_is_read_of_query_and_headers() {
+    assert_eq!(
+        reads("query = { n = \"int 1..5\" }", "query = { n = \"int 1..9\" }"),
+        ["query.values: n int 1..5 > n int 1..9 Gain"]
+    );
+    assert_eq!(
+        reads("query = { n = \"int 1..5\" }", "query = { n = { int = \"1..5\", required = true } }"),
+        ["query.values: n int 1..5 > n required, int 1..5 Loss"]
+    );
+    // What is no longer taken at all needs no type.
+    assert_eq!(
+        reads("query = { n = \"bool\" }", "query = []"),
+        ["query: n > none Loss", "query.values: n bool > any Neither"]
+    );
+    assert_eq!(
+        reads("header = { X-Auth = \"absent\" }", ""),
+        ["header: x-auth absent > any Gain"],
+        "a line that was refused"
+    );
+    assert_eq!(reads("", "header = { X-Auth = \"absent\" }"), ["header: any > x-auth absent Loss"]);
+    assert_eq!(
+        reads("body = { content_type = [\"text/plain\"] }", "body = { content_type = [\"text/html\"] }"),
+        ["body.content_type: text/plain > text/html Gain"]
+    );
+}
+
+#[test]
+fn diff_tells_what_is_read_of_bodies() {
+    let body = |json: &str| format!("body = {{ max = \"1KiB\", json = {{ {json} }} }}");
+    let json = |old: &str, new: &str| reads(&body(old), &body(new));
+    let tight = "allow = [\"/Image\"]";
+    assert_eq!(
+        json(tight, "allow = [\"/Image\", \"/HostConfig/Privileged\"]"),
+        ["body.json.allow: /Image > /HostConfig/Privileged, /Image Gain"]
+    );
+    assert_eq!(json(tight, &format!("{tight}, others = \"zero\"")), ["body.json.others: refuse > zero Gain"]);
+    assert_eq!(
+        json(&format!("{tight}, required = [\"/Image\"]"), tight),
+        ["body.json.required: /Image > none Gain"]
+    );
+    assert_eq!(json(tight, &format!("{tight}, maps = [\"/M\"]")), ["body.json.maps: none > /M Loss"]);
+    assert_eq!(
+        json(tight, &format!("{tight}, null = [\"/N\"]")),
+        ["body.json.null: none > /N Gain"],
+        "it can't be said that nobody may more"
+    );
+    let typed = |kind: &str| format!("{tight}, values = {{ \"/Memory\" = \"{kind}\" }}");
+    assert_eq!(
+        json(&typed("int 0..5"), &typed("int 0..9")),
+        ["body.json.values: /Memory int 0..5 > /Memory int 0..9 Gain"]
+    );
+    assert_eq!(
+        json(&typed("int 0..5"), tight),
+        [
+            "body.json.allow: /Image, /Memory > /Image Loss",
+            "body.json.values: /Memory int 0..5 > any Neither"
+        ]
+    );
+    // A type that is left out where something wider lets the same in.
+    let wide = "allow = [\"/**\"]";
+    let loose = json(&format!("{wide}, values = {{ \"/Memory\" = \"int 0..5\" }}"), wide);
+    assert!(loose.contains(&"body.json.values: /Memory int 0..5 > any Gain".to_owned()), "{loose:?}");
+    // With no rule at all everything is taken.
+    let gone = reads(&body(tight), "body = { max = \"1KiB\" }");
+    assert!(gone.contains(&"body.json.allow: /Image > any Gain".to_owned()), "{gone:?}");
+    let back = reads("body = { max = \"1KiB\" }", &body(tight));
+    assert!(!back.is_empty() && back.iter().all(|told| told.ends_with("Loss")), "{back:?}");
+    // Of many only those that change are told.
+    let many =
+        |more: &str| format!("allow = [{}\"/{more}\"]", "\"/a\", \"/b\", \"/c\", \"/d\", \"/e\", \"/f\", ");
+    assert_eq!(json(&many("x"), &many("y")), ["body.json.allow: …, /x > …, /y Gain"]);
+}
+
+#[test]
+fn what_can_names_what_a_body_may_hold() {
+    let rules = route(
+        "a",
+        r#""POST /a""#,
+        r#""users""#,
+        "body = { max = \"1KiB\", json = { allow = [\"/Image\"] } }",
+    );
+    let policy = policy(&rules);
+    let (whats, _) = what_can(&policy, &policy.listeners[0], &caller("ci"));
+    let conditions = &whats[0].route.conditions;
+    assert!(conditions.contains(&("body.json.allow", "/Image".to_owned())), "{conditions:?}");
+    assert!(conditions.contains(&("body.json.others", "refuse".to_owned())), "{conditions:?}");
+}
+
 #[test]
 fn diff_tells_what_narrows_whos_and_what_bounds_them() {
     let text = |unit: &str, rate: &str, more: &str| {
