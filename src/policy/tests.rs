@@ -7,6 +7,8 @@ mod everything;
 mod explain;
 #[cfg(feature = "cli")]
 mod grants;
+#[cfg(feature = "cli")]
+mod hindsight;
 mod identity;
 mod include;
 #[cfg(feature = "cli")]

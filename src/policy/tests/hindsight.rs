@@ -1,0 +1,72 @@
+//! What a policy says of requests of which only the record is left.
+
+use super::{caller, house};
+use crate::model::ids::ListenerId;
+use crate::model::method::Method;
+use crate::model::target::Target;
+use crate::model::time::Timestamp;
+use crate::policy::{Hindsight, Lacks, Past};
+
+const RULES: &str = r#"
+[[route]]
+id = "typed"
+match = "GET /typed"
+query = { n = "int 1..5", m = "any" }
+to = "docker"
+allow = "ci"
+[[route]]
+id = "create"
+match = "POST /create"
+to = "docker"
+allow = "ci"
+body = { max = "1KiB", json = { allow = ["/Image"] } }
+[[route]]
+id = "put"
+match = "PUT /put"
+to = "docker"
+allow = "ci"
+body = { content_type = ["text/plain"] }
+"#;
+
+/// `allow ROUTE`, a refusal, or what is not on record.
+fn said(user: &str, request: &str, body: Option<u64>) -> String {
+    let asking = house(RULES);
+    let (method, target) = request.split_once(' ').unwrap();
+    let method = Method::parse(method.as_bytes()).unwrap();
+    let target = Target::parse(target.as_bytes()).unwrap();
+    let caller = asking.decider.recall(ListenerId(0), &caller(user));
+    let at = Timestamp::from_micros(1);
+    let past = Past { method: &method, target: &target, upgrade: false, at, body };
+    match asking.decider.look_back(ListenerId(0), &caller, &past) {
+        Hindsight::Allow { route, by, .. } => format!("allow {route} by {by}"),
+        Hindsight::Deny(denial) => denial.refusal.to_string(),
+        Hindsight::Unclear(Lacks::Caller) => "lacks the caller".to_owned(),
+        Hindsight::Unclear(Lacks::Request { route, by, what }) => format!("{route} ({by}) lacks {what}"),
+    }
+}
+
+#[test]
+fn value_that_is_on_record_as_a_hash_is_not_judged() {
+    let hash = "~0123456789abcdef";
+    let secret = "lacks a secret value in its query";
+    assert_eq!(said("ci", "GET /typed?n=3", None), "allow typed by who.ci");
+    assert_eq!(said("ci", "GET /typed?n=9", None), "query-value");
+    assert!(said("ci", &format!("GET /typed?n={hash}"), None).ends_with(secret));
+    // Of a value that may be anything its hash is enough, and who may not is denied whatever it was.
+    assert_eq!(said("ci", &format!("GET /typed?m={hash}&n=3"), None), "allow typed by who.ci");
+    assert_eq!(said("bob", &format!("GET /typed?n={hash}"), None), "not-allowed");
+    // What only looks like one is a value.
+    assert_eq!(said("ci", "GET /typed?n=~0123456789abcde", None), "query-value");
+    assert_eq!(said("ci", "GET /typed?n=~0123456789abcdeg", None), "query-value");
+}
+
+#[test]
+fn body_that_a_route_judges_is_not_on_record() {
+    let lacks = "lacks the header lines or the body that the route reads";
+    assert_eq!(said("ci", "POST /create", Some(20)), format!("create (who.ci) {lacks}"));
+    assert_eq!(said("ci", "POST /create", None), format!("create (who.ci) {lacks}"));
+    assert_eq!(said("ci", "PUT /put", Some(20)), format!("put (who.ci) {lacks}"));
+    // What is denied whatever the body held is denied.
+    assert_eq!(said("ci", "POST /create", Some(1025)), "body-too-large");
+    assert_eq!(said("bob", "POST /create", Some(20)), "not-allowed");
+}
