@@ -1,7 +1,12 @@
 //! `peergate policy …` as a policy writer runs it: on the samples, by a snapshot of names.
 #![cfg(feature = "cli")]
 #![allow(clippy::disallowed_methods, reason = "a test starts the program it tests")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where its helpers do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails where its helpers do"
+)]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -183,6 +188,52 @@ fn explain_tells_each_step_and_the_nearest_miss() {
         "Origin: x",
     ]);
     assert!(out.contains("deny (browser)"), "{out}");
+}
+
+#[test]
+fn explain_judges_head_and_body_and_never_guesses_them() {
+    let bench = Bench::new();
+    let names = NAMES.replace("\"bob\", \"uid\"", "\"ci\", \"uid\"").replace("\"bob\"]", "\"ci\"]");
+    bench.file("names.json", &names);
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy/docker-ci.toml");
+    std::fs::copy(sample, bench.directory.path().join("ci.toml")).unwrap();
+    let create = "POST /v1.47/containers/create";
+    let explain =
+        |more: &[&str]| bench.ask(&[&["explain", "ci.toml", "--user", "ci", create], more].concat());
+    let (out, code) = explain(&[]);
+    assert_eq!(code, Some(4), "{out}");
+    assert!(
+        out.contains("\nverdict    open: who.ci (") && out.contains("its body is still to be judged"),
+        "{out}"
+    );
+    assert!(!out.contains("allow, by"), "{out}");
+    bench.file("good", r#"{"Image":"alpine"}"#);
+    let (out, code) = explain(&["--body", "good"]);
+    assert!(code == Some(0) && out.contains("\nverdict    allow, by who.ci ("), "{out}");
+    bench.file("bad", r#"{"Image":"alpine","HostConfig":{"Privileged":true}}"#);
+    let (out, code) = explain(&["--body", "bad"]);
+    assert!(code == Some(1) && out.contains("\nverdict    deny (body-member): "), "{out}");
+    assert!(out.contains("(body /HostConfig/Privileged)"), "{out}");
+    assert!(out.contains("nearest    ") && out.contains("does not take /HostConfig/Privileged"), "{out}");
+    let (out, code) = explain(&["--body", "good", "--header", "Content-Type: text/plain"]);
+    assert!(code == Some(1) && out.contains("deny (content-type)"), "{out}");
+    let (out, code) = explain(&["--body", "good", "--header", "Content-Encoding: gzip"]);
+    assert!(code == Some(1) && out.contains("deny (content-encoding)"), "{out}");
+    let (out, code) = explain(&["--body", "/dev/null"]);
+    assert!(code == Some(1) && out.contains("deny (body-missing)"), "{out}");
+    let (out, code) = explain(&["--header", "no line"]);
+    assert!(code == Some(3) && out.contains("a header is such as"), "{out}");
+    let words = ["explain", "ci.toml", "--user", "ci", create];
+    let (value, code) = bench.json(&words);
+    assert_eq!((&value["verdict"], code), (&"open".into(), Some(4)));
+    let (value, code) = bench.json(&[&words[..], &["--body", "bad"]].concat());
+    assert_eq!((&value["verdict"], &value["by"], code), (&"deny".into(), &Value::Null, Some(1)));
+    // Tests of bodies count too.
+    let (value, code) = bench.json(&["test", "ci.toml", "--coverage"]);
+    assert_eq!(code, Some(0), "{value}");
+    let rows = value["rules"].as_array().unwrap();
+    let create = rows.iter().find(|row| row["rule"] == "route container-create allows who.ci").unwrap();
+    assert_eq!(create["touched"], true);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `peergate policy explain`: one request of one caller, step by step.
 
+mod read;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::caller::{Described, listener};
 use super::request::Request;
-use super::source::{Whence, read};
+use super::source::Whence;
 use crate::audit::query::filter::Id;
 use crate::audit::query::when::When;
 use crate::cli::audit::{Recorded, Where, recorded};
@@ -18,7 +20,10 @@ use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
-use crate::policy::{Draft, Key, Policy, Route, RouteStep, Steps, WhoStep, steps};
+use crate::policy::{
+    Draft, Explained, Key, Miss, Policy, Route, RouteStep, Steps, WhoStep, explain_part, steps,
+};
+use read::{Body, Read, Sent};
 
 pub(super) const HELP: &str = "\
 Exit codes:
@@ -26,9 +31,11 @@ Exit codes:
   1  the policy denies it, or the record has no such request
   2  the command line makes no sense
   3  a file can't be read, or is no valid policy; there is no such user, group or listener
+  4  the route judges head or body, and they were not given
 
 Examples:
   peergate policy explain policy.toml --user ci \"POST /v1.47/containers/create\"
+  peergate policy explain policy.toml --user ci --body create.json \"POST /containers/create\"
   peergate policy explain policy.toml --group docker-ops --namespace other \"GET /info\"
   peergate policy explain new.toml --record qe7njz-1-1";
 
@@ -60,7 +67,8 @@ pub(in crate::cli) struct Arguments {
     /// A header of the request, such as "Origin: https://example.org"
     #[arg(long, value_name = "LINE")]
     header: Vec<String>,
-    /// A file with the body of the request; `-` reads standard input
+    /// A file with the body of the request; `-` reads standard input. Where the route judges it, it is application/json
+    /// unless --header says otherwise
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     #[command(flatten)]
@@ -83,10 +91,15 @@ struct Question {
     at: Timestamp,
 }
 
+/// Exit code where it hangs on what was not given.
+const OPEN: u8 = 4;
+
 /// What came of it.
 struct Outcome {
     /// Why it is refused before or after the rules were asked.
     refusal: Option<Refusal>,
+    /// Whether the rest of it is still to be judged.
+    open: bool,
     /// That in words.
     why: String,
     steps: Option<Steps>,
@@ -105,7 +118,11 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         Format::Text => question.tell(&outcome, term)?,
         Format::Json => term.line(question.to_json(&outcome))?,
     }
-    Ok(if outcome.refusal.is_none() { Answer::Yes } else { Answer::No })
+    Ok(match (outcome.refusal, outcome.open) {
+        (Some(_), _) => Answer::No,
+        (None, true) => Answer::NoBecause(OPEN),
+        (None, false) => Answer::Yes,
+    })
 }
 
 fn of_words(arguments: &Arguments, term: &mut Term) -> Result<Question, Failure> {
@@ -161,6 +178,7 @@ impl Question {
     fn answer(&self, arguments: &Arguments) -> Result<Outcome, Failure> {
         let refused = |refusal: Refusal, steps| Outcome {
             refusal: Some(refusal),
+            open: false,
             why: refusal.text().to_owned(),
             steps,
         };
@@ -178,19 +196,43 @@ impl Question {
             return Ok(refused(Refusal::Browser, None));
         }
         let asked = Asked { method: &self.request.method, target, upgrade: self.upgrade.as_deref() };
-        let steps = steps(&self.draft.policy, self.on, &self.caller, &asked, self.at);
-        if let (Some(file), None) = (&arguments.body, steps.explained.refusal) {
-            let most = self.taken(&steps).and_then(|route| route.body_max);
-            let most = most.unwrap_or(self.policy().limits.body_bytes);
-            let bytes = body(file)?;
-            if bytes > most {
-                let why = format!("the body has {bytes} bytes, and at most {most} are taken");
-                return Ok(Outcome { refusal: Some(Refusal::BodyTooLarge), why, steps: Some(steps) });
-            }
+        let mut steps = steps(&self.draft.policy, self.on, &self.caller, &asked, self.at);
+        if let Some(refusal) = steps.explained.refusal {
+            return Ok(refused(refusal, Some(steps)));
         }
-        let refusal = steps.explained.refusal;
-        let why = refusal.map_or("", |refusal| refusal.text()).to_owned();
-        Ok(Outcome { refusal, why, steps: Some(steps) })
+        let taken = self.taken(&steps);
+        let most = taken.and_then(|route| route.body_max).unwrap_or(self.policy().limits.body_bytes);
+        let judged = taken.is_some_and(|route| route.reads.json.is_some());
+        let body = arguments.body.as_ref().map(|file| Body::of(file, most, judged)).transpose()?;
+        if let Some(length) = body.as_ref().map(|body| body.length).filter(|length| *length > most) {
+            let why = format!("the body has {length} bytes, and at most {most} are taken");
+            let outcome = refused(Refusal::BodyTooLarge, Some(steps));
+            return Ok(Outcome { why, ..outcome });
+        }
+        // A record has neither header lines nor a body.
+        let whole = self.before.is_none() || !arguments.header.is_empty();
+        let sent = Sent { lines: Sent::lines(&arguments.header)?, body, whole };
+        Ok(match sent.judge(&self.draft.policy, (self.on, &self.caller), &asked, self.at) {
+            Read::Taken(shadow) => {
+                steps.shadow = steps.shadow.or(shadow);
+                Outcome { refusal: None, open: false, why: String::new(), steps: Some(steps) }
+            }
+            Read::Open(what) => {
+                let why = format!("{what} still to be judged: give it by --header and --body");
+                Outcome { refusal: None, open: true, why, steps: Some(steps) }
+            }
+            Read::Refused(denial) => {
+                let part = denial.part.as_deref().unwrap_or_default();
+                let route = denial.route.as_deref().unwrap_or_default();
+                let told = explain_part(self.policy(), route, denial.refusal, part);
+                let misses = told.map(|told| Miss::Part { told }).into_iter().collect();
+                (steps.by, steps.shadow) = (None, denial.shadow.as_deref().map(str::to_owned));
+                steps.explained = Explained { refusal: Some(denial.refusal), misses };
+                let outcome = refused(denial.refusal, Some(steps));
+                let place = if part.is_empty() { String::new() } else { format!(" ({part})") };
+                Outcome { why: format!("{}{place}", outcome.why), ..outcome }
+            }
+        })
     }
 
     fn taken(&self, steps: &Steps) -> Option<&Route> {
@@ -217,9 +259,15 @@ impl Question {
             tell_steps(steps, term)?;
         }
         match (outcome.refusal, &outcome.steps) {
+            (None, Some(Steps { by: Some((by, at)), .. })) if outcome.open => {
+                let why = &outcome.why;
+                let line = format!("verdict    open: {by} ({at}) may, and {why}");
+                term.coloured(Some(Colour::Yellow), line)?;
+            }
             (None, Some(Steps { by: Some((by, at)), .. })) => {
                 term.line(format_args!("verdict    allow, by {by} ({at})"))?;
             }
+            (None, _) if outcome.open => term.line(format_args!("verdict    open: {}", outcome.why))?,
             (None, _) => term.line("verdict    allow")?,
             (Some(refusal), steps) => {
                 let before = if steps.is_none() { "; no rule was asked" } else { "" };
@@ -265,7 +313,11 @@ impl Question {
             "on": self.on(),
             "method": self.request.method.as_str(),
             "target": target,
-            "verdict": if outcome.refusal.is_none() { "allow" } else { "deny" },
+            "verdict": match (outcome.refusal, outcome.open) {
+                (Some(_), _) => "deny",
+                (None, true) => "open",
+                (None, false) => "allow",
+            },
             "refusal": outcome.refusal.map(Refusal::code),
             "why": outcome.why,
             "by": steps.and_then(|steps| steps.by.as_ref().map(|by| &by.0)),
@@ -315,15 +367,6 @@ fn tell_steps(steps: &Steps, term: &mut Term) -> Result<(), Failure> {
         term.line(format_args!("allow      {who} ({at}) - {note}"))?;
     }
     Ok(())
-}
-
-/// The length of a body.
-fn body(file: &std::path::Path) -> Result<u64, Failure> {
-    if file == std::path::Path::new("-") {
-        return Ok(read(file)?.len() as u64);
-    }
-    let metadata = std::fs::metadata(file).map_err(Failure::at(format!("can't read {}", file.display())))?;
-    Ok(metadata.len())
 }
 
 /// `ci (uid 1002, gid 1002, groups 998), in the namespace host`
