@@ -130,7 +130,7 @@ pub fn lint(draft: &Draft, known: &Known, daemon: Daemon) -> Vec<Finding> {
     rules::find(draft, &decider, &classes, &mut found);
     docker::find(draft, &decider, &classes, &mut found);
     people::find(draft, &decider, known, daemon, &mut found);
-    comments::silence(&draft.text, &mut found);
+    comments::silence(&files(draft), &mut found);
     found.0.sort_by_key(|(lint, span, _)| (span.start, *lint));
     let problems = problems_of(&draft.text, draft.included());
     let shown = |(lint, span, message): (Lint, Span, String)| Finding {
@@ -138,4 +138,14 @@ pub fn lint(draft: &Draft, known: &Known, daemon: Daemon) -> Vec<Finding> {
         shown: problems.diagnostic(span, format!("{message} [{lint}]"), Some(lint.help().to_owned())),
     };
     found.0.into_iter().map(shown).collect()
+}
+
+/// Each file of a draft, and where it begins among all of them, as [`problems_of`] puts them.
+fn files(draft: &Draft) -> Vec<(usize, &str)> {
+    let mut files = vec![(0, draft.text.as_str())];
+    for source in draft.included() {
+        let from = files.last().map_or(0, |(from, text)| from + text.len() + 1);
+        files.push((from, &source.text));
+    }
+    files
 }

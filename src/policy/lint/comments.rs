@@ -1,6 +1,7 @@
 //! `# lint: allow NAME - reason`: findings that somebody looked at.
 //!
-//! Such a comment holds for the table that it is in or stands right above, and above all tables for the whole file.
+//! Such a comment holds for the table that it is in or stands right above, and above all tables for the whole file, but
+//! not for those that it includes.
 
 use toml_parser::Source;
 use toml_parser::parser::{Event, EventKind, parse_document};
@@ -19,26 +20,34 @@ struct Comment {
     used: bool,
 }
 
-/// Takes out what comments allow, and adds what is wrong with them.
-pub(super) fn silence(text: &str, found: &mut Found) {
+/// Takes out what comments allow, and adds what is wrong with them. With each file where it begins.
+pub(super) fn silence(files: &[(usize, &str)], found: &mut Found) {
+    for (from, text) in files {
+        silence_in(*from, text, found);
+    }
+}
+
+fn silence_in(from: usize, text: &str, found: &mut Found) {
     let (mut comments, regions) = read(text);
     let region = |at: usize| regions.partition_point(|start| *start <= at);
     found.0.retain(|(lint, span, _)| {
+        let Some(at) = span.start.checked_sub(from).filter(|at| *at <= text.len()) else { return true };
         let mut kept = true;
         for comment in comments.iter_mut().filter(|comment| comment.lints.contains(lint)) {
             let own = region(comment.span.start);
-            if own == 0 || own == region(span.start) {
+            if own == 0 || own == region(at) {
                 comment.used = true;
                 kept = false;
             }
         }
         kept
     });
-    for comment in comments {
-        match comment.wrong {
-            Some(wrong) => found.add(Lint::LintComment, comment.span, wrong),
-            None if !comment.used => {
-                found.add(Lint::LintComment, comment.span, "there is nothing here that this comment allows");
+    for Comment { span, wrong, used, .. } in comments {
+        let span = Span { start: from + span.start, end: from + span.end };
+        match wrong {
+            Some(wrong) => found.add(Lint::LintComment, span, wrong),
+            None if !used => {
+                found.add(Lint::LintComment, span, "there is nothing here that this comment allows");
             }
             None => {}
         }

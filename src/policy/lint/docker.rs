@@ -1,5 +1,8 @@
 //! Requests to Docker and Podman by which a caller becomes root of the host.
 
+mod bodies;
+
+use self::bodies::Tried;
 use super::{Found, Lint};
 use crate::model::method::Method;
 use crate::model::target::Target;
@@ -58,8 +61,8 @@ fn is_engine(backend: &Backend) -> bool {
 
 pub(super) fn find(draft: &Draft, decider: &Decider, classes: &[Class], found: &mut Found) {
     let policy = &draft.policy;
-    // By route: each endpoint once, and who.
-    let mut told: Vec<(usize, String, &str, Vec<String>)> = Vec::new();
+    // By route: each endpoint once, why, and who.
+    let mut told: Vec<(usize, String, String, Vec<String>)> = Vec::new();
     for listener in &policy.listeners {
         let Some(id) = listener_of(policy, &listener.name) else { continue };
         let subjects: Vec<_> =
@@ -74,11 +77,15 @@ pub(super) fn find(draft: &Draft, decider: &Decider, classes: &[Class], found: &
                         continue;
                     };
                     let to = policy.routes.get(place).and_then(|route| policy.backend(route.to));
-                    // Where the body is judged, what may be asked for is its author's care.
-                    let judged = policy.routes.get(place).is_some_and(|route| route.reads.json.is_some());
-                    if !to.is_some_and(is_engine) || judged {
+                    if !to.is_some_and(is_engine) {
                         continue;
                     }
+                    let judged = policy.routes.get(place).and_then(|route| route.reads.json.as_ref());
+                    let why = match judged.map(|rule| bodies::first_taken(rule, &path)) {
+                        None | Some(Tried::NoMatter) => (*why).to_owned(),
+                        Some(Tried::Taken(body)) => format!("{why}; its `body.json` takes {}", quoted(body)),
+                        Some(Tried::Refused) => continue,
+                    };
                     match told
                         .iter_mut()
                         .find(|(known, shown, ..)| (*known, shown.as_str()) == (place, &ask.shown()))

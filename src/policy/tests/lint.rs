@@ -1,10 +1,10 @@
 //! Each lint, where it is found and where it is silent.
 
 use super::{HEAD, House, own};
-use crate::policy::Draft;
 use crate::policy::grants::Known;
 use crate::policy::lint::{Lint, lint};
 use crate::policy::snapshot::Daemon;
+use crate::policy::{Draft, Include, Includes};
 
 const PAGE: &str = include_str!("../../manual/workshop.md");
 
@@ -67,6 +67,98 @@ fn lint_rights_that_make_root_are_named_with_who_has_them() {
         .replace("/run/docker", "/run/app")
         .replace("to = \"docker\"", "to = \"app\"");
     assert!(all(&other).iter().all(|(lint, _)| lint != "root-equivalent"));
+}
+
+#[test]
+fn lint_body_rule_is_judged_by_what_it_lets_through() {
+    let create = |at: &str, json: &str| {
+        let body = format!("body = {{ max = \"1KiB\", json = {{ {json} }} }}\n");
+        let told = all(&format!("{HEAD}{}{body}", route("a", &format!("{at:?}"), "\"ops\"")));
+        let root = told.into_iter().filter(|(lint, _)| lint == "root-equivalent");
+        root.map(|(_, message)| message).collect::<Vec<_>>()
+    };
+    let containers = "POST /containers/create";
+    for tight in [
+        r#"allow = ["/Image", "/Cmd/*"]"#,
+        r#"allow = ["/Image"], others = "zero", required = ["/Image"]"#,
+        r#"allow = ["/Image"], values = { "/HostConfig/NetworkMode" = { one_of = ["none", "bridge"] } }"#,
+        r#"values = { "/HostConfig/Binds/*" = { one_of = ["/srv/build:/build"] } }"#,
+        r#"allow = ["/HostConfig/Memory"], others = "zero", null = ["/HostConfig/MaskedPaths", "/HostConfig/ReadonlyPaths"]"#,
+    ] {
+        assert_eq!(create(containers, tight), [""; 0], "{tight}");
+    }
+    for (loose, by) in [
+        (r#"allow = ["/**"]"#, "Privileged"),
+        (r#"allow = ["/HostConfig/**"], required = ["/Image"]"#, "Privileged"),
+        (r#"allow = ["/Image", "/HostConfig/Binds/*"]"#, "Binds"),
+        (r#"values = { "/HostConfig/Binds/*" = { text = "printable" } }"#, "Binds"),
+        (r#"allow = ["/HostConfig/Mounts/**"]"#, "Mounts"),
+        (r#"allow = ["/HostConfig/Devices/*/*"]"#, "Devices"),
+        (r#"allow = ["/HostConfig/CapAdd/*"]"#, "CapAdd"),
+        (r#"allow = ["/HostConfig/PidMode"]"#, "PidMode"),
+        (r#"allow = ["/HostConfig/SecurityOpt/*"]"#, "SecurityOpt"),
+        (r#"allow = ["/HostConfig/Memory"], others = "zero""#, "MaskedPaths"),
+    ] {
+        let told = create(containers, loose);
+        assert!(told.len() == 1 && told[0].contains(by), "{loose}: {told:?}");
+        assert!(told[0].contains("allowed to group docker-ops, user alice"), "{told:?}");
+    }
+    let exec = "POST /containers/{id}/exec";
+    assert_eq!(create(exec, r#"values = { "/Cmd/*" = { one_of = ["pg_dump"] } }"#), [""; 0]);
+    assert_eq!(create(exec, r#"allow = ["/Cmd/*"]"#).len(), 1);
+    assert_eq!(create("POST /libpod/containers/create", r#"allow = ["/image"]"#), [""; 0]);
+    assert_eq!(create("POST /libpod/containers/create", r#"allow = ["/privileged"]"#).len(), 1);
+    // No body makes these harmless.
+    assert_eq!(create("POST /commit", r#"allow = ["/Image"]"#).len(), 1);
+}
+
+/// What a directory of drop-in files holds, as a draft reads it.
+struct Files(&'static [(&'static str, &'static str)]);
+
+impl Includes for Files {
+    fn names(&self, include: &Include) -> Result<Vec<String>, String> {
+        let names = self.0.iter().map(|(name, _)| (*name).to_owned());
+        Ok(names.filter(|name| include.means(name)).collect())
+    }
+
+    fn read(&self, _include: &Include, name: &str, _most: usize) -> Result<Vec<u8>, String> {
+        let (_, text) = self.0.iter().find(|(known, _)| *known == name).ok_or("can't read it")?;
+        Ok(text.as_bytes().to_vec())
+    }
+}
+
+#[test]
+fn lint_of_included_files_stands_in_its_place_and_is_silenced_there() {
+    const LOUD: &str = "[[route]]\nid = \"a\"\nmatch = \"POST /commit\"\nto = \"docker\"\nallow = \"ops\"\n";
+    const QUIET: &str = "# lint: allow root-equivalent - they are administrators\n[[route]]\nid = \"b\"\n\
+                         match = \"POST /build\"\nto = \"docker\"\nallow = \"ops\"\n";
+    const WHOLE: &str = "# lint: allow root-equivalent, shadow - tried out\n\n[[route]]\nid = \"c\"\n\
+                         match = \"POST /session\"\nto = \"docker\"\nallow = \"ops\"\n\n\
+                         [[route]]\nid = \"d\"\nmatch = \"POST /grpc\"\nto = \"docker\"\nallow = \"ops\"\n\
+                         # lint: allow expired - it was\n";
+    let files = Files(&[("1.toml", LOUD), ("2.toml", QUIET), ("3.toml", WHOLE)]);
+    let text = HEAD.replacen("version = 1\n", "version = 1\ninclude = \"policy.d/*.toml\"\n", 1)
+        + &route("e", "\"POST /plugins/pull\"", "\"ops\"");
+    let draft = Draft::read_with("policy.toml", &text, &files, &House, &own())
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
+    let known = Known::of(&House, ["docker-ops", "docker-users"]);
+    let daemon = Daemon { uid: super::uid(0), gid: super::gid(0) };
+    let told = lint(&draft, &known, daemon).into_iter();
+    let told = told.filter(|it| [Lint::RootEquivalent, Lint::LintComment].contains(&it.lint));
+    let told: Vec<String> = told
+        .map(|it| {
+            let shown = it.shown.shown("policy.toml");
+            shown.split(": ").next().unwrap().to_owned() + " " + it.lint.name()
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "policy.toml:14:6 root-equivalent",
+            "policy.d/1.toml:2:6 root-equivalent",
+            "policy.d/3.toml:14:1 lint-comment",
+        ]
+    );
 }
 
 #[test]
