@@ -96,6 +96,7 @@ fn reload_dry_run_shows_what_changes_and_changes_nothing() {
     let said = support::said(&output);
     assert!(output.status.success() && said.contains("would be in force: "), "{said}");
     assert!(said.contains("  + * /other/{rest...}") && said.contains("  - * /allowed/{rest...}"), "{said}");
+    assert!(said.contains("policy.toml:") && said.contains("[backend-owner]"), "{said}");
     let status = support::said(&peergate(&["status"], &daemon));
     assert!(status.contains("the file DIFFERS from what is in force"), "{status}");
     assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/x").status(), 200);
@@ -108,6 +109,8 @@ fn reload_dry_run_shows_what_changes_and_changes_nothing() {
         (&true.into(), Some(1)),
         "{told}"
     );
+    let warned = told["warnings"].as_array().unwrap();
+    assert!(warned.iter().any(|row| row["lint"] == "backend-owner"), "what is odd stops no reload: {told}");
     assert_eq!(client::ask(&daemon.socket(), "GET", "/other/x").status(), 200);
     let status = support::said(&peergate(&["status"], &daemon));
     assert!(status.contains("the file says the same"), "{status}");

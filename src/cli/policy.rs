@@ -7,7 +7,7 @@ pub(super) mod diff;
 mod explain;
 mod fmt;
 mod init;
-mod lint;
+pub(super) mod lint;
 mod names;
 mod past;
 mod replay;

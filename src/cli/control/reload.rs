@@ -1,15 +1,17 @@
 //! `peergate reload`: the policy's file loaded again by the daemon, and what that changes.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Socket, ask_whole, strange};
-use crate::cli::policy::diff;
+use super::{Socket, ask, ask_whole, strange};
+use crate::cli::policy::{diff, lint};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::grants::{self, Diff, Known};
+use crate::policy::lint::Finding;
 use crate::policy::{Names, Policy, SystemNames};
 use crate::sys::memfd;
 use crate::wire::channel;
@@ -53,16 +55,27 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
         }
         ControlReply::Reloaded { old, new } | ControlReply::Tried { old, new } => {
             let changes = changes(memories)?;
+            let lints = lints(arguments, &new);
             if json {
+                let (found, why) = match &lints {
+                    Ok((_, found)) => (Some(lint::to_json(found, &[])), None),
+                    Err(why) => (None, Some(why)),
+                };
                 term.line(serde_json::json!({
                     "reloaded": !arguments.dry_run,
                     "dry_run": arguments.dry_run,
                     "old": old,
                     "new": new,
                     "changes": diff::to_json(&changes),
+                    "warnings": found,
+                    "unwarned": why,
                 }))?;
             } else {
                 show(arguments.dry_run, &old, &new, &changes, term)?;
+                match &lints {
+                    Ok((file, found)) => lint::tell(file, found, &[], term)?,
+                    Err(why) => term.complain(format_args!("nothing was looked for that is odd: {why}")),
+                }
             }
             Ok(Answer::Yes)
         }
@@ -81,6 +94,20 @@ fn changes(memories: Vec<OwnedFd>) -> Result<Diff, Failure> {
     let groups = SystemNames.group_names();
     let known = Known::of(&SystemNames, groups.iter().map(String::as_str));
     Ok(grants::diff(&read(old)?, &read(new)?, &known))
+}
+
+/// What is odd about the policy that the daemon loaded, by its file as it is now; or why that can't be said. It never
+/// stops a reload: what is odd may be meant.
+fn lints(arguments: &Arguments, loaded: &str) -> Result<(PathBuf, Vec<Finding>), String> {
+    let why = |failure| match failure {
+        Failure::Because(why) => why,
+        Failure::ReaderLeft => String::new(),
+    };
+    let reply = ask(&arguments.daemon.path(), &ControlRequest::Status).map_err(why)?;
+    let ControlReply::Status(status) = reply else { return Err(why(strange())) };
+    let file = PathBuf::from(&status.policy_file);
+    let (hash, found) = lint::of_file(&file).map_err(why)?;
+    if hash == loaded { Ok((file, found)) } else { Err(format!("{} has changed since", file.display())) }
 }
 
 fn show(dry_run: bool, old: &str, new: &str, changes: &Diff, term: &mut Term) -> Result<(), Failure> {

@@ -72,8 +72,19 @@ pub(super) fn findings(draft: &Draft, reading: &Reading) -> Vec<Finding> {
     lint(draft, &reading.known(), reading.daemon())
 }
 
+/// The hash of a policy's file as it is now, eight hex digits, and all that is found in it.
+///
+/// # Errors
+///
+/// It can't be read here, or is not in order.
+pub(in crate::cli) fn of_file(file: &Path) -> Result<(String, Vec<Finding>), Failure> {
+    let reading = Whence::default().open()?;
+    let draft = reading.draft(file)?.map_err(|mistakes| Failure::Because(mistakes.to_string()))?;
+    Ok((draft.policy.short_hash(), findings(&draft, &reading)))
+}
+
 /// For people: each in its place, those that are not accepted in red.
-pub(super) fn tell(
+pub(in crate::cli) fn tell(
     file: &Path,
     findings: &[Finding],
     denied: &[Lint],
@@ -92,11 +103,11 @@ pub(super) fn tell(
 }
 
 /// For programs.
-pub(super) fn to_json(findings: &[Finding], denied: &[Lint]) -> Vec<Json> {
+pub(in crate::cli) fn to_json(findings: &[Finding], denied: &[Lint]) -> Vec<Json> {
     let row = |Finding { lint, shown }: &Finding| {
         let level = if denied.contains(lint) { "deny" } else { "warn" };
         json!({
-            "lint": lint.name(), "level": level, "line": shown.line, "column": shown.column,
+            "lint": lint.name(), "level": level, "file": shown.file, "line": shown.line, "column": shown.column,
             "message": shown.message, "help": shown.help,
         })
     };
