@@ -268,6 +268,37 @@ fn body_is_continued_where_it_will_be_read_and_not_before() {
 }
 
 #[test]
+fn body_that_an_older_policy_judged_is_not_let_through_by_a_newer_one() {
+    need_root!();
+    let place = daemon::place();
+    let upstream = Upstream::start(&place.path().join("up.sock"));
+    let patient = POLICY.replace("300ms", "60s");
+    let mut daemon = Daemon::start_in(place, &patient);
+    let head = format!(
+        "POST /create HTTP/1.1\r\nHost: h\r\n{JSON}Expect: 100-continue\r\nContent-Length: 13\r\n\r\n"
+    );
+    // Asked to go on, a caller was judged as far as its head goes, by the policy of then.
+    let waiting = |client: &mut Client| {
+        client.send(&head);
+        assert_eq!(client.exactly(25), b"HTTP/1.1 100 Continue\r\n\r\n");
+    };
+    let mut client = Client::connect(&daemon.socket());
+    waiting(&mut client);
+    client.send(r#"{"Image"#);
+    assert!(daemon.reload(&patient.replace("\"/Image\", \"/Cmd/*\"]", "\"/Cmd/*\"]").replace(", plain", "")));
+    let answer = client.send(r#"":"x"}"#).answer_to("POST");
+    assert_eq!(answer.status(), 403, "{}", answer.text());
+    assert_eq!(upstream.asked(), Vec::<String>::new());
+    // What comes later is judged by what is in force.
+    let mut client = Client::connect(&daemon.socket());
+    waiting(&mut client);
+    assert_eq!(client.send(r#"{"Image":"x"}"#).answer_to("POST").status(), 403);
+    let all = daemon.stop();
+    assert!(all.iter().any(|record| record["t"] == "outcome" && record["result"] == "refused-by-reload"));
+    assert!(all.iter().any(|record| record["refusal"] == "body-member"));
+}
+
+#[test]
 fn recorded_fields_are_hashed_unless_they_are_plain() {
     need_root!();
     let (daemon, _upstream) = started();
