@@ -285,7 +285,11 @@ fn body_that_an_older_policy_judged_is_not_let_through_by_a_newer_one() {
     let mut client = Client::connect(&daemon.socket());
     waiting(&mut client);
     client.send(r#"{"Image"#);
-    assert!(daemon.reload(&patient.replace("\"/Image\", \"/Cmd/*\"]", "\"/Cmd/*\"]").replace(", plain", "")));
+    let tighter = patient.replace(r#"allow = ["/Image", "/Cmd/*"]"#, r#"allow = ["/Cmd/*"]"#).replace(
+        r#"body = ["/Image", "/HostConfig/Memory"], plain = ["/Image"]"#,
+        r#"body = ["/HostConfig/Memory"]"#,
+    );
+    assert!(daemon.reload(&tighter));
     let answer = client.send(r#"":"x"}"#).answer_to("POST");
     assert_eq!(answer.status(), 403, "{}", answer.text());
     assert_eq!(upstream.asked(), Vec::<String>::new());

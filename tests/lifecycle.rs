@@ -105,7 +105,7 @@ fn reload_dry_run_shows_what_changes_and_changes_nothing() {
     let output = peergate(&["reload", "--format", "json"], &daemon);
     let told: Value = serde_json::from_str(&support::out(&output)).unwrap();
     assert_eq!(
-        (&told["reloaded"], told["changes"].as_array().map(Vec::len)),
+        (&told["reloaded"], told["changes"]["gains"].as_array().map(Vec::len)),
         (&true.into(), Some(1)),
         "{told}"
     );
