@@ -237,6 +237,42 @@ fn explain_judges_head_and_body_and_never_guesses_them() {
 }
 
 #[test]
+fn explain_of_a_record_leaves_open_what_it_does_not_hold() {
+    let bench = Bench::new();
+    let policy = "version = 1\n[listen.docker]\npath = \"/run/d.sock\"\n[backend.docker]\nproxy = \"unix:/run/docker.sock\"\n\
+                  [who.bob]\nuid = [1001]\n[[route]]\nid = \"create\"\nmatch = \"POST /create\"\nto = \"docker\"\n\
+                  allow = \"bob\"\nheader = { X-Auth = \"absent\" }\nbody = { max = \"1KiB\", json = { allow = [\"/Image\"] } }\n";
+    bench.file("p.toml", policy);
+    let audit = bench.directory.path().join("audit");
+    std::fs::create_dir(&audit).unwrap();
+    let line = |kind: &str, rest: &str| {
+        format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":0,\"ts\":\"2026-11-23T00:00:01.000000Z\",{rest}}}\n")
+    };
+    let conn = r#""id":"7k3qzd-1","on":"docker","uid":1001,"gid":1001,"groups":[998],"user":"bob","pid":9,"ns":"host""#;
+    let decision = r#""id":"7k3qzd-1-1","uid":1001,"pid":9,"method":"POST","target":"/create","decision":"deny","refusal":"body-member","part":"body /Privileged","route":"create","policy":"9f2c1e77","status":403"#;
+    std::fs::write(audit.join("20261123T000000.000000Z-7k3qzd-warden-1.ndjson"), line("conn", conn)).unwrap();
+    let gate = audit.join("20261123T000000.000000Z-7k3qzd-gate-1001-0-3.ndjson");
+    std::fs::write(gate, line("decision", decision)).unwrap();
+    let words = ["explain", "p.toml", "--record", "7k3qzd-1-1", "--dir", "audit"];
+    let (out, code) = bench.ask(&words);
+    assert_eq!(code, Some(4), "{out}");
+    assert!(
+        out.contains("verdict    open: who.bob (") && out.contains("its head and its body are still"),
+        "{out}"
+    );
+    bench.file("body", r#"{"Image":"a","Privileged":true}"#);
+    let (out, code) = bench.ask(&[&words[..], &["--body", "body"]].concat());
+    assert!(code == Some(1) && out.contains("(body /Privileged)"), "{out}");
+    bench.file("body", r#"{"Image":"a"}"#);
+    let (out, code) = bench.ask(&[&words[..], &["--body", "body"]].concat());
+    assert!(code == Some(4) && out.contains("its head is still to be judged"), "{out}");
+    let (out, code) = bench.ask(&[&words[..], &["--body", "body", "--header", "X-Other: 1"]].concat());
+    assert!(code == Some(0) && out.contains("verdict    allow"), "{out}");
+    let (out, code) = bench.ask(&[&words[..], &["--header", "X-Auth: 1"]].concat());
+    assert!(code == Some(1) && out.contains("deny (header-rule)"), "{out}");
+}
+
+#[test]
 fn who_can_and_what_can_are_two_sides_of_one_policy() {
     let bench = Bench::new();
     let (out, code) = bench.ask(&["who-can", "docker-operators.toml", "POST /containers/create"]);

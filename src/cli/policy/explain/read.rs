@@ -91,10 +91,12 @@ impl Sent {
         if reads.json.is_some() && !named {
             lines.push(("Content-Type".to_owned(), "application/json".to_owned()));
         }
-        match unread.head(&lines, coming)? {
-            Headed::Permit(permit) => Ok(Read::of(&permit)),
-            Headed::Body(unjudged) => unjudged.body(&body.bytes).map(|permit| Read::of(&permit)),
-        }
+        let permit = match unread.head(&lines, coming)? {
+            Headed::Permit(permit) => permit,
+            Headed::Body(unjudged) => unjudged.body(&body.bytes)?,
+        };
+        let held = self.whole || reads.headers.is_empty();
+        Ok(if held { Read::of(&permit) } else { Read::Open("its head is") })
     }
 }
 
