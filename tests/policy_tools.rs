@@ -3,8 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 #![allow(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test fails where its helpers do"
 )]
 
