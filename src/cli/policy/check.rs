@@ -93,12 +93,13 @@ fn summary(policy: &Policy, warnings: usize) -> String {
         1 => "; 1 warning".to_owned(),
         more => format!("; {more} warnings"),
     };
+    let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     format!(
-        "valid: {} listeners, {} backends, {} routes, {} forbids; hash {}{warned}",
-        policy.listeners.len(),
-        policy.backends.len(),
-        policy.routes.len(),
-        policy.forbids.len(),
+        "valid: {}, {}, {}, {}; hash {}{warned}",
+        many(policy.listeners.len(), "listener"),
+        many(policy.backends.len(), "backend"),
+        many(policy.routes.len(), "route"),
+        many(policy.forbids.len(), "forbid"),
         hash.get(..8).unwrap_or(&hash),
     )
 }
