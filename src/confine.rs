@@ -7,11 +7,13 @@
 //! [`sys::process`](crate::sys::process) between `fork` and the role's own start.
 
 mod capabilities;
+mod commands;
 mod judge;
 mod landlock;
 mod plan;
 pub mod probes;
 mod readback;
+mod sandbox;
 mod seccomp;
 mod terms;
 
@@ -28,7 +30,9 @@ use crate::model::posture::{Confinement, Finding, Grade, Layer};
 use landlock::Opened;
 use readback::Mirror;
 
+pub use commands::plans as command_plans;
 pub use plan::{AUDIT, Access, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, Walls};
+pub use sandbox::Fenced;
 pub use seccomp::{Need, Row, Table, name_of};
 pub use terms::{Terms, Violation};
 

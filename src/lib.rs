@@ -14,7 +14,7 @@
 //! | 2 | [`diagnostics`] | lines for who runs it; never the record |
 //! | 3 | [`wire`] | typed messages between the roles |
 //! | 3 | [`confine`] | what a role gives up, and how it knows |
-//! | 4 | [`warden`], [`gate`], [`scribe`] | the roles, each its own process |
+//! | 4 | [`warden`], [`gate`], [`scribe`], [`runner`] | the roles, each its own process |
 //! | 5 | `cli` | the operator's commands (feature `cli`) |
 //!
 //! # Invariants
@@ -36,6 +36,7 @@ pub mod diagnostics;
 pub mod gate;
 pub mod model;
 pub mod policy;
+pub mod runner;
 pub mod scribe;
 pub mod sys;
 pub mod warden;

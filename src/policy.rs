@@ -16,6 +16,7 @@ mod hindsight;
 mod keys;
 mod names;
 mod near;
+mod params;
 mod pattern;
 mod quantity;
 mod reader;
@@ -40,11 +41,13 @@ pub use explain::{Apart, Explained, Key, Miss, explain, explain_by};
 #[cfg(feature = "cli")]
 pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use names::{Group, Names, SystemNames, Unanswered, User};
+pub use params::{Argument, Given, gathered};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
 pub use table::{
-    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,
-    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
+    Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,
+    DiagnosticsSettings, Feed, Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, OnLeave, Only,
+    Origin, Parameter, Part, Policy, Rlimit, Route, Sandbox, Syslog, Table, Template, Wanted, Who, WhoId,
     Witness,
 };
 pub use value::{Charset, IntRange, Kind, Text};

@@ -13,6 +13,7 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`commands`] | a program for a request that a gate allowed |
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
@@ -26,6 +27,7 @@
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
 mod accept;
+mod commands;
 mod connect;
 mod connections;
 mod control;
@@ -73,6 +75,7 @@ use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
 
 use accept::Door;
+use commands::Commands;
 use connect::Connects;
 use connections::Connections;
 use control::Control;
@@ -121,6 +124,8 @@ enum Due {
     ConnectAgain(u32),
     /// A backend had its time to answer.
     ConnectLimit(u32),
+    /// A runner had its time to say whether its command runs.
+    RunnerLimit(u32),
     /// The kernel's log may say by now what a role died of.
     Violations,
     /// Whether the scribe still gives signs of life.
@@ -178,6 +183,7 @@ pub(crate) struct Warden {
     /// The audit directory is gone.
     homeless: bool,
     connects: Connects,
+    commands: Commands,
     segments: Segments,
     record: Record,
     scribe: Scribe,
@@ -267,6 +273,7 @@ impl Warden {
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
             Source::Keeper(place) => self.hear_keeper(place),
+            Source::Runner(number) => self.hear_runner(number),
             Source::Loader(run) => self.hear_loader(run),
             Source::Probe(probe) => self.hear_probe(probe),
             Source::ProbeProcess(probe) => self.reap_probe(probe),
@@ -283,6 +290,7 @@ impl Warden {
             Due::GateStop(gate) => self.kill_gate(gate),
             Due::ConnectAgain(connect) => self.connect_again(connect),
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
+            Due::RunnerLimit(number) => self.runner_timed_out(number),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
             Due::Keep => self.keep_often(),

@@ -5,4 +5,5 @@ pub mod channel;
 pub mod durable;
 pub mod message;
 pub mod report;
+pub mod runner;
 pub mod told;

@@ -12,7 +12,7 @@ use peergate::model::posture::Layer;
 use peergate::policy::Policy;
 use peergate::sys::process;
 use peergate::warden::{self, Environment, Options, Trouble, demo, loader};
-use peergate::{diagnostics, gate, scribe};
+use peergate::{confine, diagnostics, gate, runner, scribe};
 
 /// The man page is made of the same text (`peergate man`).
 const HELP: &str = include_str!("../manual/peergated.txt");
@@ -140,7 +140,9 @@ fn print_plan(policy: &Path, terms: Terms) -> ExitCode {
     match load(policy) {
         Ok(good) => match warden::plans(&good, terms) {
             Ok(plans) => {
-                said(plans.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").trim_end())
+                let commands = confine::command_plans(&good);
+                let all = plans.iter().map(ToString::to_string).chain(commands);
+                said(all.collect::<Vec<_>>().join("\n").trim_end())
             }
             Err(why) => failed(why),
         },
@@ -193,6 +195,14 @@ fn play(role: &str, arguments: &[OsString]) -> ExitCode {
             Some(channel) => warden::keep(kind, words, channel),
             None => misplayed(),
         },
+        ("@launcher", []) => match given(1) {
+            Some(channel) => speaking("launcher", || runner::launcher::run(channel)),
+            None => misplayed(),
+        },
+        ("@runner", []) => match given(1) {
+            Some(channel) => speaking("runner", || runner::run(channel)),
+            None => misplayed(),
+        },
         ("@warden", [file, runtime]) => match given(1) {
             Some(notify) => serve(Options {
                 policy: PathBuf::from(file),
@@ -205,6 +215,14 @@ fn play(role: &str, arguments: &[OsString]) -> ExitCode {
             None => misplayed(),
         },
         _ => misplayed(),
+    }
+}
+
+/// Plays a role whose lines go to stderr.
+fn speaking(role: &'static str, play: impl FnOnce() -> ExitCode) -> ExitCode {
+    match diagnostics::start(role, None, "info", false) {
+        Ok(()) => play(),
+        Err(error) => failed(error),
     }
 }
 

@@ -104,7 +104,8 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
         ControlReply::Status(_)
         | ControlReply::Doctor(_)
         | ControlReply::Rekeyed { .. }
-        | ControlReply::Probed { .. } => Err(strange()),
+        | ControlReply::Probed { .. }
+        | ControlReply::Noted => Err(strange()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A request's journey: one line a step, and what fails leaves by `?`.
 
+mod command;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -111,6 +113,7 @@ impl Traveller<'_> {
             BackendKind::Proxy { identity_headers, .. } => {
                 Box::pin(self.forward(head, body, permit, *identity_headers)).await
             }
+            BackendKind::Command(command) => Box::pin(self.command(head, body, permit, command)).await,
             // A backend like any other, which is told nothing.
             BackendKind::Scribe { .. } => Box::pin(self.forward(head, body, permit, false)).await,
         }
@@ -275,7 +278,13 @@ impl Traveller<'_> {
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
     async fn begin(&self, permit: Permit, head: &Head) -> Result<Recorded, Stop> {
-        self.begin_exchange(permit.terms().stream, head, false);
+        let stream = permit.terms().stream;
+        self.begin_as(permit, head, stream).await
+    }
+
+    /// The same, where it is known whether idle and total time are lifted.
+    async fn begin_as(&self, permit: Permit, head: &Head, stream: bool) -> Result<Recorded, Stop> {
+        self.begin_exchange(stream, head, false);
         let recorded = self.record(permit, None).await.inspect_err(|stop| {
             // What was written and failed later has its outcome.
             if matches!(stop, Stop::Unrecordable) {

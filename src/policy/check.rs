@@ -1,6 +1,7 @@
 //! As written → as meant: names become ids, references become places in lists, and what can't be meant is
 //! shown in place. Checking goes on after a mistake; the table is used only where there was none.
 
+mod command;
 mod outward;
 mod people;
 mod places;
@@ -91,6 +92,8 @@ pub(crate) struct Checker<'c, 't, N> {
     durability: Durability,
     /// Backends of the daemon's own.
     builtins: HashSet<BackendId>,
+    /// Backends that are programs.
+    commands: HashSet<BackendId>,
 }
 
 /// What `file` means. The table is whole only where no problem was noted.
@@ -114,6 +117,7 @@ pub(crate) fn check<N: Names>(
         methods: Vec::new(),
         durability: file.audit.durability.as_ref().map(|at| at.value).unwrap_or_default(),
         builtins: HashSet::new(),
+        commands: HashSet::new(),
         problems,
     };
     checker.name_all(file);
@@ -201,6 +205,9 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             self.backends.insert(&backend.name.value, BackendId(number));
             if backend.builtin.is_some() {
                 self.builtins.insert(BackendId(number));
+            }
+            if backend.command.is_some() {
+                self.commands.insert(BackendId(number));
             }
         }
         for (number, who) in (0..).zip(&file.whos) {

@@ -174,6 +174,17 @@ impl Decider {
             && self.enforced.may_by_journal(listener, &subject.holds, route, backend)
     }
 
+    /// Whether this route allows the caller to reach that backend: what the warden asks before it runs a command.
+    pub fn may_by_route(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        route: &str,
+        backend: BackendId,
+    ) -> bool {
+        self.knows(listener, subject) && self.enforced.may_by_route(listener, &subject.holds, route, backend)
+    }
+
     /// The routes of the listener that allow this caller, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         if self.knows(listener, subject) { self.enforced.offers(listener, subject) } else { Vec::new() }

@@ -1,5 +1,6 @@
 //! The policy as it is written: plain values, each with its place. What they mean is [`super::check`]'s.
 
+mod command;
 mod rules;
 mod settings;
 
@@ -8,6 +9,7 @@ use toml::de::DeTable;
 use super::diagnostics::{At, Problems, Span};
 use super::reader::Section;
 
+pub(crate) use command::{Command, Param, Sandbox};
 pub(crate) use rules::{Forbid, Route, Test, TestWho, Who};
 pub(crate) use settings::{Audit, Backend, Builtin, Daemon, Diagnostics, Keep, Listen, Only, Witness};
 

@@ -52,6 +52,11 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
         self.value(key).is_some()
     }
 
+    /// Where the key's value stands; the section's own place where there is none.
+    pub(crate) fn span_of(&self, key: &str) -> Span {
+        self.value(key).map_or(self.span, |(span, _)| span)
+    }
+
     fn wrong(&mut self, span: Span, key: &str, wanted: &str, value: &DeValue<'_>) {
         self.problems.add(span, format!("`{key}` is {wanted}, not {}", kind(value)));
     }

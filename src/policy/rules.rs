@@ -281,6 +281,22 @@ impl Rules {
         })
     }
 
+    /// Whether this route allows the caller and leads to that backend.
+    pub(super) fn may_by_route(
+        &self,
+        listener: ListenerId,
+        holds: &Bits,
+        route: &str,
+        backend: BackendId,
+    ) -> bool {
+        self.routes.iter().any(|rule| {
+            *rule.told.id == *route
+                && rule.told.on.contains(&listener)
+                && rule.terms.backend == backend
+                && rule.allow.grants(holds).is_some()
+        })
+    }
+
     pub(super) fn offers(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         let allowed = self
             .routes

@@ -1,6 +1,7 @@
 //! The policy as it is meant: names resolved, every reference an index that holds. Nothing after this validates
 //! again.
 
+mod command;
 mod outward;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, Keep, OnFailure};
 use crate::model::limits::Limits;
 
+pub use command::{
+    Bounds, Cage, Command, OnLeave, Origin, Parameter, Part, Rlimit, Sandbox, Template, Wanted,
+};
 pub use outward::{Feed, Only, Syslog, Witness};
 
 /// A policy that can be put in force. It is read through its [`Table`]; only the loader and
@@ -179,6 +183,8 @@ pub enum BackendKind {
         /// How much of it.
         only: Only,
     },
+    /// A program.
+    Command(Box<Command>),
 }
 
 /// Where a proxied API listens.

@@ -81,7 +81,9 @@ impl Warden {
                 let answer = self.have_scribe_serve(feed, only, grant.connection);
                 self.answer_open(&grant, answer);
             }
-            BackendKind::Builtin => self.answer_open(&grant, Err(Refusal::NotAllowed)),
+            BackendKind::Builtin | BackendKind::Command(_) => {
+                self.answer_open(&grant, Err(Refusal::NotAllowed));
+            }
         }
     }
 

@@ -47,6 +47,7 @@ impl Warden {
             roles,
             more_gates: u32::try_from(gates.len().saturating_sub(GATES)).unwrap_or(u32::MAX),
             sockets: self.sockets(),
+            commands: self.commands_report(),
         }
     }
 

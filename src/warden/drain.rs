@@ -104,6 +104,7 @@ impl Warden {
     fn close(&mut self) {
         self.write_repeats();
         self.explain_violations();
+        self.detach_commands();
         self.settle();
         self.record.close();
         self.phase = Phase::Closing;

@@ -63,8 +63,18 @@ impl Warden {
             return self.refuse_open(lane, ticket, Refusal::RateLimited);
         }
         let (named, judged) = self.judge_backend(listener, number, backend, generation);
+        // A command is asked for in words of its own, which are judged.
+        let judged =
+            judged.and_then(|id| if self.is_command(id) { Err(Refusal::NotAllowed) } else { Ok(id) });
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
-        let entry = GrantEntry { id, uid, backend: &named, policy: &self.force.short, refused: judged.err() };
+        let entry = GrantEntry {
+            id,
+            uid,
+            backend: &named,
+            policy: &self.force.short,
+            refused: judged.err(),
+            run: None,
+        };
         let backend = match judged {
             Ok(backend) => backend,
             Err(refusal) => {
@@ -115,6 +125,10 @@ impl Warden {
             }
         };
         (name.to_owned(), judged)
+    }
+
+    pub(super) fn is_command(&self, id: BackendId) -> bool {
+        self.force.backend(id).is_some_and(|backend| matches!(backend.kind, BackendKind::Command(_)))
     }
 
     /// Whether a grant whose backend is still being connected holds by the policy that is in force now.

@@ -75,12 +75,13 @@ impl Warden {
             Err(refusal) => return self.refuse_open(lane, ticket, refusal),
         };
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
-        if !self.may_stand_in(line, id, listener, backend) {
+        if self.is_command(backend) || !self.may_stand_in(line, id, listener, backend) {
             tracing::warn!(%id, "a gate sends the journal what no record says");
             return self.refuse_open(lane, ticket, Refusal::NotAllowed);
         }
         let policy = self.force.short.clone();
-        let entry = Entry::Grant(GrantEntry { id, uid, backend: &named, policy: &policy, refused: None });
+        let entry =
+            Entry::Grant(GrantEntry { id, uid, backend: &named, policy: &policy, refused: None, run: None });
         if !self.journal.has_room(lane) {
             return self.refuse_open(lane, ticket, Refusal::RateLimited);
         }

@@ -43,6 +43,8 @@ pub struct Environment {
     pub runtime_directory: Option<PathBuf>,
     /// `XDG_STATE_HOME`, where a user's daemon has its log.
     pub state_home: Option<PathBuf>,
+    /// `PEERGATE_RUNNER`: the socket at which the service manager starts runners.
+    pub runner: Option<PathBuf>,
     /// `HOME`.
     pub home: Option<PathBuf>,
 }
@@ -61,6 +63,7 @@ impl Environment {
             listen_names: std::env::var_os("LISTEN_FDNAMES"),
             runtime_directory: path("XDG_RUNTIME_DIR"),
             state_home: path("XDG_STATE_HOME"),
+            runner: path("PEERGATE_RUNNER").filter(|path| path.is_absolute()),
             home: path("HOME"),
         }
     }

@@ -33,6 +33,8 @@ pub(super) enum Source {
     Connect(u32),
     /// A witness's process.
     Keeper(u32),
+    /// A command's runner.
+    Runner(u32),
     /// The loader's answer.
     Loader(u32),
     /// The channel of a role that was started to try something.
@@ -70,6 +72,7 @@ impl Source {
             Source::Probe(probe) => (11, u64::from(probe)),
             Source::ProbeProcess(probe) => (12, u64::from(probe)),
             Source::Keeper(place) => (13, u64::from(place)),
+            Source::Runner(number) => (14, u64::from(number)),
         };
         kind << KIND_SHIFT | number
     }
@@ -93,6 +96,7 @@ impl Source {
             11 => Source::Probe(word(number)),
             12 => Source::ProbeProcess(word(number)),
             13 => Source::Keeper(word(number)),
+            14 => Source::Runner(word(number)),
             _ => return None,
         })
     }
@@ -257,6 +261,7 @@ mod tests {
             Source::Probe(4),
             Source::ProbeProcess(5),
             Source::Keeper(1),
+            Source::Runner(6),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -81,6 +81,7 @@ pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
     let mut warden = assemble(options, ground, loaded, doors, segments)?;
     // While there are rights to give: a command may need any.
     warden.begin_witness().when("start the witnesses' keepers")?;
+    warden.begin_commands().when("start the launcher of commands")?;
     // Before the first record, which says what is left, and before the first role, which inherits what is gone.
     warden.drop_rights()?;
     warden.begin_record()?;
@@ -333,6 +334,7 @@ fn assemble(
         journal: Default::default(),
         keeping: Default::default(),
         connects: Default::default(),
+        commands: Default::default(),
         segments: log.segments,
         record: log.record,
         scribe: Scribe::absent(),

@@ -11,7 +11,9 @@ use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
+use crate::policy::Given;
 use crate::wire::report::Report;
+use crate::wire::runner::{Ended, Form};
 use crate::wire::told::{Lag, Serve};
 
 pub use status::{GateStatus, ListenerStatus, ScribeStatus, Status};
@@ -126,6 +128,26 @@ pub enum FromGate {
         generation: Generation,
         /// The decision, as the record would have it.
         line: String,
+    },
+    /// A request that was allowed and recorded runs a command; answered by [`ToGate::Backend`], whose descriptor is
+    /// a link to its runner.
+    Run {
+        /// As in [`FromGate::Open`].
+        ticket: u32,
+        /// As in [`FromGate::Open`].
+        connection: u64,
+        /// As in [`FromGate::Open`].
+        request: u32,
+        /// As in [`FromGate::Open`].
+        backend: BackendId,
+        /// As in [`FromGate::Open`].
+        generation: Generation,
+        /// The route's id.
+        route: String,
+        /// Values by the names of their parameters.
+        given: Given,
+        /// How the answer is to look.
+        form: Form,
     },
     /// How a request that the journal knows of ended.
     SettledByJournal {
@@ -424,6 +446,8 @@ pub enum ControlRequest {
         /// In which thread.
         place: Place,
     },
+    /// A command ended that an earlier daemon had started.
+    CommandEnded(Box<Ended>),
 }
 
 /// The warden's answer.
@@ -452,6 +476,8 @@ pub enum ControlReply {
         /// What has to come of it, as this daemon is set up.
         expected: Found,
     },
+    /// It is noted.
+    Noted,
     /// It did not, and why, in lines for people; what was in force still is.
     Refused {
         /// The diagnostics.

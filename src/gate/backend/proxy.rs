@@ -91,6 +91,7 @@ pub(in crate::gate) async fn send(
         began: false,
         takes_interim: head.version() == Version::Http11,
         response_ms: (!recorded.terms().stream).then_some(limits.response_ms),
+        closes_behind: false,
     };
     relay.expect_answer();
     let answered = std::future::poll_fn(|cx| relay.poll_head(cx)).await;
@@ -100,6 +101,35 @@ pub(in crate::gate) async fn send(
         Err(Refusal::BackendDied) if repeatable && !relay.began => Err(Unsent::Stale(Payload::None)),
         Err(refusal) => Err(Unsent::Failed(refusal)),
     }
+}
+
+/// Takes the answer of a command's runner, whose input is `input` and nothing else: not a byte of the request's head
+/// goes there.
+pub(in crate::gate) async fn receive(
+    connection: &Rc<Connection>,
+    _recorded: &Recorded,
+    link: Link,
+    input: Bytes,
+) -> Result<Response<Answer>, Refusal> {
+    connection.count_in(input.len() as u64);
+    let policy = connection.lane.policy();
+    let limits = &policy.decider.policy().limits;
+    let mut relay = Relay {
+        connection: Rc::clone(connection),
+        link: Some(link),
+        upload: Upload::new(Vec::new(), Payload::Whole(input), Framing::None),
+        upgrade: None,
+        guard: ResponseGuard::new(
+            HeadLimits::new(limits, false, Arc::from([])),
+            Expected { head: false, upgrade: false },
+        ),
+        began: false,
+        takes_interim: false,
+        response_ms: None,
+        closes_behind: true,
+    };
+    let head = std::future::poll_fn(|cx| relay.poll_head(cx)).await?;
+    relay.into_response(&head)
 }
 
 /// The caller, for a backend that asks for it (`identity_headers = true`); inbound ones were removed before.
@@ -131,6 +161,8 @@ struct Relay {
     /// The caller knows of interim answers.
     takes_interim: bool,
     response_ms: Option<u32>,
+    /// The end of what goes out is told by the end of the stream, once.
+    closes_behind: bool,
 }
 
 impl Relay {
@@ -156,6 +188,10 @@ impl Relay {
         let result = self.upload.poll(cx, link, &self.connection);
         if self.upload.sent() != before && !self.began {
             self.expect_answer();
+        }
+        if self.closes_behind && self.upload.is_done() {
+            link.shutdown_write();
+            self.closes_behind = false;
         }
         match result {
             Poll::Ready(Err(refusal)) => Err(refusal),

@@ -70,8 +70,9 @@ impl<N: Names> Checker<'_, '_, N> {
         file: &File,
     ) -> Option<BackendKind> {
         if written.unclear {
-            let help = "write `proxy = \"unix:/path\"` or `builtin = \"api\"`";
-            self.problems.add_help(written.name.span, "a backend is one of `proxy` and `builtin`", help);
+            let help = "write `proxy = \"unix:/path\"`, `command = [\"/path\"]` or `builtin = \"api\"`";
+            let message = "a backend is one of `proxy`, `command` and `builtin`";
+            self.problems.add_help(written.name.span, message, help);
             return None;
         }
         if let (Some(at), false) =
@@ -94,6 +95,9 @@ impl<N: Names> Checker<'_, '_, N> {
                 Builtin::Api => BackendKind::Builtin,
                 Builtin::Feed(feed) => self.feed(feed, written, file),
             });
+        }
+        if let Some(command) = &written.command {
+            return self.command(command, written).map(|command| BackendKind::Command(Box::new(command)));
         }
         let proxy = written.proxy.as_ref()?;
         let address = self.address(proxy)?;

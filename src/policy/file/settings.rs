@@ -6,6 +6,7 @@ use super::super::quantity::{rate, show_size, show_time, size, size_rate, time};
 use super::super::reader::Section;
 use super::super::table::{Feed, Gates, IdentityDepth};
 use super::Texts;
+use super::command::Command;
 use crate::model::keeping::Durability;
 
 /// `[daemon]`.
@@ -192,14 +193,16 @@ pub(crate) struct Backend {
     pub(crate) owner: Option<At<String>>,
     pub(crate) version_prefix: Option<At<String>>,
     pub(crate) identity_headers: Option<At<bool>>,
-    /// Neither or both of `proxy` and `builtin` were written.
+    pub(crate) command: Option<Command>,
+    /// None or several of `proxy`, `command` and `builtin` were written.
     pub(crate) unclear: bool,
 }
 
 impl Backend {
     pub(super) fn read(name: At<String>, section: &mut Section<'_, '_, '_>) -> Backend {
         Backend {
-            unclear: section.has("proxy") == section.has("builtin"),
+            unclear: ["proxy", "command", "builtin"].iter().filter(|key| section.has(key)).count() != 1,
+            command: Command::read(section),
             name,
             proxy: section.text("proxy"),
             builtin: section.word("builtin", &BUILTINS),

@@ -11,7 +11,6 @@ const TYPES: [&str; 4] = ["one_of", "int", "hex", "text"];
 
 impl<'a> Section<'a, '_, '_> {
     /// A type: `"hex"`, `"int 1..100"`, `{ int = "1..100" }`.
-    #[allow(dead_code, reason = "parameters of commands take it")]
     pub(crate) fn kind(&mut self, key: &str) -> Option<At<Kind>> {
         let (span, value) = self.value(key)?;
         self.kind_of(key, span, value)
@@ -48,7 +47,8 @@ impl<'a> Section<'a, '_, '_> {
         }
     }
 
-    fn kind_table(&mut self) -> Option<Kind> {
+    /// The type that this table's own keys say.
+    pub(crate) fn kind_table(&mut self) -> Option<Kind> {
         let mut named = TYPES.into_iter().filter(|name| self.has(name));
         let (name, second) = (named.next(), named.next());
         let Some(name) = name.filter(|_| second.is_none()) else {
@@ -87,7 +87,6 @@ impl<'a> Section<'a, '_, '_> {
 
     /// A table whose keys are the policy's own, in the order of the file; each with its value. `None` where
     /// something else stands there; it is noted unless `or` takes it.
-    #[allow(dead_code, reason = "query rules come with it")]
     pub(crate) fn entries(
         &mut self,
         key: &str,
@@ -112,8 +111,8 @@ impl<'a> Section<'a, '_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::diagnostics::Problems;
     use super::*;
+    use crate::policy::diagnostics::Problems;
     use toml::de::DeTable;
 
     /// What `k = WRITTEN` means, or what is said about it.
