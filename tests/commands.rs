@@ -7,6 +7,8 @@
 mod answers;
 #[path = "commands/attacks.rs"]
 mod attacks;
+#[path = "commands/client.rs"]
+mod client;
 #[path = "commands/ends.rs"]
 mod ends;
 #[path = "commands/stage.rs"]
