@@ -11,6 +11,7 @@ pub mod probe;
 mod recall;
 pub mod run;
 pub mod term;
+pub mod whole;
 
 use std::ffi::OsString;
 use std::io;
@@ -53,7 +54,7 @@ enum Command {
     Doctor(control::Arguments),
     /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
-    Reload(control::Arguments),
+    Reload(control::ReloadArguments),
     /// Runs a command of the policy, and passes on what it says and its exit code; without a route, lists what may be
     /// called
     #[command(after_help = run::EXIT_CODES)]

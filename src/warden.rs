@@ -17,6 +17,7 @@
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`allowance`] | how much of that each uid may have |
 //! | [`mod@keep`] | what of the record is kept: compressed, removed, renewed |
 //! | [`watch`] | whether what is written is still found under its name |
 //! | [`witness`] | who else keeps the heads of the seals |
@@ -27,6 +28,7 @@
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
 mod accept;
+mod allowance;
 mod commands;
 mod connect;
 mod connections;
@@ -54,6 +56,7 @@ mod record;
 mod reload;
 mod rights;
 mod roster;
+mod seats;
 mod segments;
 mod shed;
 mod signals;
@@ -75,6 +78,7 @@ use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
 
 use accept::Door;
+use allowance::Allowances;
 use commands::Commands;
 use connect::Connects;
 use connections::Connections;
@@ -90,6 +94,7 @@ use probe::Probing;
 use record::Record;
 use reload::Reload;
 use roster::{Roster, Whose};
+use seats::Seats;
 use segments::Segments;
 use shed::Callers;
 use signals::Signals;
@@ -176,6 +181,7 @@ pub(crate) struct Warden {
     force: InForce,
     door: Door,
     callers: Callers,
+    seats: Seats,
     connections: Connections,
     roster: Roster,
     journal: Journal,
@@ -185,6 +191,7 @@ pub(crate) struct Warden {
     connects: Connects,
     commands: Commands,
     segments: Segments,
+    allowances: Allowances,
     record: Record,
     scribe: Scribe,
     vault: Vault,
@@ -250,6 +257,8 @@ impl Warden {
                     return ExitCode::FAILURE;
                 }
             }
+            // An instant that was seen once is never before an expired grant's end again.
+            self.force.clock.now();
             let now = Instant::now();
             while let Some(due) = self.timers.take(now) {
                 self.attend(due);

@@ -8,6 +8,10 @@
     reason = "a test fails where its helpers do"
 )]
 
+#[path = "support/slow_rules.rs"]
+#[allow(clippy::expect_used, unreachable_pub, reason = "a check fails where its helpers do")]
+mod slow_rules;
+
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -204,6 +208,22 @@ fn replay_what_the_record_lacks_is_never_the_same() {
 }
 
 #[test]
+fn replay_body_that_is_longer_than_the_policy_takes_is_lost() {
+    let mut record = Record::new();
+    let id = record.asked(1001, "POST", "/containers/json", &ALLOWED.replace(",\"status\":200", ""));
+    let outcome =
+        format!("\"id\":\"{id}\",\"status\":200,\"result\":\"completed\",\"in\":4096,\"out\":5,\"us\":70");
+    record.add("20261123T000000.000000Z-7k3qzd-gate-1001-0-1003.ndjson", "outcome", &outcome);
+    let rules = LIST.replace("GET", "POST");
+    let replay = |max: &str| {
+        let file = record.policy("new.toml", &policy(&format!("{rules}body = {{ max = \"{max}\" }}\n")));
+        json("replay", &record.audit(), &["--policy", file.to_str().unwrap()]).0
+    };
+    assert_eq!(replay("4KiB").len(), 1);
+    assert_eq!(replay("4095B")[0]["new"]["refusal"], "body-too-large");
+}
+
+#[test]
 fn replay_without_requests_or_policy_is_exit_code_3() {
     let mut record = Record::new();
     record.asked(1001, "GET", "/version", NO_ROUTE);
@@ -344,6 +364,21 @@ fn suggest_denied_takes_over_what_the_policy_at_hand_asks_for() {
 }
 
 #[test]
+fn suggest_used_keeps_what_the_route_at_hand_asks_for() {
+    let mut record = Record::new();
+    record.asked(1001, "GET", "/v1.47/containers/json?all=1", ALLOWED);
+    record.asked(1001, "POST", "/containers/web/attach", &ALLOWED.replace("200", "101"));
+    let attach = "[[route]]\nid = \"attach\"\nmatch = \"POST /containers/{id}/attach\"\nto = \"docker\"\nallow = \"ci\"\nupgrade = [\"tcp\"]\nstream = true\n";
+    let file = record.policy("p.toml", &policy(&format!("{LIST}{attach}")));
+    let (text, err, code) = run("suggest", &record.audit(), &["--policy", file.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (0, ""), "{text}");
+    assert!(text.contains("upgrade = [\"tcp\"]") && text.contains("stream = true"), "{text}");
+    let asking = Asking::new(&text);
+    assert!(asking.allows(1001, "POST", "/containers/web/attach"), "{text}");
+    assert!(!asking.allows(1001, "POST", "/containers/db/attach"), "{text}");
+}
+
+#[test]
 fn suggest_by_group_names_the_group_that_all_are_in() {
     let mut record = Record::new();
     record.asked(1001, "GET", "/version", ALLOWED);
@@ -421,4 +456,31 @@ fn suggest_for_any_log_allows_each_request_and_nothing_beside_it() {
 fn target(path: &str, query: &BTreeSet<&str>) -> String {
     let pairs: Vec<String> = query.iter().map(|name| format!("{name}=1")).collect();
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+// --- the judge -----------------------------------------------------------------------------------------------
+
+#[test]
+fn decider_answers_as_the_slow_judge_does() {
+    let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&prop::collection::vec(prop::num::u8::ANY, 20..400), |bytes| {
+            slow_rules::check_rules(&bytes);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn file_of_any_bytes_is_taken_or_refused_and_nothing_else() {
+    for name in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/policy")).unwrap() {
+        slow_rules::check_file(&fs::read(name.unwrap().path()).unwrap());
+    }
+    let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&prop::collection::vec(prop::num::u8::ANY, 0..600), |bytes| {
+            slow_rules::check_file(&bytes);
+            Ok(())
+        })
+        .unwrap();
 }

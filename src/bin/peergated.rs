@@ -191,9 +191,9 @@ fn play(role: &str, arguments: &[OsString]) -> ExitCode {
             }
             _ => misplayed(),
         },
-        ("@keeper", [kind, words @ ..]) => match given(1) {
-            Some(channel) => warden::keep(kind, words, channel),
-            None => misplayed(),
+        ("@keeper", [kind, terms, words @ ..]) => match (given(1), terms_of(terms)) {
+            (Some(channel), Some(terms)) => warden::keep(kind, &terms, words, channel),
+            _ => misplayed(),
         },
         ("@launcher", []) => match given(1) {
             Some(channel) => speaking("launcher", || runner::launcher::run(channel)),

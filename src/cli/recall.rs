@@ -6,15 +6,18 @@ use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer,
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::Target;
+use crate::model::time::Timestamp;
 
 /// The id of whoever has none here (`/proc/sys/kernel/overflowuid`): it never authorises.
 const OVERFLOW: u32 = 65_534;
 
 /// Why a request was denied by the rules of a policy, and not by what came before or behind them.
-const BY_RULES: [Refusal; 9] = [
+const BY_RULES: [Refusal; 11] = [
     Refusal::NoRoute,
     Refusal::NotAllowed,
     Refusal::Forbidden,
+    Refusal::Expired,
+    Refusal::OutOfHours,
     Refusal::QueryName,
     Refusal::QueryTwice,
     Refusal::QuerySyntax,
@@ -35,6 +38,10 @@ pub(super) struct Request {
     pub(super) allowed: bool,
     /// Whether it wanted to change to another protocol. Which one is not on record.
     pub(super) upgrade: bool,
+    /// When it was asked.
+    pub(super) at: Timestamp,
+    /// Bytes that came behind its head.
+    pub(super) body: Option<u64>,
 }
 
 /// Why the rules can't be asked again.
@@ -76,6 +83,9 @@ impl Request {
             on: conn.on().map(decoded).unwrap_or_default().into_owned(),
             allowed: decision.allowed,
             upgrade: refusal == Some(Refusal::UpgradeRefused) || access.status() == Some(101),
+            at: access.when(),
+            // What goes through a tunnel is no body.
+            body: access.outcome.as_ref().filter(|_| access.status() != Some(101)).map(|it| it.bytes_in),
         })
     }
 }
@@ -100,7 +110,12 @@ pub(super) fn caller(conn: &Conn) -> Caller {
             ["_len", "_b64"].iter().any(|end| conn.held.record().field(&format!("{name}{end}")).is_some());
         text.filter(|_| !spoilt).map(|text| decoded(text).into_owned())
     };
-    let exe = whole("exe", conn.exe()).map(|path| Exe { path: path.into_bytes(), device: 0, inode: 0 });
+    let exe = whole("exe", conn.exe()).map(|path| Exe {
+        path: path.into_bytes(),
+        device: 0,
+        inode: 0,
+        trusted: Attr::Unknown,
+    });
     Caller {
         peer: Peer {
             uid: conn.uid,

@@ -19,11 +19,16 @@ pub enum Role {
     Scribe,
     /// Reads the policy's file.
     Loader,
+    /// Keeps heads of the seals in a file.
+    FileKeeper,
+    /// Feeds heads of the seals to a command.
+    CommandKeeper,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 4] = [Role::Warden, Role::Gate, Role::Scribe, Role::Loader];
+    pub const ALL: [Role; 6] =
+        [Role::Warden, Role::Gate, Role::Scribe, Role::Loader, Role::FileKeeper, Role::CommandKeeper];
 
     /// Its name.
     #[must_use]
@@ -33,6 +38,8 @@ impl Role {
             Role::Gate => "gate",
             Role::Scribe => "scribe",
             Role::Loader => "loader",
+            Role::FileKeeper => "file-keeper",
+            Role::CommandKeeper => "command-keeper",
         }
     }
 }
@@ -104,7 +111,7 @@ pub struct Plan {
     pub capabilities: Vec<Kept>,
     /// Landlock.
     pub walls: Walls,
-    /// seccomp.
+    /// seccomp; none where it is empty.
     pub table: Table,
     /// RLIMIT_FSIZE; RLIMIT_CORE is 0 for all.
     pub file_size: Option<u64>,
@@ -174,6 +181,39 @@ impl Plan {
         }
     }
 
+    /// Of the process that keeps heads in a file: that file's directory.
+    #[must_use]
+    pub fn file_keeper() -> Plan {
+        Plan {
+            role: Role::FileKeeper,
+            identity: None,
+            capabilities: Vec::new(),
+            walls: Walls::AllBut {
+                files: vec![Reach {
+                    what: WITNESS,
+                    access: Access::Write,
+                    why: "the file that heads go into, which may be moved away and made again",
+                }],
+                connects: None,
+            },
+            table: [seccomp::COMMON, seccomp::KEEPER].concat(),
+            file_size: None,
+        }
+    }
+
+    /// Of the process that feeds heads to a command, and of the command.
+    #[must_use]
+    pub fn command_keeper() -> Plan {
+        Plan {
+            role: Role::CommandKeeper,
+            identity: None,
+            capabilities: Vec::new(),
+            walls: Walls::None(UNKNOWN),
+            table: Vec::new(),
+            file_size: None,
+        }
+    }
+
     /// The warden's: what looking at callers, starting roles and this policy need.
     #[must_use]
     pub fn warden(capabilities: Vec<Kept>) -> Plan {
@@ -231,6 +271,10 @@ impl Plan {
 pub const AUDIT: &str = "the audit directory";
 /// The directory of rolling diagnostics.
 pub const DIAGNOSTICS: &str = "the diagnostics directory";
+/// The directory of the witness's file.
+pub const WITNESS: &str = "the witness's directory";
+/// Why there is less for a command that the policy names.
+const UNKNOWN: &str = "nobody knows what a command of the policy's needs";
 /// The root directory.
 pub const EVERYTHING: &str = "/";
 
@@ -279,6 +323,9 @@ impl fmt::Display for Plan {
                     writeln!(f, "                but TCP connections: {why}")?;
                 }
             }
+        }
+        if self.table.is_empty() {
+            return writeln!(f, "  seccomp       none: {UNKNOWN}");
         }
         let (allowed, absent) = self.rows();
         writeln!(f, "  seccomp       {allowed} calls, {absent} that answer ENOSYS; any other kills")?;

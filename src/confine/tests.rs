@@ -146,6 +146,7 @@ fn tables_have_each_call_once_and_compile() {
         Plan::scribe(None, false),
         Plan::scribe(None, true),
         Plan::loader(),
+        Plan::file_keeper(),
         Plan::warden(Vec::new()),
     ] {
         assert!(seccomp::Filters::compile(&plan.table, Violation::Kills).is_ok(), "{}", plan.role.name());

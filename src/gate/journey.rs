@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -18,6 +19,7 @@ use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
 use super::backend::proxy::{self, Payload};
 use super::budget::Denying;
+use super::caps::{self, Over};
 use super::connection::{Begun, Connection, micros};
 use super::deadline::Phase;
 use super::guard::Judged;
@@ -28,13 +30,14 @@ use super::recorded::Recorded;
 use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
 use crate::model::keeping::{Durability, OnFailure};
+use crate::model::message::Coming;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
-use crate::policy::{BackendKind, Denial, Permit, Verdict};
+use crate::policy::{BackendKind, Denial, Headed, Permit, Terms, Unjudged, Verdict};
 
-/// What one record is reckoned to cost, against the budget of record bytes.
+/// What the records of one request are reckoned to cost beside its target, against the budget of record bytes.
 const RECORD_BYTES: u64 = 512;
 /// A body that comes with an `Upgrade` is read whole before the backend sees anything of it.
 const UPGRADE_BODY_MAX: u64 = 64 << 10;
@@ -43,6 +46,8 @@ const UPGRADE_BODY_MAX: u64 = 64 << 10;
 enum Stop {
     /// Not permitted, or not well formed; not recorded yet.
     Denied(Denial),
+    /// Beyond what a who's limits give the caller; not recorded yet.
+    Over(Over),
     /// Neither this nor anything else can be recorded.
     Unrecordable,
     /// Permitted and recorded, and then it failed.
@@ -53,6 +58,14 @@ impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
         Stop::Denied(Denial::plain(refusal))
     }
+}
+
+/// A request's body.
+enum Read {
+    /// It was read whole and judged.
+    Judged(Bytes),
+    /// No rule reads it.
+    Coming(Incoming),
 }
 
 /// One request on its way.
@@ -76,7 +89,7 @@ pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Respons
         method,
         target,
     };
-    match &judged {
+    let response = match &judged {
         Some(Judged::Request(head)) => {
             let traveller = traveller(head.method().as_str().as_bytes(), head.target().as_str().as_bytes());
             let has_body = head.framing().has_body();
@@ -90,13 +103,22 @@ pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Respons
         }
         // Hyper asks only after the guard has written a head for it.
         None => Box::pin(traveller(b"", b"").stop(Stop::from(Refusal::Internal), true)).await,
+    };
+    if !connection.busy() {
+        // Nothing runs on.
+        connection.holding.take();
     }
+    response
 }
 
 impl Traveller<'_> {
     async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
         self.admit()?;
-        let permit = self.lookup(head)?;
+        self.enter()?;
+        let (permit, body) = match self.lookup(head)? {
+            Headed::Permit(permit) => (permit, Read::Coming(body)),
+            Headed::Body(unjudged) => Box::pin(self.read(unjudged, body)).await?,
+        };
         if !self.recordable() && permit.terms().on_failure == OnFailure::Deny {
             return Err(Stop::Unrecordable);
         }
@@ -138,11 +160,15 @@ impl Traveller<'_> {
     async fn forward(
         &self,
         head: &Head,
-        body: Incoming,
+        body: Read,
         permit: Permit,
         identify: bool,
     ) -> Result<Response<Answer>, Stop> {
-        let payload = self.payload(&permit, head, body).await?;
+        let (payload, judged) = match body {
+            // What was judged is what is sent, byte for byte.
+            Read::Judged(bytes) => (Payload::Whole(bytes.clone()), Some(bytes)),
+            Read::Coming(body) => (self.payload(&permit, head, body).await?, None),
+        };
         let stands_in = permit.terms().on_failure == OnFailure::Journal;
         let begun = if self.recordable() { self.begin(permit, head).await } else { Err(Stop::Unrecordable) };
         let (recorded, link) = match begun {
@@ -150,7 +176,7 @@ impl Traveller<'_> {
                 let link = self.reach(&recorded).await?;
                 (recorded, link)
             }
-            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head).await?,
+            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head, judged.as_ref()).await?,
             Err(stop) => return Err(stop),
         };
         match proxy::send(self.connection, &recorded, link, head, payload, identify).await {
@@ -176,27 +202,86 @@ impl Traveller<'_> {
         let limits = &self.policy.decider.policy().limits;
         let stranger = self.connection.subject(&self.policy).1.is_stranger();
         let uid = self.connection.caller.peer.uid;
-        let admitted = lane.budgets.borrow_mut().admit(uid, stranger, RECORD_BYTES, limits, Timestamp::now());
+        let bytes = RECORD_BYTES + self.target.len() as u64;
+        let admitted = lane.budgets.borrow_mut().admit(uid, stranger, bytes, limits, Timestamp::now());
         if admitted { Ok(()) } else { Err(Refusal::RateLimited.into()) }
     }
 
-    /// The policy decides.
-    fn lookup(&self, head: &Head) -> Result<Permit, Stop> {
+    /// Takes the place that the limits of whos give the caller for one more request.
+    fn enter(&self) -> Result<(), Stop> {
+        let subject = self.connection.subject(&self.policy);
+        // What the last one had is given back first.
+        self.connection.holding.take();
+        let (uid, caps) = (self.connection.caller.peer.uid, &self.connection.lane.shared.caps);
+        let holding = caps.enter(uid, subject.1.caps(), self.began).map_err(Stop::Over)?;
+        *self.connection.holding.borrow_mut() = holding;
+        Ok(())
+    }
+
+    /// The policy decides, as far as the head goes.
+    fn lookup(&self, head: &Head) -> Result<Headed, Stop> {
         let subject = self.connection.subject(&self.policy);
         let asked = Asked { method: head.method(), target: head.target(), upgrade: head.upgrade() };
-        match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
-            Verdict::Allow(permit) => match head.framing() {
-                Framing::Length(length) if length > self.body_max(&permit) => {
-                    Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)))
-                }
-                _ => Ok(permit),
-            },
-            Verdict::Deny(denial) => Err(Stop::Denied(denial)),
+        let coming = match head.framing() {
+            Framing::None | Framing::Length(0) | Framing::UntilClose => Coming::Nothing,
+            Framing::Length(length) => Coming::Length(length),
+            Framing::Chunked => Coming::Chunked,
+        };
+        let headed = match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
+            Verdict::Allow(permit) => Headed::Permit(permit),
+            Verdict::Read(unread) => unread.head(head, coming).map_err(Stop::Denied)?,
+            Verdict::Deny(denial) => return Err(Stop::Denied(denial)),
+        };
+        match coming {
+            Coming::Length(length) => self.takes_length(length, headed),
+            _ => Ok(headed),
         }
     }
 
-    fn body_max(&self, permit: &Permit) -> u64 {
-        permit.terms().body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
+    /// Whether a body of that length may come.
+    fn takes_length(&self, length: u64, headed: Headed) -> Result<Headed, Stop> {
+        let subject = self.connection.subject(&self.policy);
+        if length > self.route_body_max(headed.terms()) {
+            return Err(Stop::Denied(headed.deny(Refusal::BodyTooLarge)));
+        }
+        match caps::tightest_body(subject.1.caps()) {
+            Some((most, cap)) if length > most => {
+                let over = caps::body_over(cap).denial();
+                Err(Stop::Denied(Denial { by: over.by, at: over.at, ..headed.deny(over.refusal) }))
+            }
+            _ => Ok(headed),
+        }
+    }
+
+    /// Reads the whole body, as much as the route takes, and has the policy judge it. From here on these bytes are
+    /// the body; what the caller sends is not asked again.
+    async fn read(&self, unjudged: Unjudged, body: Incoming) -> Result<(Permit, Read), Stop> {
+        let (most, over) = self.body_max(unjudged.terms());
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let whole = match self.in_time(Limited::new(body, most).collect()).await {
+            Ok(Ok(whole)) => whole.to_bytes(),
+            Ok(Err(_)) => {
+                let refusal = self.connection.failure().unwrap_or(over);
+                return Err(Stop::Denied(unjudged.deny(refusal)));
+            }
+            Err(refusal) => return Err(Stop::Denied(unjudged.deny(refusal))),
+        };
+        let permit = unjudged.body(&whole).map_err(Stop::Denied)?;
+        Ok((permit, Read::Judged(whole)))
+    }
+
+    fn route_body_max(&self, terms: &Terms) -> u64 {
+        terms.body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
+    }
+
+    /// The largest body, and what a larger one is refused as.
+    fn body_max(&self, terms: &Terms) -> (u64, Refusal) {
+        let route = self.route_body_max(terms);
+        let subject = self.connection.subject(&self.policy);
+        match caps::tightest_body(subject.1.caps()) {
+            Some((most, _)) if most < route => (most, Refusal::WhoBody),
+            _ => (route, Refusal::BodyTooLarge),
+        }
     }
 
     fn kind(&self, permit: &Permit) -> Result<&BackendKind, Stop> {
@@ -226,7 +311,7 @@ impl Traveller<'_> {
 
     /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.
     async fn payload(&self, permit: &Permit, head: &Head, body: Incoming) -> Result<Payload, Stop> {
-        let max = self.body_max(permit);
+        let (max, over) = self.body_max(permit.terms());
         match head.framing() {
             // A request has no body that the connection's end delimits.
             Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
@@ -234,10 +319,10 @@ impl Traveller<'_> {
                 let limited = Limited::new(body, usize::try_from(max.min(UPGRADE_BODY_MAX)).unwrap_or(0));
                 match self.in_time(limited.collect()).await? {
                     Ok(whole) => Ok(Payload::Whole(whole.to_bytes())),
-                    Err(_) => Err(self.connection.failure().unwrap_or(Refusal::BodyTooLarge).into()),
+                    Err(_) => Err(self.connection.failure().unwrap_or(over).into()),
                 }
             }
-            Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max }),
+            Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max, over }),
         }
     }
 
@@ -284,7 +369,7 @@ impl Traveller<'_> {
 
     /// The same, where it is known whether idle and total time are lifted.
     async fn begin_as(&self, permit: Permit, head: &Head, stream: bool) -> Result<Recorded, Stop> {
-        self.begin_exchange(stream, head, false);
+        self.begin_exchange(&permit, head, stream, false);
         let recorded = self.record(permit, None).await.inspect_err(|stop| {
             // What was written and failed later has its outcome.
             if matches!(stop, Stop::Unrecordable) {
@@ -295,7 +380,7 @@ impl Traveller<'_> {
         if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
     }
 
-    fn begin_exchange(&self, stream: bool, head: &Head, by_journal: bool) {
+    fn begin_exchange(&self, permit: &Permit, head: &Head, stream: bool, by_journal: bool) {
         self.connection.begin(Begun {
             id: self.id,
             began: self.began,
@@ -305,6 +390,7 @@ impl Traveller<'_> {
             upgrade: head.upgrade().map(str::to_owned),
             stream,
             by_journal,
+            may_end: permit.may_end(),
         });
         if !stream && head.upgrade().is_none() {
             self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
@@ -313,11 +399,16 @@ impl Traveller<'_> {
 
     /// Begins an exchange that only the journal will know of: its record goes to the warden with the wish for a backend,
     /// and the backend comes back only once the journal has taken it.
-    async fn begin_by_journal(&self, head: &Head) -> Result<(Recorded, Link), Stop> {
+    async fn begin_by_journal(&self, head: &Head, judged: Option<&Bytes>) -> Result<(Recorded, Link), Stop> {
         let lane = &self.connection.lane;
         // The one that could not be recorded is spent.
-        let permit = self.lookup(head)?;
-        self.begin_exchange(permit.terms().stream, head, true);
+        let permit = match (self.lookup(head)?, judged) {
+            (Headed::Permit(permit), _) => permit,
+            (Headed::Body(unjudged), Some(bytes)) => unjudged.body(bytes).map_err(Stop::Denied)?,
+            (Headed::Body(unjudged), None) => return Err(Stop::Denied(unjudged.deny(Refusal::Internal))),
+        };
+        let stream = permit.terms().stream;
+        self.begin_exchange(&permit, head, stream, true);
         let (backend, generation) = (permit.terms().backend, self.policy.generation);
         let line = lane.record.line_of(&permit, self.named());
         match lane.open_by_journal(self.id, backend, generation, line).await {
@@ -353,6 +444,13 @@ impl Traveller<'_> {
     async fn stop(&self, stop: Stop, has_body: bool) -> Response<Answer> {
         let mut response = match stop {
             Stop::Denied(denial) => self.deny(denial).await,
+            Stop::Over(over) => {
+                let mut response = self.deny(over.denial()).await;
+                if response.status() == http::StatusCode::TOO_MANY_REQUESTS {
+                    response.headers_mut().insert(header::RETRY_AFTER, over.retry_s.into());
+                }
+                response
+            }
             Stop::Unrecordable => answer::refusal(self.id, Refusal::AuditUnavailable, None),
             Stop::Failed(refusal) => {
                 let refusal = self.connection.failure().unwrap_or(refusal);

@@ -106,6 +106,20 @@ refusals! {
     /// A query that separates by `;`, or a name that can't be read in one way, where a rule reads it.
     QuerySyntax = "query-syntax", 400, "the query can be read in more than one way";
 
+    // --- what a rule reads ------------------------------------------------------------------------------
+    /// A content type that the route does not take, or none.
+    ContentType = "content-type", 415, "this content type is not taken here";
+    /// An encoded body, where a rule reads it.
+    ContentEncoding = "content-encoding", 415, "an encoded body is not taken here";
+    /// No body, where a rule reads it.
+    BodyMissing = "body-missing", 400, "a body is needed";
+    /// A body that is no JSON in one reading (RFC 8259), where a rule reads it.
+    JsonSyntax = "json-syntax", 400, "the body is no JSON that can be read in one way";
+    /// A key twice in one object of a body, case apart.
+    JsonTwice = "json-twice", 400, "the body holds a key twice";
+    /// A body that is nested too deeply, or holds too many values.
+    JsonBounds = "json-bounds", 400, "the body is too deep or holds too many values";
+
     // --- limits ----------------------------------------------------------------------------------------
     /// The head is too long.
     HeadTooLarge = "head-too-large", 431, "the head is too large";
@@ -127,6 +141,16 @@ refusals! {
     RateLimited = "rate-limited", 429, "too many requests";
     /// More connections than the caller may hold; the warden closes without an answer.
     ConnectionLimit = "connection-limit", 503, "too many connections";
+    /// More requests in a time than a who's `limits` give the caller.
+    WhoRate = "who-rate", 429, "too many requests";
+    /// More requests at a time than a who's `limits` give the caller.
+    WhoConcurrent = "who-concurrent", 429, "too many requests at a time";
+    /// More bytes in a time than a who's `limits` give the caller; what runs ends too.
+    WhoBytes = "who-bytes", 429, "too many bytes";
+    /// A longer body than a who's `limits` give the caller.
+    WhoBody = "who-body", 413, "the body is too large";
+    /// More connections than a who's `limits` give the caller; the warden closes without an answer.
+    WhoConnections = "who-connections", 429, "too many connections";
     /// No descriptor left to serve with; the warden closes without an answer.
     OutOfDescriptors = "out-of-descriptors", 503, "the service is out of descriptors";
     /// No gate could be had for this caller.
@@ -145,10 +169,26 @@ refusals! {
     NotAllowed = "not-allowed", 403, "not allowed";
     /// No route matches.
     NoRoute = "no-route", 403, "not allowed";
+    /// The grant ended (`until`); running streams end with it.
+    Expired = "expired", 403, "not allowed";
+    /// The grant does not hold at this hour (`when`); running streams end with it.
+    OutOfHours = "out-of-hours", 403, "not allowed";
     /// A query name that the route does not list.
     QueryName = "query-name", 403, "not allowed";
     /// A command's parameter is missing, is not of its kind, or is one that it does not have.
     Parameter = "parameter", 400, "a parameter is missing, or is not what it may be";
+    /// A query value of another type than the route takes.
+    QueryValue = "query-value", 403, "not allowed";
+    /// A query name that the route needs is not there.
+    QueryLacks = "query-lacks", 403, "not allowed";
+    /// A header line that the route does not take, of another type than it takes, or not there though it needs it.
+    HeaderRule = "header-rule", 403, "not allowed";
+    /// A member of the body that the route does not allow.
+    BodyMember = "body-member", 403, "not allowed";
+    /// A value in the body of another type than the route takes.
+    BodyValue = "body-value", 403, "not allowed";
+    /// A member of the body that the route needs is not there.
+    BodyLacks = "body-lacks", 403, "not allowed";
     /// The policy in force no longer allows what an older one allowed.
     RefusedByReload = "refused-by-reload", 403, "not allowed any more";
 

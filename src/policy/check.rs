@@ -5,9 +5,12 @@ mod command;
 mod outward;
 mod people;
 mod places;
+mod reads;
 mod rules;
 mod tests;
 mod ties;
+mod when;
+mod who;
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +19,9 @@ use super::file::{File, Keep as WrittenKeep, Texts};
 use super::keys::LIMITS;
 use super::names::Names;
 use super::pattern::BadPattern;
-use super::table::{AuditSettings, DaemonSettings, DiagnosticsSettings, Gates, IdentityDepth, Table, WhoId};
+use super::table::{
+    AuditSettings, DaemonSettings, DiagnosticsSettings, Gates, IdentityDepth, Table, WhoId, Zone,
+};
 use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, Keep};
@@ -94,6 +99,10 @@ pub(crate) struct Checker<'c, 't, N> {
     builtins: HashSet<BackendId>,
     /// Backends that are programs.
     commands: HashSet<BackendId>,
+    /// Time zones that were named so far.
+    zones: Vec<Zone>,
+    /// What a body may have, where a route does not say.
+    body_bytes: u64,
 }
 
 /// What `file` means. The table is whole only where no problem was noted.
@@ -118,6 +127,8 @@ pub(crate) fn check<N: Names>(
         durability: file.audit.durability.as_ref().map(|at| at.value).unwrap_or_default(),
         builtins: HashSet::new(),
         commands: HashSet::new(),
+        zones: Vec::new(),
+        body_bytes: limits(file).body_bytes,
         problems,
     };
     checker.name_all(file);
@@ -146,6 +157,7 @@ pub(crate) fn check<N: Names>(
         forbids,
         names: checker.people.names(),
         methods: checker.methods.clone(),
+        zones: std::mem::take(&mut checker.zones),
     };
     ties::find(file, &table, checker.problems);
     Some((table, cases))

@@ -3,19 +3,32 @@
 //! The most specific route → any forbid wins → an allow is needed → what the route reads of the query and the
 //! upgrade → else deny. Rules in shadow mode are judged in a second set of rules, which never decides.
 
+mod unread;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::caps::{self, Cap};
+use super::needs::Needs;
+use super::reads::Noted;
 use super::rules::{Found, Rules};
-use super::subject::{Bits, Seen, Subject};
-use super::table::{NamespaceRule, Policy};
+use super::sets::Order;
+#[cfg(feature = "cli")]
+use super::subject::Bits;
+use super::subject::{Seen, Subject};
+use super::table::{Policy, WhoId};
+use super::times::Moment;
 use crate::model::caller::Caller;
+use crate::model::clock::Clock;
+use crate::model::depth::Depth;
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
+use crate::model::time::Timestamp;
 
 pub use super::rules::{Offer, Terms};
+pub use unread::{Headed, Unjudged, Unread};
 
 /// A policy, ready to decide: cheap to ask, built once a generation.
 #[derive(Debug)]
@@ -25,6 +38,11 @@ pub struct Decider {
     enforced: Rules,
     /// All rules, those in shadow mode in front; absent where there is none.
     tried: Option<Rules>,
+    order: Order,
+    needs: Needs,
+    clock: Arc<Clock>,
+    /// By the place of the who.
+    caps: Vec<Option<Arc<Cap>>>,
 }
 
 /// What the policy says to one request.
@@ -33,14 +51,18 @@ pub struct Decider {
 pub enum Verdict {
     /// It may go on, on these terms.
     Allow(Permit),
+    /// By method, path, query and caller it may; its route reads more.
+    Read(Unread),
     /// It may not.
     Deny(Denial),
 }
 
-/// That one request may go on. Made by [`Decider::decide`] alone, and good for one use.
+/// That one request may go on, all of it judged that its route reads. Made here alone, and good for one use.
 pub struct Permit {
     found: Found,
     shadow: Option<Arc<str>>,
+    may_end: bool,
+    noted: Vec<Noted>,
 }
 
 /// That a request may not go on, and why.
@@ -58,6 +80,10 @@ pub struct Denial {
     pub help: Option<Arc<str>>,
     /// What rules in shadow mode would have done, where that differs.
     pub shadow: Option<Arc<str>>,
+    /// What of the request the route did not take: `query limit`, `header X-Auth`, `body /HostConfig/Privileged`.
+    pub part: Option<Arc<str>>,
+    /// Names of the query whose values the record must not show.
+    pub hides: Arc<[String]>,
 }
 
 impl Permit {
@@ -81,15 +107,31 @@ impl Permit {
         &self.found.rule.terms
     }
 
+    /// Whether time alone can take it back, by the end of the grant or by an hour.
+    pub fn may_end(&self) -> bool {
+        self.may_end
+    }
+
     /// What rules in shadow mode would have done, where that differs.
     pub fn shadow(&self) -> Option<&str> {
         self.shadow.as_deref()
     }
 
+    /// What the route has recorded of head and body.
+    pub fn noted(&self) -> &[Noted] {
+        &self.noted
+    }
+
+    /// Names of the query whose values the record must not show.
+    pub fn hides(&self) -> &[String] {
+        &self.found.rule.told.hides
+    }
+
     /// Gives it up for a denial by the same route, where something outside the policy's rules forbids it.
     pub fn deny(self, refusal: Refusal) -> Denial {
-        let route = Some(Arc::clone(&self.found.rule.told.id));
-        Denial { refusal, route, by: None, at: None, help: None, shadow: self.shadow }
+        let told = &self.found.rule.told;
+        let (route, hides) = (Some(Arc::clone(&told.id)), Arc::clone(&told.hides));
+        Denial { route, hides, shadow: self.shadow, ..Denial::plain(refusal) }
     }
 }
 
@@ -105,17 +147,37 @@ impl fmt::Debug for Permit {
 impl Denial {
     /// A denial that no rule of the policy is behind.
     pub fn plain(refusal: Refusal) -> Denial {
-        Denial { refusal, route: None, by: None, at: None, help: None, shadow: None }
+        Denial {
+            refusal,
+            route: None,
+            by: None,
+            at: None,
+            help: None,
+            shadow: None,
+            part: None,
+            hides: Arc::default(),
+        }
     }
 }
 
 impl Decider {
-    /// Builds the matchers of a policy.
+    /// Builds the matchers of a policy, with a clock of its own.
     pub fn new(policy: Arc<Policy>) -> Decider {
+        Decider::with_clock(policy, Arc::default())
+    }
+
+    /// As [`Decider::new`], by a clock that others have seen too.
+    pub fn with_clock(policy: Arc<Policy>, clock: Arc<Clock>) -> Decider {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let shadows = policy.routes.iter().any(|route| route.shadow)
             || policy.forbids.iter().any(|forbid| forbid.shadow);
+        // A policy's whos have an order: it would be none otherwise.
+        let order = Order::of(&policy.whos).unwrap_or_default();
         Decider {
+            needs: Needs::of(&policy, &order),
+            order,
+            clock,
+            caps: caps::of(&policy),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             enforced: Rules::enforced(&policy),
             tried: shadows.then(|| Rules::with_shadows(&policy)),
@@ -128,37 +190,85 @@ impl Decider {
         &self.policy
     }
 
-    /// Works out once, for a connection, which whos hold for its caller. After a reload it is asked again.
-    pub fn recognise(&self, listener: ListenerId, caller: &Caller) -> Subject {
-        let seen = Seen::of(caller);
-        let whos = &self.policy.whos;
-        let holds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Host).allows()));
-        // A namespace that nobody wrote narrows what is allowed, never what is forbidden.
-        let binds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Any).forbids()));
-        let stranger = !self.enforced.allows_anything(listener, &holds);
-        Subject { decider: self.number, listener, holds, binds, stranger }
+    /// The longest time, in milliseconds, after which a who's rates are as if nobody had called.
+    pub fn remembers_ms(&self) -> u64 {
+        let rates = |cap: &Arc<Cap>| [cap.limits.rate, cap.limits.bytes];
+        let rates = self.caps.iter().flatten().flat_map(rates).flatten();
+        rates.map(|rate| rate.per_ms).max().unwrap_or(0)
     }
 
-    /// Judges one request.
+    /// What has to be read of callers of a listener, so that every rule there can be judged.
+    pub fn depth(&self, listener: ListenerId) -> Depth {
+        self.needs.depth(listener)
+    }
+
+    /// Whether a rule names the program that lies there.
+    pub fn names_program(&self, path: &[u8]) -> bool {
+        self.needs.names_program(path)
+    }
+
+    /// Works out once, for a connection, which whos hold for its caller. After a reload it is asked again.
+    pub fn recognise(&self, listener: ListenerId, caller: &Caller) -> Subject {
+        // A namespace that nobody wrote narrows what is allowed, never what is forbidden.
+        let judged = self.order.judge(&self.policy.whos, &Seen::of(caller));
+        let (holds, binds) = (judged.holds(), judged.binds());
+        let stranger = !self.enforced.allows_anything(listener, &holds);
+        // A limit narrows, so that it holds for who may be meant.
+        let bound = (0..).zip(&self.caps).filter(|(who, _)| binds.has(WhoId(*who)));
+        let caps = bound.filter_map(|(_, cap)| cap.clone()).collect();
+        Subject { decider: self.number, listener, holds, binds, stranger, caps }
+    }
+
+    /// Judges one request now.
     pub fn decide(&self, listener: ListenerId, subject: &Subject, asked: &Asked<'_>) -> Verdict {
+        self.judge(listener, subject, asked, Moment::By(&self.clock))
+    }
+
+    /// Judges one request as at another time; `None`: whenever every rule holds that has its time.
+    pub fn decide_at(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+        instant: Option<Timestamp>,
+    ) -> Verdict {
+        self.judge(listener, subject, asked, instant.map_or(Moment::Any, Moment::At))
+    }
+
+    fn judge(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+        moment: Moment<'_>,
+    ) -> Verdict {
         if !self.knows(listener, subject) {
             return Verdict::Deny(Denial::plain(Refusal::Internal));
         }
-        let verdict = self.enforced.judge(listener, subject, asked);
-        let shadow = self.tried.as_ref().and_then(|tried| {
-            let other = tried.judge(listener, subject, asked);
-            differing(&verdict, &other)
-        });
-        match verdict {
-            Ok(found) => Verdict::Allow(Permit { found, shadow }),
-            Err(denial) => Verdict::Deny(Denial { shadow, ..denial }),
+        let verdict = self.enforced.judge(listener, subject, asked, moment);
+        let tried = self.tried.as_ref().map(|tried| tried.judge(listener, subject, asked, moment));
+        let found = match verdict {
+            Ok(found) => found,
+            Err(denial) => {
+                let shadow = tried.as_ref().and_then(|tried| differing(Err(&denial), tried.as_ref()));
+                return Verdict::Deny(Denial { shadow, ..denial });
+            }
+        };
+        let may_end = self.enforced.has_timed_forbids() || found.rule.may_end();
+        let tried_reads =
+            tried.as_ref().is_some_and(|tried| tried.as_ref().is_ok_and(|it| it.reads().is_some()));
+        if found.reads().is_some() || tried_reads {
+            return Verdict::Read(Unread { found, tried, may_end });
         }
+        let shadow = tried.as_ref().and_then(|tried| differing(Ok(&found), tried.as_ref()));
+        Verdict::Allow(Permit { found, shadow, may_end, noted: Vec::new() })
     }
 
-    /// Whether some route of the listener to that backend allows this caller: what the warden asks before it
+    /// Whether some route of the listener to that backend allows this caller now: what the warden asks before it
     /// connects one.
     pub fn may_reach(&self, listener: ListenerId, subject: &Subject, backend: BackendId) -> bool {
-        self.knows(listener, subject) && self.enforced.may_reach(listener, &subject.holds, backend)
+        self.knows(listener, subject)
+            && self.enforced.may_reach(listener, &subject.holds, backend, Moment::By(&self.clock))
     }
 
     /// Whether this route allows the caller to reach that backend with a record in the journal alone: what the warden
@@ -171,7 +281,7 @@ impl Decider {
         backend: BackendId,
     ) -> bool {
         self.knows(listener, subject)
-            && self.enforced.may_by_journal(listener, &subject.holds, route, backend)
+            && self.enforced.may_by_journal(listener, &subject.holds, route, backend, Moment::By(&self.clock))
     }
 
     /// Whether this route allows the caller to reach that backend: what the warden asks before it runs a command.
@@ -182,26 +292,38 @@ impl Decider {
         route: &str,
         backend: BackendId,
     ) -> bool {
-        self.knows(listener, subject) && self.enforced.may_by_route(listener, &subject.holds, route, backend)
+        self.knows(listener, subject)
+            && self.enforced.may_by_route(listener, &subject.holds, route, backend, Moment::By(&self.clock))
     }
 
-    /// The routes of the listener that allow this caller, in the order of the file.
+    /// The routes of the listener that allow this caller now, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
-        if self.knows(listener, subject) { self.enforced.offers(listener, subject) } else { Vec::new() }
+        if self.knows(listener, subject) {
+            self.enforced.offers(listener, subject, Moment::By(&self.clock))
+        } else {
+            Vec::new()
+        }
     }
 
-    /// What the rules that are in force say, without a permit: for looking back.
+    /// What the rules that are in force say of another time, without a permit: for looking back.
     #[cfg(feature = "cli")]
-    pub(super) fn judge(
+    pub(super) fn find_at(
         &self,
         listener: ListenerId,
         subject: &Subject,
         asked: &Asked<'_>,
+        at: Timestamp,
     ) -> Result<Found, Denial> {
         if !self.knows(listener, subject) {
             return Err(Denial::plain(Refusal::Internal));
         }
-        self.enforced.judge(listener, subject, asked)
+        self.enforced.judge(listener, subject, asked, Moment::At(at))
+    }
+
+    /// Which whos would hold and bind, if all that is unknown of the caller spoke for it: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn at_best(&self, caller: &Caller) -> (Bits, Bits) {
+        self.order.judge(&self.policy.whos, &Seen::of(caller)).at_best()
     }
 
     /// The bits of a subject mean this decider's whos, and its stranger this listener.
@@ -210,19 +332,26 @@ impl Decider {
     }
 }
 
-/// What the second set of rules would have done, where the caller would see a difference.
-fn differing(decided: &Result<Found, Denial>, other: &Result<Found, Denial>) -> Option<Arc<str>> {
+/// What the second set of rules would have done, where the caller would see a difference. `unread` says that a route
+/// would have read a body which was not read: nothing enforced asked for it.
+fn differing(decided: Result<&Found, &Denial>, other: Result<&Found, &Denial>) -> Option<Arc<str>> {
     match (decided, other) {
-        (Ok(_), Ok(_)) => None,
+        (Ok(_), Ok(found)) if !found.reads_body() => None,
         (Err(a), Err(b)) if a.refusal == b.refusal => None,
-        (_, Ok(found)) => Some(
-            format!("allow {} by {}", found.rule.told.id, found.grant().map_or("", |grant| &grant.by)).into(),
-        ),
+        (_, Ok(found)) => {
+            let (id, by) = (&found.rule.told.id, found.grant().map_or("", |grant| &grant.by));
+            let verb = if found.reads_body() { "unread" } else { "allow" };
+            Some(format!("{verb} {id} by {by}").into())
+        }
         (_, Err(denial)) => {
             let mut text = format!("deny {}", denial.refusal);
             if let Some(by) = &denial.by {
                 text.push_str(" by ");
                 text.push_str(by);
+            }
+            if let Some(part) = &denial.part {
+                text.push_str(": ");
+                text.push_str(part);
             }
             Some(text.into())
         }

@@ -1,8 +1,11 @@
 //! The policy as it is written: plain values, each with its place. What they mean is [`super::check`]'s.
 
 mod command;
+mod reads;
 mod rules;
 mod settings;
+mod when;
+mod who;
 
 use toml::de::DeTable;
 
@@ -10,8 +13,11 @@ use super::diagnostics::{At, Problems, Span};
 use super::reader::Section;
 
 pub(crate) use command::{Command, Param, Sandbox};
-pub(crate) use rules::{Forbid, Route, Test, TestWho, Who};
+pub(crate) use reads::Json;
+pub(crate) use rules::{Forbid, Route, Test};
 pub(crate) use settings::{Audit, Backend, Builtin, Daemon, Diagnostics, Keep, Listen, Only, Witness};
+pub(crate) use when::When;
+pub(crate) use who::{Limits as WhoLimits, TestWho, Who};
 
 /// A list of names.
 pub(crate) type Texts = At<Vec<At<String>>>;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use super::decide::{Decider, Denial};
 use super::rules::Found;
-use super::subject::{Bits, Seen, Subject};
-use super::table::NamespaceRule;
+use super::subject::Subject;
 use crate::model::caller::Caller;
 use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
-use crate::model::truth::Truth;
+use crate::model::time::Timestamp;
 
 /// A caller of the record: as it would be judged, and as it might be at best if all that is unknown were known.
 #[derive(Debug)]
@@ -30,6 +29,10 @@ pub struct Past<'a> {
     pub target: &'a Target,
     /// It wanted to change to another protocol. Which one is not on record.
     pub upgrade: bool,
+    /// When it was asked; rules that have their time are judged by it.
+    pub at: Timestamp,
+    /// Bytes of its body, where it was let in.
+    pub body: Option<u64>,
 }
 
 /// What a policy would have said.
@@ -55,18 +58,22 @@ pub enum Hindsight {
 pub enum Lacks {
     /// Something of the caller that a rule asks for.
     Caller,
-    /// The protocol that it wanted to change to, and this route takes some.
-    Protocol(Arc<str>),
+    /// Something of the request that this route reads: its callers may use it, and the rest is open.
+    Request {
+        /// The route's id.
+        route: Arc<str>,
+        /// The rule that allows the caller: `who.ci`.
+        by: Arc<str>,
+        /// What that is, in words.
+        what: &'static str,
+    },
 }
 
 impl Decider {
     /// Works out which whos hold for a caller of the record.
     pub fn recall(&self, listener: ListenerId, caller: &Caller) -> Recalled {
         let judged = self.recognise(listener, caller);
-        let seen = Seen::of(caller);
-        let whos = &self.policy().whos;
-        let holds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Host) != Truth::No));
-        let binds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Any) == Truth::Yes));
+        let (holds, binds) = self.at_best(caller);
         let best = Subject { holds, binds, ..judged.clone() };
         Recalled { judged, best }
     }
@@ -74,22 +81,34 @@ impl Decider {
     /// What it would have said to this request; rules in shadow mode say nothing.
     pub fn look_back(&self, listener: ListenerId, caller: &Recalled, past: &Past<'_>) -> Hindsight {
         let asked = Asked { method: past.method, target: past.target, upgrade: None };
-        let judge = |subject: &Subject| self.judge(listener, subject, &asked);
+        let judge = |subject: &Subject| self.find_at(listener, subject, &asked, past.at);
         let found = match (judge(&caller.judged), judge(&caller.best)) {
             (Ok(found), Ok(_)) => found,
             (Err(denial), Err(_)) => return Hindsight::Deny(denial),
             _ => return Hindsight::Unclear(Lacks::Caller),
         };
         if past.upgrade {
-            let told = &found.rule.told;
             return if found.rule.terms.upgrade.is_empty() {
                 Hindsight::Deny(found.rule.denial(Refusal::UpgradeRefused))
             } else {
-                Hindsight::Unclear(Lacks::Protocol(Arc::clone(&told.id)))
+                lacks(&found, "which protocol it wanted to change to")
             };
+        }
+        if let (Some(body), Some(max)) = (past.body, found.rule.terms.body_max)
+            && body > max
+        {
+            return Hindsight::Deny(found.rule.denial(Refusal::BodyTooLarge));
+        }
+        if found.reads().is_some() {
+            return lacks(&found, "the header lines or the body that the route reads");
         }
         allow(&found)
     }
+}
+
+fn lacks(found: &Found, what: &'static str) -> Hindsight {
+    let by = found.grant().map(|grant| Arc::clone(&grant.by)).unwrap_or_default();
+    Hindsight::Unclear(Lacks::Request { route: Arc::clone(&found.rule.told.id), by, what })
 }
 
 fn allow(found: &Found) -> Hindsight {

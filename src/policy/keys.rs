@@ -155,12 +155,29 @@ keys! {
         "gid" = "any",
         "group" = "any",
         "namespace" = "`\"host\"`",
+        "exe" = "any",
+        "exe_trusted" = "false",
+        "unit" = "any",
+        "label" = "any",
+        "login_uid" = "any",
+        "any_of" = "none",
+        "except" = "none",
+        "limits" = "",
+    }
+    "who.limits" {
+        "rate" = "`decisions` of `[limits]`",
+        "burst" = "what `rate` counts",
+        "concurrent" = "any number",
+        "connections" = "`connections` of `[limits]`",
+        "body" = "`body_bytes` of `[limits]`",
+        "bytes" = "any number",
     }
     "route" {
         "id" = NEEDED,
         "on" = "the only listener",
         "match" = NEEDED,
         "query" = "any",
+        "header" = "any",
         "to" = NEEDED,
         "allow" = NEEDED,
         "body" = "",
@@ -171,9 +188,28 @@ keys! {
         "encoded_slash" = "none",
         "path_parameter" = "none",
         "mode" = "`\"enforce\"`",
+        "until" = "never",
+        "when" = "",
+        "reason" = "none",
+    }
+    "when" {
+        "days" = "every day",
+        "from" = "`\"00:00\"`",
+        "to" = "`\"24:00\"`",
+        "zone" = NEEDED,
     }
     "route.body" {
-        "max" = "`body_bytes` of `[limits]`",
+        "max" = "`body_bytes` of `[limits]`; at most `\"1MiB\"` with `json`",
+        "content_type" = "any; `\"application/json\"` with `json`",
+        "json" = "anything",
+    }
+    "route.body.json" {
+        "allow" = "nothing",
+        "others" = "`\"refuse\"`",
+        "values" = "none",
+        "required" = "none",
+        "null" = "none",
+        "maps" = "none",
     }
     "VALUE" {
         "one_of" = "one of the four",
@@ -182,10 +218,18 @@ keys! {
         "text" = "one of the four",
         "max" = "255",
         "empty" = "false",
+        "required" = "false",
     }
     "route.audit" {
         "durability" = "`durability` of `[audit]`",
         "on_failure" = "`\"deny\"`",
+        "record" = "nothing",
+    }
+    "route.audit.record" {
+        "query" = "none",
+        "headers" = "none",
+        "body" = "none",
+        "plain" = "none",
     }
     "forbid" {
         "id" = NEEDED,
@@ -193,6 +237,7 @@ keys! {
         "on" = "every listener",
         "to" = "every backend",
         "who" = "everyone",
+        "when" = "",
         "mode" = "`\"enforce\"`",
     }
     "test" {
@@ -200,6 +245,9 @@ keys! {
         "on" = "the only listener",
         "request" = NEEDED,
         "upgrade" = "none",
+        "at" = "whenever every rule holds",
+        "headers" = "none",
+        "body" = "none",
         "expect" = NEEDED,
         "route" = "any",
     }
@@ -209,6 +257,11 @@ keys! {
         "group" = "none",
         "gid" = "none",
         "namespace" = "`\"host\"`",
+        "exe" = "not known",
+        "exe_trusted" = "false",
+        "unit" = "not known",
+        "label" = "not known",
+        "login_uid" = "not known",
     }
 }
 

@@ -5,10 +5,13 @@
 //! shell, and no splitting (CVE-2023-22809). It never begins with `-`, which would make it an option, and is never
 //! empty, which would make programs take the next argument for it, unless the policy says so.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::pattern::{Pattern, Piece};
 use super::table::{Command, Origin, Parameter, Part, Route, Wanted};
+use crate::model::json::Json;
 use crate::model::refusal::Refusal;
 use crate::model::target::Target;
 
@@ -75,8 +78,18 @@ pub fn gathered(
 }
 
 /// The members of a flat JSON object.
-fn members(_body: &[u8], _wants: &dyn Fn(&str) -> bool) -> Result<Given, Refusal> {
-    Err(Refusal::Parameter)
+fn members(body: &[u8], wants: &dyn Fn(&str) -> bool) -> Result<Given, Refusal> {
+    let Ok(Json::Object(members)) = Json::parse(body) else { return Err(Refusal::Parameter) };
+    let member = |(name, value): (Cow<'_, str>, Json<'_>)| {
+        let value = match value {
+            Json::Text(text) => text.into_owned(),
+            Json::Number(number) => number.to_owned(),
+            Json::Bool(value) => value.to_string(),
+            Json::Null | Json::List(_) | Json::Object(_) => return Err(Refusal::Parameter),
+        };
+        if wants(&name) { Ok((name.into_owned(), value)) } else { Err(Refusal::Parameter) }
+    };
+    members.into_iter().map(member).collect()
 }
 
 /// The captures of a pattern that matches, still encoded.
@@ -308,6 +321,25 @@ mod tests {
         assert_eq!(decoded("a%20b%C3%A9"), Ok("a bé".to_owned()));
         for text in ["a+b", "%FF"] {
             assert_eq!(decoded(text), Err(Refusal::Parameter), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_are_those_of_one_flat_object() {
+        let wants = |name: &str| matches!(name, "a" | "b" | "c");
+        let read = |body: &str| members(body.as_bytes(), &wants);
+        let all = [pair("a", "x y"), pair("b", "7"), pair("c", "true")];
+        assert_eq!(read(r#"{"a":"x y","b":7,"c":true}"#), Ok(all.into()));
+        for body in [
+            "[]",
+            r#"{"a":"x","a":"y"}"#,
+            r#"{"a":"x","A":"y"}"#,
+            r#"{"d":"x"}"#,
+            r#"{"a":["x"]}"#,
+            r#"{"a":null}"#,
+            r#"{"a":"x"} {}"#,
+        ] {
+            assert_eq!(read(body), Err(Refusal::Parameter), "{body}");
         }
     }
 

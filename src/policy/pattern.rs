@@ -56,6 +56,39 @@ impl Piece {
         }
     }
 
+    /// Whether it takes this segment, a rest left out.
+    #[cfg(feature = "cli")]
+    pub(crate) fn takes(&self, segment: &str) -> bool {
+        match self {
+            Piece::Literal(text) => text == segment,
+            Piece::Mixed { prefix, suffix, kind, .. } => {
+                let inner = segment.strip_prefix(prefix.as_str());
+                inner
+                    .and_then(|rest| rest.strip_suffix(suffix.as_str()))
+                    .is_some_and(|inner| kind.captures(inner))
+            }
+            Piece::Capture { kind, .. } => kind.captures(segment),
+            Piece::Rest { .. } => false,
+        }
+    }
+
+    /// Whether a path is of this shape.
+    #[cfg(feature = "cli")]
+    pub(crate) fn take_all(pieces: &[Piece], segments: &[&str]) -> bool {
+        match (pieces.split_first(), segments.split_first()) {
+            (None, None) => true,
+            (Some((Piece::Rest { .. }, behind)), Some((_, after))) => {
+                // What follows a rest is literals, so they stand at the end.
+                let taken = after.len().checked_sub(behind.len());
+                taken.and_then(|taken| after.get(taken..)).is_some_and(|end| Piece::take_all(behind, end))
+            }
+            (Some((piece, behind)), Some((segment, after))) => {
+                piece.takes(segment) && Piece::take_all(behind, after)
+            }
+            _ => false,
+        }
+    }
+
     /// The capture's name.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {

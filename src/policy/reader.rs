@@ -9,6 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{At, Problems, Span, quoted};
 use super::keys;
+use crate::model::time::Timestamp;
+pub(crate) use value::Entry;
 
 /// One table while it is read.
 pub(crate) struct Section<'a, 'p, 't> {
@@ -176,6 +178,24 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
             return None;
         };
         self.within(key, At { value: number, span }, least, most, &|value| value.to_string())
+    }
+
+    /// An instant: a TOML date and time with its offset.
+    pub(crate) fn instant(&mut self, key: &str) -> Option<At<Timestamp>> {
+        let (span, value) = self.value(key)?;
+        let DeValue::Datetime(written) = value else {
+            self.wrong(span, key, "an instant such as `2026-12-31T18:00:00+01:00`, without quotes", value);
+            return None;
+        };
+        let whole = written.date.is_some() && written.time.is_some() && written.offset.is_some();
+        match written.to_string().parse() {
+            Ok(instant) if whole => Some(At { value: instant, span }),
+            _ => {
+                let help = "write date, time and offset from UTC: `2026-12-31T18:00:00Z` or `…+01:00`";
+                self.problems.add_help(span, format!("`{key}` says no instant"), help);
+                None
+            }
+        }
     }
 
     /// A string that `read` understands, between two bounds.
@@ -354,8 +374,12 @@ fn shown(section: &str) -> String {
         "forbid" => "a forbid".to_owned(),
         "test" => "a test".to_owned(),
         "route.body" => "a route's `body`".to_owned(),
+        "route.body.json" => "a body's `json`".to_owned(),
+        "route.audit.record" => "a route's `record`".to_owned(),
         "test.who" => "a test's `who`".to_owned(),
         "VALUE" => "a type".to_owned(),
+        "who.limits" => "a who's `limits`".to_owned(),
+        "when" => "a rule's `when`".to_owned(),
         other => format!("`[{other}]`"),
     }
 }

@@ -5,11 +5,19 @@ mod decisions;
 mod everything;
 #[cfg(feature = "cli")]
 mod explain;
+#[cfg(feature = "cli")]
+mod grants;
 mod identity;
+#[cfg(feature = "cli")]
+mod layout;
 mod mistakes;
 mod oracle;
 mod outward;
+mod reads;
 mod samples;
+mod sets;
+mod time;
+mod who_oracle;
 
 use std::sync::Arc;
 
@@ -167,6 +175,16 @@ impl Asking {
         self.answer(caller, listener, request, None)
     }
 
+    /// The same as at another time; `None`: whenever every rule holds.
+    fn says_at(&self, user: &str, request: &str, instant: Option<&str>) -> String {
+        let (method, target) = request.split_once(' ').unwrap();
+        let (method, target) =
+            (Method::parse(method.as_bytes()).unwrap(), Target::parse(target.as_bytes()).unwrap());
+        let asked = Asked { method: &method, target: &target, upgrade: None };
+        let instant = instant.map(|instant| instant.parse().unwrap());
+        told(self.decider.decide_at(ListenerId(0), &self.subject(user), &asked, instant))
+    }
+
     fn answer(&self, caller: &Caller, listener: ListenerId, request: &str, upgrade: Option<&str>) -> String {
         let (method, target) = request.split_once(' ').unwrap();
         let method = Method::parse(method.as_bytes()).unwrap();
@@ -187,6 +205,7 @@ fn told(verdict: Verdict) -> String {
         Verdict::Allow(permit) => {
             (format!("allow {} by {}", permit.route_id(), permit.by()), permit.shadow().map(str::to_owned))
         }
+        Verdict::Read(unread) => (format!("{unread:?}"), None),
         Verdict::Deny(denial) => {
             let mut text = denial.refusal.to_string();
             if let (Some(route), Some(by)) = (&denial.route, &denial.by) {

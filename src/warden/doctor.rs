@@ -29,6 +29,8 @@ impl Warden {
             let plan = Plan::scribe(ids, policy.diagnostics.directory.is_some());
             roles.push(self.role(&plan, None, pid, told));
         }
+        let keepers = self.witness.keepers();
+        roles.extend(keepers.map(|(plan, pid, told)| self.role(plan, None, pid, told)));
         let plan = Plan::gate(self.identities.gate.as_ref().map(posture::identity), terms);
         let gates: Vec<_> = self.roster.gates().map(|(_, gate)| gate).collect();
         let shown = gates.iter().take(GATES);

@@ -56,12 +56,19 @@ pub fn plans(policy: &Policy, mut terms: Terms) -> Result<Vec<Plan>, String> {
     terms.file_size = Some(policy.audit.segment_bytes + segments::SLACK);
     let free = if terms.root { loader::free_ids() } else { Vec::new() };
     let identities = Identities::choose(policy, &free)?;
-    Ok(vec![
+    let witness = &policy.audit.witness;
+    let keepers = [
+        witness.file.is_some().then(Plan::file_keeper),
+        (!witness.command.is_empty()).then(Plan::command_keeper),
+    ];
+    let mut plans = vec![
         Plan::warden(rights::needed(policy, terms.root)),
         Plan::gate(identities.gate.as_ref().map(identity), &terms),
         Plan::scribe(identities.scribe.as_ref().map(identity), policy.diagnostics.directory.is_some()),
         Plan::loader(),
-    ])
+    ];
+    plans.extend(keepers.into_iter().flatten());
+    Ok(plans)
 }
 
 /// Ids as a plan names them.

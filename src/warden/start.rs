@@ -316,6 +316,7 @@ fn assemble(
     }
     let nowhere =
         open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
+    let seen = log.segments.latest_on_record().when("list the audit directory")?;
     Ok(Warden {
         boot: ground.boot,
         executable: ground.executable,
@@ -325,9 +326,10 @@ fn assemble(
         signals: ground.signals,
         notify: ground.notify,
         watchdog,
-        force: InForce::first(loaded.policy, loaded.memory),
+        force: InForce::first(loaded.policy, loaded.memory, seen),
         door: Door::new(doors.entrances).when("keep a descriptor to spare")?,
         callers: Default::default(),
+        seats: Default::default(),
         connections: Default::default(),
         roster: Default::default(),
         homeless: false,
@@ -336,6 +338,7 @@ fn assemble(
         connects: Default::default(),
         commands: Default::default(),
         segments: log.segments,
+        allowances: Default::default(),
         record: log.record,
         scribe: Scribe::absent(),
         vault: log.vault,

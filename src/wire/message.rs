@@ -11,6 +11,7 @@ use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
+use crate::model::time::Timestamp;
 use crate::policy::Given;
 use crate::wire::report::Report;
 use crate::wire::runner::{Ended, Form};
@@ -51,6 +52,8 @@ pub enum ToGate {
         caller: Box<Caller>,
         /// Whether the warden could write its `conn` record; if not, every request is answered 503.
         recorded: bool,
+        /// The latest instant that the warden has seen.
+        seen: Timestamp,
     },
     /// The caller of this connection is gone (both directions are shut); the gate ends what it does for it.
     Ended {
@@ -276,6 +279,11 @@ pub enum ToScribe {
         /// Its file name.
         segment: String,
     },
+    /// Make the names in the audit directory durable, for this segment's sake.
+    SyncNames {
+        /// Its file name.
+        segment: String,
+    },
     /// Write down that a closed segment goes. Descriptor: it, O_RDONLY.
     Prune {
         /// Its file name, the plain one.
@@ -368,6 +376,22 @@ pub enum FromScribe {
         segment: String,
         /// Its final length; `None` where that could not be read, or can't be trusted.
         bytes: Option<u64>,
+        /// Its `close` is on record. Where it could not be read to its end, the next start closes it.
+        closed: bool,
+    },
+    /// A segment's line says an instant long before it was written.
+    Doubted {
+        /// The segment's file name.
+        segment: String,
+        /// Where.
+        at: u64,
+    },
+    /// Answer to [`ToScribe::SyncNames`].
+    NamesSynced {
+        /// The segment's file name.
+        segment: String,
+        /// Why they are not durable.
+        failed: Option<String>,
     },
     /// Answer to [`ToScribe::Pack`].
     Packed {
@@ -433,6 +457,8 @@ pub enum ControlRequest {
     Status,
     /// Load the policy file again.
     Reload,
+    /// Load and judge it as for that, and leave what is in force.
+    TryReload,
     /// How each role is confined.
     Doctor,
     /// Begin another epoch, with another key.
@@ -457,11 +483,18 @@ pub enum ControlReply {
     Status(Box<Status>),
     /// How each role is confined.
     Doctor(Box<Report>),
-    /// The reload took effect.
+    /// The reload took effect. With it: both policies in sealed memory, the old one first.
     Reloaded {
         /// Hash before, eight hex digits.
         old: String,
         /// Hash now.
+        new: String,
+    },
+    /// A reload would take effect. With it: both policies, as above.
+    Tried {
+        /// Hash of what is in force, eight hex digits.
+        old: String,
+        /// Hash of what would be.
         new: String,
     },
     /// Another epoch began.

@@ -107,6 +107,8 @@ fn decision<'a>(id: RequestId, person: &Person, asked: &Asked) -> Decision<'a> {
         at: asked.refusal.is_none().then_some("policy.toml:42"),
         policy: "9f2c1e77",
         shadow: None,
+        part: None,
+        fields: &[],
         status: asked.refusal.map(|_| asked.status),
         us: asked.refusal.map(|_| 40),
     }
@@ -138,6 +140,7 @@ fn caller(person: &Person, asked: &Asked) -> Caller {
             path: PROGRAMS[asked.program].into(),
             device: 1,
             inode: 100 + asked.program as u64,
+            trusted: Attr::Known(true),
         }),
         unit: asked.unit.map_or(Attr::Unknown, |unit| Attr::Known(unit.to_owned())),
         login_uid: if asked.login { Attr::Known(Uid::new(person.uid).unwrap()) } else { Attr::Unknown },

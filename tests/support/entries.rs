@@ -84,6 +84,7 @@ fn life() -> impl Strategy<Value = Life> {
     prop_oneof![
         Just(Life::Started),
         Just(Life::Retired),
+        Just(Life::Backdated),
         any::<i32>().prop_map(Life::Exited),
         any::<i32>().prop_map(Life::Killed),
         Just(Life::Panicked),
@@ -230,6 +231,8 @@ impl Made {
                 at: some(5, two),
                 policy: three,
                 shadow: some(2, three),
+                part: some(4, two),
+                fields: if self.maybe[5] { &missing } else { &[] },
                 status,
                 us: status.map(|_| self.number),
             }),
@@ -351,7 +354,12 @@ impl Made {
             namespace: known(3).then_some(Namespace::Other).into(),
             start_time: known(3).then_some(self.number).into(),
             exe: known(4)
-                .then(|| Exe { path: self.bytes[0].clone(), device: self.number, inode: self.number })
+                .then(|| Exe {
+                    path: self.bytes[0].clone(),
+                    device: self.number,
+                    inode: self.number,
+                    trusted: Attr::Known(true),
+                })
                 .into(),
             unit: known(5).then(|| self.texts[2].clone()).into(),
             login_uid: Uid::new(self.small).into(),

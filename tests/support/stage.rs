@@ -146,6 +146,8 @@ impl Stage {
             at: Some("policy.toml:42"),
             policy: "9f2c1e77",
             shadow: None,
+            part: None,
+            fields: &[],
             status: refused.map(peergate::model::refusal::Refusal::status),
             us: refused.map(|_| asked.us),
         };
@@ -173,7 +175,7 @@ impl Stage {
 }
 
 fn caller(asked: Asked<'_>) -> Caller {
-    let exe = Exe { path: asked.exe.as_bytes().to_vec(), device: 1, inode: 2 };
+    let exe = Exe { path: asked.exe.as_bytes().to_vec(), device: 1, inode: 2, trusted: Attr::Known(true) };
     Caller {
         peer: Peer { uid: asked.uid, gid: 1001, pid: 48213, real_uid: None },
         credentials: Credentials {

@@ -103,6 +103,8 @@ fn decision<'a>(method: &'a [u8], target: &'a [u8]) -> Decision<'a> {
         at: Some("policy.toml:42"),
         policy: "9f2c1e77",
         shadow: None,
+        part: None,
+        fields: &[],
         status: None,
         us: None,
     }
@@ -147,7 +149,12 @@ fn conn_golden() {
     caller.credentials.groups = Attr::Unknown;
     caller.user = None;
     caller.namespace = Attr::Known(Namespace::Other);
-    caller.exe = Attr::Known(Exe { path: b"/usr/bin/docker".to_vec(), device: 65024, inode: 9 });
+    caller.exe = Attr::Known(Exe {
+        path: b"/usr/bin/docker".to_vec(),
+        device: 65024,
+        inode: 9,
+        trusted: Attr::Known(true),
+    });
     caller.start_time = Attr::Known(123);
     caller.login_uid = Attr::Known(Uid::new(1000).unwrap());
     caller.label = Attr::Known(b"unconfined".to_vec());
@@ -260,6 +267,7 @@ fn gate_golden() {
         (Life::Exited(-1), r#""event":"exited","code":-1"#),
         (Life::Killed(31), r#""event":"killed","signal":31"#),
         (Life::Panicked, r#""event":"panicked""#),
+        (Life::Backdated, r#""event":"backdated""#),
     ] {
         reads(&gate(event), "gate", &format!(r#""role":"gate","pid":9,{text},"live":[0,1001]"#));
     }
@@ -371,9 +379,10 @@ proptest! {
     #[test]
     fn any_decision_is_a_proper_line_that_gives_its_bytes_back(
         method in hostile(), target in hostile(), route in hostile_text(), by in hostile_text(),
+        fields in vec(hostile_text(), 0..10),
     ) {
         let entry = Decision { route: Some(&route), by: Some(&by), at: Some(&by), policy: &by, shadow: Some(&by),
-            status: Some(u16::MAX), us: Some(u64::MAX), ..decision(&method, &target) };
+            part: Some(&by), fields: &fields, status: Some(u16::MAX), us: Some(u64::MAX), ..decision(&method, &target) };
         let value = proper(&Entry::Decision(entry));
         for (name, bytes) in [("method", &method), ("target", &target)] {
             let kept = recovered(&value, name);
@@ -392,7 +401,7 @@ proptest! {
         let mut caller = caller();
         caller.peer = Peer { uid: u32::MAX, gid: u32::MAX, pid: i32::MIN, real_uid: Some(u32::MAX) };
         caller.credentials.groups = Attr::Known(groups.iter().map(|gid| Gid::new(*gid).unwrap()).collect());
-        caller.exe = Attr::Known(Exe { path, device: u64::MAX, inode: u64::MAX });
+        caller.exe = Attr::Known(Exe { path, device: u64::MAX, inode: u64::MAX, trusted: Attr::Known(false) });
         caller.label = Attr::Known(label);
         caller.user = Some(text.clone());
         caller.unit = Attr::Known(text.clone());

@@ -132,7 +132,8 @@ impl Judge {
         let caller = callers
             .entry((connection, listener))
             .or_insert_with(|| decider.recall(listener, &request.caller));
-        let past = Past { method: &request.method, target: &request.target, upgrade: request.upgrade };
+        let Request { method, target, upgrade, body, at, .. } = request;
+        let past = Past { method, target, upgrade: *upgrade, body: *body, at: *at };
         Said::Rules(listener, decider.look_back(listener, caller, &past))
     }
 

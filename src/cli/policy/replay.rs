@@ -152,9 +152,7 @@ impl Replay {
 fn unclear(lacks: &Lacks) -> String {
     match lacks {
         Lacks::Caller => "a rule asks for something of the caller that is not on record".to_owned(),
-        Lacks::Protocol(route) => {
-            format!("which protocol it wanted to change to is not on record, and route {route} takes some")
-        }
+        Lacks::Request { route, what, .. } => format!("{what} is not on record, and route {route} reads it"),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::past::{Judge, Log, Said, Span};
-use super::{own, read};
+use super::source::{own, read};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::{self, Hindsight, Lacks, Policy, SystemNames};
@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
 /// The policy at hand, as meant and as written.
 fn current(file: &Path) -> Result<(Policy, Written), Failure> {
     let name = file.to_string_lossy();
-    let bytes = read(file).map_err(Failure::at(format!("can't read {name}")))?;
+    let bytes = read(file)?;
     let policy = policy::load_bytes(&name, &bytes, &SystemNames, &own()?)
         .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))?;
     Ok((policy, Written::read(&String::from_utf8_lossy(&bytes))))
@@ -136,8 +136,10 @@ fn missed(gathered: &Gathered, suggested: Policy) -> Vec<String> {
     let mut missed = Vec::new();
     for (connection, request) in &gathered.tries {
         let said = judge.of(*connection, request);
-        let covered =
-            matches!(said, Said::Rules(_, Hindsight::Allow { .. } | Hindsight::Unclear(Lacks::Protocol(_))));
+        let covered = matches!(
+            said,
+            Said::Rules(_, Hindsight::Allow { .. } | Hindsight::Unclear(Lacks::Request { .. }))
+        );
         if !covered {
             let why = match &said {
                 Said::Rules(_, Hindsight::Deny(denial)) => denial.refusal.code(),

@@ -142,17 +142,9 @@ impl Usage {
                 self.unjudged.lacks("a rule asks for something of the caller that is not on record", 1);
             }
             // Whoever got that far needed the route, whatever the rest is.
-            Said::Rules(_, Hindsight::Unclear(Lacks::Protocol(route))) => self.needed(access, &route),
-        }
-    }
-
-    /// By what stands in the record, where that speaks of this route.
-    fn needed(&mut self, access: &Access, route: &str) {
-        let decision = access.decision.as_ref().filter(|decision| decision.allowed);
-        let by = decision.and_then(|it| it.by()).filter(|by| by.starts_with("who."));
-        match by {
-            Some(by) => *self.grants.entry((route.to_owned(), by.to_owned())).or_default() += 1,
-            None => *self.asked.entry(route.to_owned()).or_default() += 1,
+            Said::Rules(_, Hindsight::Unclear(Lacks::Request { route, by, .. })) => {
+                *self.grants.entry((route.to_string(), by.to_string())).or_default() += 1;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use http::Response;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
-use super::{Stop, Traveller};
+use super::{Read, Stop, Traveller};
 use crate::gate::answer::Answer;
 use crate::gate::backend::{link, proxy};
 use crate::gate::head::{Framing, Head};
@@ -21,7 +21,7 @@ impl Traveller<'_> {
     pub(super) async fn command(
         &self,
         head: &Head,
-        body: Incoming,
+        body: Read,
         permit: Permit,
         command: &Command,
     ) -> Result<Response<Answer>, Stop> {
@@ -29,7 +29,14 @@ impl Traveller<'_> {
             // Nobody runs a command to see how its answer would begin.
             return Err(Stop::Denied(permit.deny(Refusal::NotAllowed)));
         }
-        let body = match self.input(head, body, command).await {
+        let (most, over) = self.body_max(permit.terms());
+        let body = match body {
+            // What the route's own rules judged is what is taken.
+            Read::Judged(bytes) if command.stdin.is_none_or(|max| bytes.len() as u64 <= max) => Ok(bytes),
+            Read::Judged(_) => Err(Refusal::BodyTooLarge),
+            Read::Coming(body) => self.input(head, body, command, (most, over)).await,
+        };
+        let body = match body {
             Ok(body) => body,
             Err(refusal) => return Err(Stop::Denied(permit.deny(refusal))),
         };
@@ -54,23 +61,30 @@ impl Traveller<'_> {
     }
 
     /// All of the body, where the command takes any.
-    async fn input(&self, head: &Head, body: Incoming, command: &Command) -> Result<Bytes, Refusal> {
+    async fn input(
+        &self,
+        head: &Head,
+        body: Incoming,
+        command: &Command,
+        (most, over): (u64, Refusal),
+    ) -> Result<Bytes, Refusal> {
         if matches!(head.framing(), Framing::None | Framing::Length(0) | Framing::UntilClose) {
             return Ok(Bytes::new());
         }
         let holds = command.parameters.iter().any(|parameter| parameter.from == Origin::Body);
-        let max = match command.stdin {
+        let own = match command.stdin {
             Some(max) => max,
             None if holds => PARAMETERS_MAX,
             None => return Err(Refusal::Parameter),
         };
+        let (max, over) = if most < own { (most, over) } else { (own, Refusal::BodyTooLarge) };
         if matches!(head.framing(), Framing::Length(length) if length > max) {
-            return Err(Refusal::BodyTooLarge);
+            return Err(over);
         }
         let limited = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
         match self.in_time(limited.collect()).await? {
             Ok(whole) => Ok(whole.to_bytes()),
-            Err(_) => Err(self.connection.failure().unwrap_or(Refusal::BodyTooLarge)),
+            Err(_) => Err(self.connection.failure().unwrap_or(over)),
         }
     }
 }

@@ -155,21 +155,41 @@ user = ["alice"]
 gid = 998
 group = "docker-ops"
 namespace = "any"
+exe = ["/usr/bin/docker"]
+exe_trusted = true
+unit = "ci.service"
+label = ["ci (enforce)"]
+login_uid = 1000
+any_of = ["v"]
+except = ["u"]
+limits = { rate = "50/m", burst = 100, concurrent = 8, connections = 4, body = "1MiB", bytes = "1GiB/h" }
+[who.v]
+uid = 1000
+namespace = "any"
+[who.u]
+uid = 1001
 [[route]]
 id = "r"
 on = "a"
 match = ["PROPFIND /{x}"]
-query = ["q"]
+query = { q = {}, n = { int = "1..5" }, o = { one_of = ["a"] }, h = { hex = 4 }, t = { text = "name", max = 4, empty = true } }
+header = { X-A = "absent", X-B = { required = true } }
 to = "p"
 allow = ["w"]
-body = { max = "1KiB" }
-audit = { durability = "sync", on_failure = "journal" }
+audit = { durability = "sync", on_failure = "journal", record = { query = ["q"], headers = ["X-B"], body = ["/a"], plain = ["/a"] } }
 help = "h"
 stream = true
 upgrade = ["tcp"]
 encoded_slash = ["x"]
 path_parameter = ["x"]
 mode = "enforce"
+until = 2026-12-31T18:00:00+01:00
+when = { days = ["mon", "wed-fri"], from = "08:00", to = "18:00", zone = "UTC" }
+reason = "the office"
+[route.body]
+max = "1KiB"
+content_type = ["application/json"]
+json = { allow = ["/a"], others = "zero", values = { "/b" = "bool" }, required = ["/a"], null = ["/c"], maps = ["/d"] }
 [[forbid]]
 id = "f"
 match = "GET /"
@@ -177,11 +197,15 @@ on = "a"
 to = ["p", "b"]
 who = ["w"]
 mode = "shadow"
+when = { days = ["sun"], zone = "UTC" }
 [[test]]
-who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown" }
+who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown", exe = "/usr/bin/docker", exe_trusted = true, unit = "ci.service", label = "ci (enforce)", login_uid = 1000 }
 on = "a"
 request = "PROPFIND /v1/y?q"
 upgrade = "tcp"
+at = 2026-12-31T09:00:00Z
+headers = { X-B = "x" }
+body = '{"a":1,"b":true}'
 expect = "allow"
 route = "r"
 "#;
@@ -191,8 +215,7 @@ fn file_with_every_key_means_what_it_says() {
     let limits: String =
         LIMITS.iter().map(|limit| format!("{} = {}\n", limit.name, limit.show(limit.least))).collect();
     let text = EVERYTHING.replace("LIMITS", &limits);
-    let of_tables = KEYS.iter().filter(|key| key.section != "VALUE");
-    for key in of_tables.map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
+    for key in KEYS.iter().map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
         assert!(text.contains(key), "{key}");
     }
     let policy = super::load(&text).unwrap_or_else(|wrong| panic!("{wrong}"));

@@ -16,7 +16,7 @@ use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
-use crate::policy::{Policy, explain};
+use crate::policy::{Policy, explain_at, explain_part};
 
 /// Explains denials by the policies that made them.
 pub(super) struct Misses<'a> {
@@ -63,6 +63,12 @@ impl<'a> Misses<'a> {
             Ok((policy, first)) => (Arc::clone(policy), first.clone()),
             Err(why) => return vec![format!("unknown: {why}")],
         };
+        // Heads and bodies are not on record, only what of them the route did not take.
+        if let (Some(refusal), Some(route), Some(part)) = (refusal, decision.route(), decision.part())
+            && let Some(told) = explain_part(&policy, &decoded(route), refusal, &decoded(part))
+        {
+            return first.into_iter().chain([told]).collect();
+        }
         let name = conn.on().map(decoded).unwrap_or_default();
         let Some(place) = policy.listeners.iter().position(|listener| listener.name == name) else {
             return vec![format!("unknown: {} has no listener {name}", policy.file)];
@@ -71,7 +77,7 @@ impl<'a> Misses<'a> {
         // Which protocol it wanted is not on record, only that the route did not take it.
         let upgrade = (refusal == Some(Refusal::UpgradeRefused)).then_some("");
         let asked = Asked { method: &method, target: &target, upgrade };
-        let explained = explain(&policy, listener, &caller(conn), &asked);
+        let explained = explain_at(&policy, listener, &caller(conn), &asked, Some(access.when()));
         let mut sentences: Vec<String> = first.into_iter().collect();
         match explained.refusal {
             None => sentences.push(format!("the rules allow it, something else refused it: {why}")),
@@ -123,7 +129,7 @@ fn find(directory: &Path, hash: &str) -> Known {
 }
 
 /// The file that the warden says it loaded this policy from, the latest where there are several.
-fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
+pub(super) fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
     let mut reader = Reader::open(directory).ok()?.sieved(Rc::new(Policies));
     let mut file = None;
     // A segment that can't be read was told of before.

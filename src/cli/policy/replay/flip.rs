@@ -88,7 +88,8 @@ impl Flip {
             Said::Rules(listener, Hindsight::Deny(denial)) => {
                 let upgrade = request.upgrade.then_some("");
                 let asked = Asked { method: &request.method, target: &request.target, upgrade };
-                let explained = explain_by(&judge.decider, *listener, &request.caller, &asked);
+                let explained =
+                    explain_by(&judge.decider, *listener, &request.caller, &asked, Some(request.at));
                 let why: Vec<String> = explained.misses.iter().map(ToString::to_string).collect();
                 if why.is_empty() { vec![format!("it is refused as {}", denial.refusal)] } else { why }
             }

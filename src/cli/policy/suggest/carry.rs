@@ -54,23 +54,38 @@ impl Written {
         (kept.map(|(key, value)| format!("{key} = {value}")).collect(), stays)
     }
 
-    /// The forbids but these, and the whos, which they may name.
-    pub(super) fn forbids(&self, but: &BTreeSet<String>) -> String {
+    /// The forbids but these, and the whos, which they may name and which may be needed all the same.
+    pub(super) fn forbids(&self, but: &BTreeSet<String>, whos: bool) -> String {
         let keeps = |forbid: &&Value| {
             let id = forbid.get("id").and_then(Value::as_str);
             id.is_some_and(|id| !but.contains(id))
         };
         let forbids = self.0.get("forbid").and_then(Value::as_array).into_iter().flatten();
         let kept: Vec<Value> = forbids.filter(keeps).cloned().collect();
-        if kept.is_empty() {
+        if kept.is_empty() && !whos {
             return String::new();
         }
         let mut table = Table::new();
         if let Some(whos) = self.0.get("who") {
             table.insert("who".to_owned(), whos.clone());
         }
-        table.insert("forbid".to_owned(), Value::Array(kept));
+        if !kept.is_empty() {
+            table.insert("forbid".to_owned(), Value::Array(kept));
+        }
         toml::to_string(&table).unwrap_or_default()
+    }
+
+    /// What a who asks for besides being somebody, a line each; `None` where that refers to other whos, and it has to
+    /// be taken as a whole.
+    pub(super) fn narrows(&self, name: &str) -> Option<Vec<String>> {
+        let who = self.0.get("who").and_then(Value::as_table).and_then(|whos| whos.get(name)?.as_table());
+        let Some(who) = who else { return Some(Vec::new()) };
+        if ["any_of", "except"].iter().any(|key| who.contains_key(*key)) {
+            return None;
+        }
+        let names = ["uid", "user", "gid", "group", "namespace"];
+        let rest = who.iter().filter(|(key, _)| !names.contains(&key.as_str()));
+        Some(rest.map(|(key, value)| format!("{key} = {value}")).collect())
     }
 
     /// Whether a who has that name.

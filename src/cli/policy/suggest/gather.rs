@@ -84,11 +84,12 @@ impl Gathered {
         if !(if request.allowed { self.wanted.used } else { self.wanted.denied }) {
             return Ok(());
         }
-        let whose = whose(&request.caller).ok_or("the caller's uid is not known, so no rule can name it")?;
         if !is_name(&request.on) {
             return Err("its listener has no name that a policy could have");
         }
-        let (rule, to) = self.matched(access, &request)?;
+        let Matched { rule, to, like } = self.matched(access, &request)?;
+        let whose =
+            whose(&request.caller, like).ok_or("the caller's uid is not known, so no rule can name it")?;
         let path = self.path(&to, &request)?;
         request.target.query_names_once().map_err(|_| "a name stands twice in its query")?;
         let query: BTreeSet<String> = request.target.query_pairs().map(|(name, _)| name.to_owned()).collect();
@@ -138,26 +139,27 @@ impl Gathered {
     }
 
     /// The route of the policy at hand that takes it, and what answers it.
-    fn matched(
-        &mut self,
-        access: &Access,
-        request: &Request,
-    ) -> Result<(Option<String>, String), &'static str> {
+    fn matched(&mut self, access: &Access, request: &Request) -> Result<Matched, &'static str> {
         let granted = || {
             let backend = access.grants.iter().find_map(|grant| grant.backend())?;
             Some(decoded(backend).into_owned()).filter(|name| is_name(name))
         };
         let own = || request.target.path().starts_with("/_peergate/").then(|| BUILTIN.to_owned());
         let Some(current) = &mut self.current else {
-            return Ok((None, granted().or_else(own).unwrap_or_else(|| request.on.clone())));
+            let to = granted().or_else(own).unwrap_or_else(|| request.on.clone());
+            return Ok(Matched { rule: None, to, like: None });
         };
+        let mut like = None;
         let (route, by, listener) = match current.of(access.id.connection, request) {
             Said::NoListener => return Err("the policy at hand has no listener of that name"),
-            Said::Rules(listener, Hindsight::Allow { route, .. }) => (Some(route), None, listener),
-            Said::Rules(listener, Hindsight::Deny(denial)) => (denial.route, denial.by, listener),
-            Said::Rules(listener, Hindsight::Unclear(Lacks::Protocol(route))) => {
+            Said::Rules(
+                listener,
+                Hindsight::Allow { route, by, .. } | Hindsight::Unclear(Lacks::Request { route, by, .. }),
+            ) => {
+                like = by.strip_prefix("who.").map(str::to_owned);
                 (Some(route), None, listener)
             }
+            Said::Rules(listener, Hindsight::Deny(denial)) => (denial.route, denial.by, listener),
             Said::Rules(_, Hindsight::Unclear(_)) => {
                 return Err("a rule asks for something of the caller that is not on record");
             }
@@ -173,7 +175,7 @@ impl Gathered {
                 .or_else(|| most_used(policy, listener)),
         };
         let to = to.ok_or("the policy at hand has no backend on that listener")?;
-        Ok((known.map(|route| route.id.clone()), to))
+        Ok(Matched { rule: known.map(|route| route.id.clone()), to, like })
     }
 
     /// Its path, without the version that counts with and without.
@@ -201,6 +203,13 @@ impl Gathered {
     }
 }
 
+/// What of the policy at hand a request is like.
+struct Matched {
+    rule: Option<String>,
+    to: String,
+    like: Option<String>,
+}
+
 /// The backend to which most routes of a listener lead.
 fn most_used(policy: &Policy, listener: ListenerId) -> Option<String> {
     let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
@@ -211,9 +220,9 @@ fn most_used(policy: &Policy, listener: ListenerId) -> Option<String> {
     policy.backends.get(usize::from(most.0)).map(|backend| backend.name.clone())
 }
 
-fn whose(caller: &Caller) -> Option<Whose> {
+fn whose(caller: &Caller, like: Option<String>) -> Option<Whose> {
     let uid = caller.credentials.uid.known()?.raw();
-    Some(Whose { uid, namespace: caller.namespace.known().copied().map(Into::into) })
+    Some(Whose { uid, namespace: caller.namespace.known().copied().map(Into::into), like })
 }
 
 /// Whether a policy could have it as a name.

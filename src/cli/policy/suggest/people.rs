@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::unistd;
 
 use super::By;
+use super::carry::Written;
 use super::gather::Person;
 use super::seen::{Spelt, Whose};
 
@@ -13,7 +14,7 @@ use super::seen::{Spelt, Whose};
 pub(super) struct Who {
     /// Its name.
     pub(super) name: String,
-    /// Its keys, a line each.
+    /// Its keys, a line each; none where it is one of the policy at hand.
     pub(super) keys: Vec<String>,
     /// The same caller for a test.
     pub(super) test: String,
@@ -24,15 +25,51 @@ pub(super) fn whos(
     callers: &BTreeSet<&Whose>,
     people: &BTreeMap<Whose, Person>,
     by: By,
-    taken: impl Fn(&str) -> bool,
+    written: &Written,
 ) -> BTreeSet<Who> {
+    let taken = |name: &str| written.has_who(name);
+    let narrowed = callers.iter().any(|whose| {
+        whose.like.as_ref().is_some_and(|like| written.narrows(like).is_none_or(|keys| !keys.is_empty()))
+    });
     let spaces: BTreeSet<Option<Spelt>> = callers.iter().map(|whose| whose.namespace).collect();
+    // Who is narrowed by more than a name stays narrowed, each by its own.
     if by == By::Group
+        && !narrowed
         && let Some(gid) = group(callers, people)
     {
         return spaces.into_iter().map(|space| of_group(gid, space, &taken)).collect();
     }
-    callers.iter().map(|whose| of_user(whose, people.get(*whose), &taken)).collect()
+    let shared = |whose: &Whose, person: &Person| {
+        people.iter().any(|(other, it)| other.uid != whose.uid && it.user == person.user)
+    };
+    callers
+        .iter()
+        .map(|whose| {
+            let person = people.get(*whose);
+            let mut who = like(whose, person, written, &taken);
+            // Two users had one name, one after the other.
+            if person.is_some_and(|person| shared(whose, person)) && !who.keys.is_empty() {
+                who.name = format!("{}-{}", who.name, whose.uid);
+            }
+            who
+        })
+        .collect()
+}
+
+/// By its user, with what the who at hand asks for besides; or that who itself.
+fn like(whose: &Whose, person: Option<&Person>, written: &Written, taken: &impl Fn(&str) -> bool) -> Who {
+    let mut who = of_user(whose, person, taken);
+    let Some(like) = &whose.like else { return who };
+    match written.narrows(like) {
+        None => Who { name: like.clone(), keys: Vec::new(), test: String::new() },
+        Some(keys) if keys.is_empty() => who,
+        Some(keys) => {
+            who.keys.extend(keys);
+            who.name = format!("{}-as-{like}", who.name);
+            who.name.truncate(64);
+            who
+        }
+    }
 }
 
 /// Of the groups that all of them are in, the one in which the fewest others are.

@@ -26,6 +26,8 @@ pub(super) struct Whose {
     pub(super) uid: u32,
     /// Where that is known.
     pub(super) namespace: Option<Spelt>,
+    /// The who of the policy at hand that allowed it: what it asks for besides is carried over.
+    pub(super) like: Option<String>,
 }
 
 /// A namespace that can be sorted.

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Int,
     Hex,
     Uuid,
+    /// As containers, volumes and units are called.
+    Name,
     Any,
 }
 
@@ -102,7 +104,7 @@ fn kind(values: &[String], may_be_any: bool, many: Many) -> Option<Kind> {
     let others = values.len() - count(|value| is_int(value) || is_hex(value) || is_uuid(value));
     // Types that share values would make two patterns that are equally specific, so there is one.
     if may_be_any && others >= many.other && others * 2 >= values.len() {
-        Some(Kind::Any)
+        Some(if values.iter().all(|value| is_name(value)) { Kind::Name } else { Kind::Any })
     } else if uuids >= many.typed {
         Some(Kind::Uuid)
     } else if hexes >= many.typed && hexes > ints {
@@ -130,6 +132,13 @@ fn is_uuid(value: &str) -> bool {
         })
 }
 
+/// A letter or digit, then those and `_`, `.`, `-`.
+fn is_name(value: &str) -> bool {
+    value.len() <= 255
+        && value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
 impl Kind {
     /// Whether a capture of that kind stands for this value.
     fn takes(self, value: &str) -> bool {
@@ -138,6 +147,7 @@ impl Kind {
             // Short runs of digits are taken by the language too, so they must not stand beside it.
             Kind::Hex => is_hex(value) || is_int(value),
             Kind::Uuid => is_uuid(value),
+            Kind::Name => is_name(value),
             Kind::Any => !value.is_empty(),
         }
     }
@@ -147,7 +157,8 @@ impl Kind {
             Kind::Int => ("n", ":int"),
             Kind::Hex => ("id", ":hex"),
             Kind::Uuid => ("uuid", ":uuid"),
-            Kind::Any => ("name", ""),
+            Kind::Name => ("name", ":text name"),
+            Kind::Any => ("value", ""),
         }
     }
 }
@@ -216,8 +227,9 @@ mod tests {
     fn values_of_no_type_need_many_more_and_never_stand_first() {
         let names = |count: usize| (0..count).map(|n| format!("/volumes/vol-{n}"));
         assert_eq!(shapes(names(19), 5).len(), 19);
-        assert_eq!(shapes(names(20), 5), [one("/volumes/{name}", 20)]);
+        assert_eq!(shapes(names(20), 5), [one("/volumes/{name:text name}", 20)]);
         assert_eq!(shapes((0..50).map(|n| format!("/resource-{n}")), 5).len(), 50);
+        assert_eq!(shapes((0..20).map(|n| format!("/volumes/a:{n}")), 5), [one("/volumes/{value}", 20)]);
     }
 
     #[test]

@@ -53,7 +53,8 @@ pub(super) fn suggestion(
     let mut text = head(gathered, written, span);
     let mut all: BTreeSet<&Who> = BTreeSet::new();
     all.extend(routes.keys().flat_map(|together| &together.whos));
-    for Who { name, keys, .. } in all {
+    let whole = all.iter().any(|who| who.keys.is_empty());
+    for Who { name, keys, .. } in all.into_iter().filter(|who| !who.keys.is_empty()) {
         write!(text, "\n[who.{}]\n{}\n", quoted(name), keys.join("\n")).ok();
     }
     let mut ids = BTreeSet::new();
@@ -73,9 +74,9 @@ pub(super) fn suggestion(
             "samples": lines.iter().flat_map(|line| &line.seen.samples).map(|(id, _)| id).collect::<Vec<_>>(),
         }));
     }
-    let forbids = written.forbids(&gathered.in_the_way);
+    let forbids = written.forbids(&gathered.in_the_way, whole);
     if !forbids.is_empty() {
-        write!(text, "\n# What the policy at hand forbids, and whom.\n\n{forbids}").ok();
+        write!(text, "\n# What the policy at hand forbids, and its whos.\n\n{forbids}").ok();
     }
     for (together, lines) in &routes {
         tests(&mut text, together, lines);
@@ -88,7 +89,7 @@ fn routes(gathered: &Gathered, written: &Written, by: By, many: Many) -> Routes 
     for (place, paths) in &gathered.all {
         for (path, seen) in shape::patterns(paths.clone(), place.length, many) {
             let callers: BTreeSet<&Whose> = seen.whose.keys().collect();
-            let whos = whos(&callers, &gathered.people, by, |name| written.has_who(name));
+            let whos = whos(&callers, &gathered.people, by, written);
             let Place { on, to, rule, method, .. } = place.clone();
             let (query, upgrades) = (seen.query.clone(), seen.upgrades);
             let together = Together { on, to, rule, first: path.first().cloned(), whos, query, upgrades };
