@@ -21,9 +21,12 @@ pub mod grants;
 mod hidden;
 #[cfg(feature = "cli")]
 mod hindsight;
+mod include;
 mod keys;
 #[cfg(feature = "cli")]
 mod layout;
+#[cfg(feature = "cli")]
+pub mod lint;
 mod names;
 mod near;
 mod needs;
@@ -33,6 +36,8 @@ mod quantity;
 mod reader;
 mod reads;
 mod rules;
+#[cfg(feature = "cli")]
+mod schema;
 mod sets;
 #[cfg(feature = "cli")]
 pub mod snapshot;
@@ -47,8 +52,6 @@ mod zones;
 mod tests;
 
 use std::sync::Arc;
-
-use sha2::{Digest, Sha256};
 
 pub use body::{BadPointer, JsonRule, Offence, Others, Pointer, Token};
 pub use caps::Cap;
@@ -66,12 +69,15 @@ pub use explain::{
 };
 #[cfg(feature = "cli")]
 pub use hindsight::{Hindsight, Lacks, Past, Recalled};
+pub use include::{Beside, Include, Includes, NoIncludes, Source};
 #[cfg(feature = "cli")]
 pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use params::{Argument, Given, gathered};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
+#[cfg(feature = "cli")]
+pub use schema::schema;
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,
@@ -89,8 +95,19 @@ pub const LONGEST: usize = 4 << 20;
 /// Reads a policy's text: every name resolved, every reference checked, every test of its own run. `file` is
 /// what messages and records call it. All mistakes come at once.
 pub fn load_text(file: &str, text: &str, names: &impl Names, own: &Own) -> Result<Policy, Diagnostics> {
-    let (policy, _, cases) = read_text(file, text, names, own)?;
-    let mut problems = Problems::new(text);
+    load_files(file, text, &NoIncludes, names, own)
+}
+
+/// As [`load_text`], with the files that it includes.
+pub fn load_files(
+    file: &str,
+    text: &str,
+    includes: &impl Includes,
+    names: &impl Names,
+    own: &Own,
+) -> Result<Policy, Diagnostics> {
+    let (policy, _, cases, included) = read_files(file, text, includes, names, own)?;
+    let mut problems = problems_of(text, &included);
     cases::run(&policy, &cases, &mut problems);
     if !problems.is_empty() {
         return Err(problems.failed(file));
@@ -98,32 +115,55 @@ pub fn load_text(file: &str, text: &str, names: &impl Names, own: &Own) -> Resul
     Ok(Arc::unwrap_or_clone(policy))
 }
 
-/// A policy as it is meant and as it is written, and its tests, which were not run.
-fn read_text(
+/// For what is found in a policy once it was read.
+fn problems_of<'t>(text: &'t str, included: &[Source]) -> Problems<'t> {
+    let mut problems = Problems::new(text);
+    for source in included {
+        problems.append(&source.name, &source.text);
+    }
+    problems
+}
+
+/// A policy as it is meant and as it is written, its tests, which were not run, and what it includes.
+type Parts = (Arc<Policy>, file::File, Vec<check::Case>, Vec<Source>);
+
+fn read_files(
     file: &str,
     text: &str,
+    includes: &impl Includes,
     names: &impl Names,
     own: &Own,
-) -> Result<(Arc<Policy>, file::File, Vec<check::Case>), Diagnostics> {
+) -> Result<Parts, Diagnostics> {
     if text.len() > LONGEST {
         return Err(check::too_long(file, text.len(), LONGEST));
     }
     let mut problems = Problems::new(text);
-    let Some(written) = file::read(text, &mut problems) else {
+    let first = Source { name: file.to_owned(), text: text.to_owned() };
+    let Some((written, hash, included)) = include::read(&first, includes, LONGEST, &mut problems) else {
         return Err(problems.failed(file));
     };
-    let hash = Sha256::digest(text.as_bytes()).into();
     let meant = check::check(file, hash, &written, names, own, &mut problems);
     let (Some((table, cases)), true) = (meant, problems.is_empty()) else {
         return Err(problems.failed(file));
     };
     let policy = Policy::new(table).map_err(|broken| Diagnostics::whole(file, broken.to_string(), None))?;
-    Ok((Arc::new(policy), written, cases))
+    Ok((Arc::new(policy), written, cases, included))
 }
 
 /// As [`load_text`], from the bytes of a file.
 pub fn load_bytes(file: &str, bytes: &[u8], names: &impl Names, own: &Own) -> Result<Policy, Diagnostics> {
-    load_text(file, as_text(file, bytes)?, names, own)
+    load_draft(file, bytes, &NoIncludes, names, own)
+}
+
+/// As [`load_files`], from the bytes of a file.
+pub fn load_draft(
+    file: &str,
+    bytes: &[u8],
+    includes: &impl Includes,
+    names: &impl Names,
+    own: &Own,
+) -> Result<Policy, Diagnostics> {
+    load_files(file, as_text(file, bytes)?, includes, names, own)
 }
 
 /// The text of a file that is short enough to be a policy.

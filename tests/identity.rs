@@ -370,3 +370,92 @@ fn caller_in_more_groups_than_can_be_told_is_served_by_its_uid_alone() {
     let conn = all.iter().find(|record| record["t"] == "conn").unwrap();
     assert!(conn["groups"].is_null(), "what was not read whole is unknown: {conn}");
 }
+
+/// Root, by one program and not in a login of alice's.
+const BY_PROGRAM: &str = r#"
+[listen.api]
+path = "@DIR@/run/api.sock"
+mode = "0666"
+
+[listen.plain]
+path = "@DIR@/run/plain.sock"
+mode = "0600"
+
+[backend.api]
+builtin = "api"
+
+[who.root]
+user = ["root"]
+
+[who.curl]
+user = ["root"]
+exe = ["/usr/bin/curl"]
+exe_trusted = true
+
+[[route]]
+id = "curl"
+on = "api"
+match = ["GET /_peergate/health"]
+to = "api"
+allow = ["curl"]
+
+[[route]]
+id = "but-curl"
+on = "api"
+match = ["GET /_peergate/whoami"]
+to = "api"
+allow = ["root"]
+
+[[forbid]]
+id = "no-curl"
+on = "api"
+match = ["GET /_peergate/whoami"]
+who = ["curl"]
+
+[[route]]
+id = "plain"
+on = "plain"
+match = ["GET /_peergate/health"]
+to = "api"
+allow = ["root"]
+"#;
+
+#[test]
+fn program_is_the_file_that_runs_and_is_read_only_where_a_rule_asks() {
+    need_root!();
+    need_programs!("curl", "unshare", "mount");
+    let place = daemon::place();
+    let copy = place.path().join("curl");
+    std::fs::copy("/usr/bin/curl", &copy).unwrap();
+    let daemon = Daemon::start_in(place, BY_PROGRAM);
+    let (socket, plain) = (daemon.socket(), daemon.path("run/plain.sock"));
+    let (health, whoami) = ("http://h/_peergate/health", "http://h/_peergate/whoami");
+    let ask = |socket: &std::path::Path, program: &[&str], url: &str| {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket"]);
+        support::out(&support::run(command.arg(socket).arg(url))).trim().to_owned()
+    };
+    let copy = copy.to_str().unwrap().to_owned();
+    let bound =
+        format!("mount --make-rprivate / && mount --bind {copy} /usr/bin/curl && exec /usr/bin/curl \"$@\"");
+    let in_its_place = ["unshare", "--mount", "sh", "-c", &bound, "sh"];
+    for (program, allowed, forbidden) in [
+        (&["/usr/bin/curl"][..], "200", "403"),
+        // Another file, whatever it is called and wherever its own mounts show it.
+        (&[copy.as_str()], "403", "200"),
+        (&in_its_place, "403", "403"),
+    ] {
+        assert_eq!(ask(&socket, program, health), allowed, "{program:?}");
+        assert_eq!(ask(&socket, program, whoami), forbidden, "{program:?}");
+        assert_eq!(ask(&plain, program, health), "200", "{program:?}");
+    }
+    let all = daemon.stop();
+    let conns = |on: &str| {
+        all.iter().filter(|record| record["t"] == "conn" && record["on"] == on).collect::<Vec<_>>()
+    };
+    let programs: Vec<_> = conns("api").iter().map(|conn| conn["exe"].as_str().map(str::to_owned)).collect();
+    let (curl, copy) = (Some("/usr/bin/curl".to_owned()), Some(copy));
+    assert_eq!(programs, [&curl, &curl, &copy, &copy, &None, &None].map(Clone::clone));
+    assert!(conns("plain").iter().all(|conn| conn["exe"].is_null()), "no rule of that listener asks");
+    assert!(all.iter().all(|record| record["t"] != "conn" || record["unit"].is_null()));
+}

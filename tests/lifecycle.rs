@@ -95,7 +95,7 @@ fn reload_dry_run_shows_what_changes_and_changes_nothing() {
     let output = peergate(&["reload", "--dry-run"], &daemon);
     let said = support::said(&output);
     assert!(output.status.success() && said.contains("would be in force: "), "{said}");
-    assert!(said.contains("matches * /other/{rest...}"), "{said}");
+    assert!(said.contains("  + * /other/{rest...}") && said.contains("  - * /allowed/{rest...}"), "{said}");
     let status = support::said(&peergate(&["status"], &daemon));
     assert!(status.contains("the file DIFFERS from what is in force"), "{status}");
     assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/x").status(), 200);

@@ -136,3 +136,126 @@ fn gate_is_given_no_more_connections_than_it_has_descriptors_for() {
     let died = |record: &&serde_json::Value| record["t"] == "gate" && record["event"] == "exited";
     assert_eq!(all.iter().find(died), None, "no gate died of it");
 }
+
+/// Answers with so many bytes as the target's last part says, or holds the request until more comes.
+fn measured(socket: &Path) -> Upstream {
+    Upstream::behaving(socket, |request, stream, reader| {
+        let last = request.target().rsplit('/').next().unwrap_or_default().to_owned();
+        let Ok(bytes) = last.parse::<usize>() else {
+            return reader.read(&mut [0]).is_ok_and(|length| length > 0);
+        };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n");
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b'x'; bytes])).is_ok()
+    })
+}
+
+/// The policy, with limits for root, who is also in a wider who; over both lanes, which share what is counted.
+fn limited(limits: &str) -> (Daemon, Upstream) {
+    let place = daemon::place();
+    let upstream = measured(&place.path().join("up.sock"));
+    let whos = format!(
+        "[who.limited]\nuser = [\"root\"]\nlimits = {{ {limits} }}\n\
+         [who.wide]\nuser = [\"root\", \"pg-alice\"]\nlimits = {{ rate = \"1000/s\", concurrent = 100 }}\n"
+    );
+    let policy = format!("[limits]\nbody_bytes = \"1MiB\"\n{POLICY}{whos}");
+    (Daemon::start_in(place, &policy), upstream)
+}
+
+#[track_caller]
+fn refused_as(answer: &support::http::Message, status: u16, code: &str) {
+    assert_eq!(answer.status(), status, "{}", answer.text());
+    let body: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!(body["code"], code);
+}
+
+fn by_limited(all: &[serde_json::Value], code: &str) -> usize {
+    let refused = |record: &&serde_json::Value| record["refusal"] == code && record["by"] == "who.limited";
+    let found = all.iter().filter(refused);
+    found
+        .inspect(|record| assert!(record["at"].as_str().unwrap().starts_with("policy.toml:"), "{record}"))
+        .count()
+}
+
+#[test]
+fn rate_of_a_who_holds_over_all_connections_and_leaves_others_alone() {
+    need_root!();
+    let (daemon, upstream) = limited("rate = \"2/h\", burst = 3");
+    let ask = |target: &str| Client::connect(&daemon.socket()).ask("GET", target).answer();
+    let answers: Vec<u16> = (0..3).map(|_| ask("/allowed/1").status()).collect();
+    assert_eq!(answers, [200, 200, 200]);
+    let over = ask("/allowed/1");
+    refused_as(&over, 429, "who-rate");
+    let wait: u64 = over.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=1801).contains(&wait), "{wait}");
+    refused_as(&ask("/nowhere"), 429, "who-rate");
+    assert_eq!(person("pg-alice").curl(&daemon.socket(), "/allowed/1", &[]).0, 200, "it is another's limit");
+    assert_eq!(upstream.asked().len(), 4);
+    let all = daemon.stop();
+    assert_eq!(by_limited(&all, "who-rate"), 2);
+}
+
+#[test]
+fn requests_at_a_time_and_open_connections_of_a_who_are_bounded() {
+    need_root!();
+    let (daemon, _upstream) = limited("concurrent = 1, connections = 3");
+    let mut first = Client::connect(&daemon.socket());
+    first.ask("GET", "/stream/held");
+    daemon.wait_for("the first request", |record| record["target"] == "/stream/held");
+    let mut second = Client::connect(&daemon.socket());
+    let over = second.ask("GET", "/allowed/1").answer();
+    refused_as(&over, 429, "who-concurrent");
+    assert_eq!(over.header("retry-after"), Some("1"));
+    let third = Client::connect(&daemon.socket());
+    assert!(Client::connect(&daemon.socket()).ask("GET", "/allowed/1").answer_or_end().is_none());
+    daemon.wait_for("a connection shed", |record| record["shed"] == "who-connections");
+    drop((first, third));
+    daemon.wait_for("its end", |record| record["t"] == "outcome" && record["result"] == "caller-gone");
+    assert_eq!(second.ask("GET", "/allowed/1").answer().status(), 200, "the place is free again");
+    assert_eq!(person("pg-alice").curl(&daemon.socket(), "/allowed/1", &[]).0, 200);
+    let all = daemon.stop();
+    assert_eq!(by_limited(&all, "who-concurrent"), 1);
+}
+
+#[test]
+fn bodies_and_bytes_of_a_who_are_bounded() {
+    need_root!();
+    let (daemon, upstream) = limited("body = \"8B\", bytes = \"1MiB/d\"");
+    let put = |framing: &str, body: &str| {
+        let head = format!("PUT /big/1 HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n{body}");
+        Client::connect(&daemon.socket()).send(head).answer()
+    };
+    assert_eq!(put("Content-Length: 8", "12345678").status(), 200);
+    refused_as(&put("Content-Length: 9", "123456789"), 413, "who-body");
+    refused_as(&put("Transfer-Encoding: chunked", "9\r\n123456789\r\n0\r\n\r\n"), 413, "who-body");
+    assert_eq!(upstream.asked(), ["PUT /big/1"], "only one came whole");
+    let get = |target: &str| Client::connect(&daemon.socket()).ask("GET", target).answer();
+    assert_eq!(
+        get(&format!("/allowed/{}", 2 << 20)).status(),
+        200,
+        "what began in time comes whole where it is quick"
+    );
+    let over = get("/allowed/1");
+    refused_as(&over, 429, "who-bytes");
+    assert!(over.header("retry-after").unwrap().parse::<u64>().unwrap() > 80_000);
+    let all = daemon.stop();
+    assert_eq!(by_limited(&all, "who-body"), 1);
+    assert_eq!(by_limited(&all, "who-bytes"), 1);
+    assert!(all.iter().any(|record| record["t"] == "outcome" && record["result"] == "who-body"));
+}
+
+#[test]
+fn stream_that_uses_up_what_its_caller_may_is_ended() {
+    need_root!();
+    let place = daemon::place();
+    let _upstream = Upstream::behaving(&place.path().join("up.sock"), |_, stream, _| {
+        let endless = "HTTP/1.1 200 OK\r\n\r\n";
+        stream.write_all(endless.as_bytes()).is_ok() && (0..).all(|_| stream.write_all(&[b'x'; 4096]).is_ok())
+    });
+    let whos = "[who.limited]\nuser = [\"root\"]\nlimits = { bytes = \"64KiB/d\" }\n";
+    let daemon = Daemon::start_in(place, &format!("{POLICY}{whos}"));
+    let mut client = Client::connect(&daemon.socket());
+    client.ask("GET", "/stream/endless");
+    assert!(client.rest().len() > 64 << 10);
+    daemon.wait_for("its end", |record| record["t"] == "outcome" && record["result"] == "who-bytes");
+    daemon.stop();
+}

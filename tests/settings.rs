@@ -167,3 +167,47 @@ fn service_manager_with_a_watchdog_hears_from_the_daemon() {
     daemon.wait_for_notice("WATCHDOG=1").unwrap();
     daemon.stop();
 }
+
+#[test]
+fn stream_and_tunnel_end_with_their_grant_and_what_comes_later_is_refused() {
+    need_root!();
+    let place = daemon::place();
+    // Says that it begins, and no more.
+    let _upstream = Upstream::behaving(&place.path().join("up.sock"), |request, stream, reader| {
+        let head = match request.header("upgrade") {
+            Some(_) => "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+            None => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        };
+        stream.write_all(head.as_bytes()).is_ok() && reader.read(&mut [0]).is_ok_and(|length| length > 0)
+    });
+    // Whole seconds; near enough not to be waited for long, and far enough to begin in time.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let until = peergate::model::time::Timestamp::from_micros((now.as_secs() + 6) * 1_000_000);
+    let policy = format!(
+        "{API}[backend.up]\nproxy = \"unix:@DIR@/up.sock\"\n\
+         [[route]]\nid = \"glass\"\nmatch = [\"GET /glass\", \"POST /glass\"]\nto = \"up\"\nallow = [\"root\"]\n\
+         stream = true\nupgrade = [\"tcp\"]\nuntil = {until}\nreason = \"the outage\"\n\
+         [[route]]\nid = \"night\"\nmatch = [\"GET /never\"]\nto = \"up\"\nallow = [\"root\"]\n\
+         until = 2001-01-01T00:00:00Z\n"
+    );
+    let mut daemon = Daemon::start_in(place, &policy);
+    let mut stream = Client::connect(&daemon.socket());
+    stream.ask("GET", "/glass");
+    let mut tunnel = Client::connect(&daemon.socket());
+    tunnel.send("POST /glass HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
+    assert_eq!(tunnel.answer().status(), 101);
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/never").status(), 403);
+    // Both are ended; nothing but the clock has changed.
+    stream.rest();
+    tunnel.rest();
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/glass").status(), 403);
+    // Another policy brings nothing back either.
+    assert!(daemon.reload(&format!("{policy}# again\n")));
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/glass").status(), 403);
+    let all = daemon.stop();
+    let ends: Vec<_> =
+        all.iter().filter(|record| record["t"] == "outcome").map(|record| record["result"].clone()).collect();
+    assert_eq!(ends, ["expired", "expired"]);
+    let denied = |record: &&serde_json::Value| record["refusal"] == "expired" && record["by"].is_string();
+    assert_eq!(all.iter().filter(denied).count(), 3);
+}

@@ -133,7 +133,7 @@ fn serve(mut options: Options) -> ExitCode {
 fn load(policy: &Path) -> Result<Policy, String> {
     std::path::absolute(policy)
         .map_err(|error| error.to_string())
-        .and_then(|policy| loader::load(&policy, None, &Environment::read()))
+        .and_then(|policy| loader::load(&policy, None, &Environment::read()).map_err(|why| why.to_string()))
 }
 
 fn print_plan(policy: &Path, terms: Terms) -> ExitCode {

@@ -1,6 +1,5 @@
 //! `peergate status` and `peergate reload`: what a running daemon says of itself, and its policy loaded again.
 
-mod changes;
 mod reload;
 
 use std::fs::File;

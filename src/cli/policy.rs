@@ -7,10 +7,12 @@ pub(super) mod diff;
 mod explain;
 mod fmt;
 mod init;
+mod lint;
 mod names;
 mod past;
 mod replay;
 mod request;
+mod schema;
 mod source;
 mod suggest;
 mod test;
@@ -23,7 +25,7 @@ use clap::Subcommand;
 
 use super::term::Term;
 use super::{Answer, EXIT_CODES, Failure};
-use crate::policy::{self, Policy, SystemNames};
+use crate::policy::{self, Beside, Policy, SystemNames};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -33,8 +35,9 @@ pub(super) enum Command {
     /// Prints as a policy what another socket proxy was told, and says what could not be carried over
     #[command(after_help = convert::EXIT_CODES)]
     Convert(convert::Arguments),
-    /// Reads a policy as the daemon would, resolves its names, runs its tests, and says what is wrong
-    #[command(after_help = EXIT_CODES)]
+    /// Reads a policy as the daemon would, resolves its names, runs its tests, says what is wrong, and warns of what is
+    /// odd
+    #[command(after_help = check::HELP)]
     Check(check::Arguments),
     /// Prints what changes between two policies, in grants: who may do what that was refused before, and the other way
     /// round
@@ -43,6 +46,9 @@ pub(super) enum Command {
     /// Runs a policy's own tests, and says which rules none of them touches
     #[command(after_help = test::HELP)]
     Test(test::Arguments),
+    /// Looks for what is in order and still most likely not meant: rights that make root, dead rules, open sockets
+    #[command(after_help = lint::HELP)]
+    Lint(lint::Arguments),
     /// Says what a policy does with one request of one caller, step by step, and what would have to be different
     #[command(after_help = explain::HELP)]
     Explain(Box<explain::Arguments>),
@@ -55,6 +61,9 @@ pub(super) enum Command {
     /// Lays policies out in their canonical form: keys aligned, lists wrapped, comments kept
     #[command(after_help = fmt::HELP)]
     Fmt(fmt::Arguments),
+    /// Prints a JSON Schema of policies (draft 7): completion and explanations in editors that speak TOML
+    #[command(after_help = schema::HELP)]
+    Schema(schema::Arguments),
     /// Writes users and groups as a snapshot, for judging policies where they are not known (`--names`)
     #[command(after_help = EXIT_CODES)]
     Names(names::Arguments),
@@ -83,6 +92,8 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
         Command::WhatCan(arguments) => who_can::what(&arguments, term),
         Command::Fmt(arguments) => fmt::run(&arguments, term),
         Command::Test(arguments) => test::run(&arguments, term),
+        Command::Lint(arguments) => lint::run(&arguments, term),
+        Command::Schema(arguments) => schema::run(&arguments, term),
         Command::Names(arguments) => names::run(&arguments, term),
         Command::Replay(arguments) => replay::run(&arguments, term),
         Command::Suggest(arguments) => suggest::run(&arguments, term),
@@ -94,6 +105,6 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
 pub(super) fn load(file: &Path) -> Result<Policy, Failure> {
     let name = file.to_string_lossy();
     let bytes = source::read(file)?;
-    policy::load_bytes(&name, &bytes, &SystemNames, &source::own()?)
+    policy::load_draft(&name, &bytes, &Beside::of(file), &SystemNames, &source::own()?)
         .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))
 }

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 const OVERFLOW: u32 = 65_534;
 
 /// Why a request was denied by the rules of a policy, and not by what came before or behind them.
-const BY_RULES: [Refusal; 11] = [
+const BY_RULES: [Refusal; 23] = [
     Refusal::NoRoute,
     Refusal::NotAllowed,
     Refusal::Forbidden,
@@ -24,6 +24,18 @@ const BY_RULES: [Refusal; 11] = [
     Refusal::UpgradeRefused,
     Refusal::EncodedSlash,
     Refusal::PathParameter,
+    Refusal::QueryValue,
+    Refusal::QueryLacks,
+    Refusal::HeaderRule,
+    Refusal::ContentType,
+    Refusal::ContentEncoding,
+    Refusal::BodyMissing,
+    Refusal::JsonSyntax,
+    Refusal::JsonTwice,
+    Refusal::JsonBounds,
+    Refusal::BodyMember,
+    Refusal::BodyValue,
+    Refusal::BodyLacks,
 ];
 
 /// One request that the rules can be asked about again.
@@ -88,6 +100,23 @@ impl Request {
             body: access.outcome.as_ref().filter(|_| access.status() != Some(101)).map(|it| it.bytes_in),
         })
     }
+}
+
+/// Whether it was refused for what no record holds: its header lines or its body.
+pub(super) fn hangs_on_message(refusal: &str) -> bool {
+    let of_message = [
+        Refusal::HeaderRule,
+        Refusal::ContentType,
+        Refusal::ContentEncoding,
+        Refusal::BodyMissing,
+        Refusal::JsonSyntax,
+        Refusal::JsonTwice,
+        Refusal::JsonBounds,
+        Refusal::BodyMember,
+        Refusal::BodyValue,
+        Refusal::BodyLacks,
+    ];
+    of_message.iter().any(|known| known.code() == refusal)
 }
 
 /// Whether its record holds less of the target than there was.

@@ -1,13 +1,14 @@
 //! A request's journey: one line a step, and what fails leaves by `?`.
 
 mod command;
+mod sync;
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
@@ -27,7 +28,6 @@ use super::head::{Framing, Head};
 use super::lane::InForce;
 use super::record::{Immediate, Named};
 use super::recorded::Recorded;
-use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::message::Coming;
@@ -149,7 +149,8 @@ impl Traveller<'_> {
         permit: Permit,
         withheld: Withheld,
     ) -> Result<Response<Answer>, Stop> {
-        let recorded = self.begin(permit, head).await?;
+        let stream = permit.terms().stream;
+        let recorded = self.begin(permit, head, stream).await?;
         self.connection.answering(withheld.status());
         self.connection.count_out(withheld.length());
         self.connection.answered(Outcome::Completed);
@@ -169,8 +170,9 @@ impl Traveller<'_> {
             Read::Judged(bytes) => (Payload::Whole(bytes.clone()), Some(bytes)),
             Read::Coming(body) => (self.payload(&permit, head, body).await?, None),
         };
-        let stands_in = permit.terms().on_failure == OnFailure::Journal;
-        let begun = if self.recordable() { self.begin(permit, head).await } else { Err(Stop::Unrecordable) };
+        let (stands_in, stream) = (permit.terms().on_failure == OnFailure::Journal, permit.terms().stream);
+        let begun =
+            if self.recordable() { self.begin(permit, head, stream).await } else { Err(Stop::Unrecordable) };
         let (recorded, link) = match begun {
             Ok(recorded) => {
                 let link = self.reach(&recorded).await?;
@@ -351,24 +353,9 @@ impl Traveller<'_> {
         }
     }
 
-    /// Waits until the record is on the disk, for a while: a disk that hangs holds up nobody for ever.
-    async fn sync(&self, receipt: Receipt<Permit>) -> Result<Recorded, Stop> {
-        let limit = Duration::from_millis(self.policy.decider.policy().limits.sync_ms.into());
-        match tokio::time::timeout(limit, self.connection.lane.record.log.durable(receipt)).await {
-            Ok(Ok(durable)) => Ok(Recorded::durable(durable)),
-            Ok(Err(_)) | Err(_) => Err(Stop::Failed(Refusal::AuditNotDurable)),
-        }
-    }
-
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
-    async fn begin(&self, permit: Permit, head: &Head) -> Result<Recorded, Stop> {
-        let stream = permit.terms().stream;
-        self.begin_as(permit, head, stream).await
-    }
-
-    /// The same, where it is known whether idle and total time are lifted.
-    async fn begin_as(&self, permit: Permit, head: &Head, stream: bool) -> Result<Recorded, Stop> {
+    async fn begin(&self, permit: Permit, head: &Head, stream: bool) -> Result<Recorded, Stop> {
         self.begin_exchange(&permit, head, stream, false);
         let recorded = self.record(permit, None).await.inspect_err(|stop| {
             // What was written and failed later has its outcome.

@@ -146,6 +146,7 @@ pub(crate) fn check<N: Names>(
     let table = Table {
         hash,
         file: file_name.to_owned(),
+        files: checker.problems.files(),
         daemon,
         limits: limits(file),
         audit,
@@ -206,15 +207,21 @@ fn limits(file: &File) -> Limits {
 
 impl<'c, N: Names> Checker<'c, '_, N> {
     /// Gives every listener, backend and who its place, so that references to one that is itself wrong are not
-    /// mistakes too. Within one file TOML lets no name stand twice.
+    /// mistakes too. Within one file TOML lets no name stand twice; of two files, none adds to what the other has.
     fn name_all(&mut self, file: &'c File) {
         for (number, listen) in (0..).zip(&file.listens) {
             self.check_name(&listen.name);
-            self.listeners.insert(&listen.name.value, ListenerId(number));
+            if let Some(first) = self.listeners.insert(&listen.name.value, ListenerId(number)) {
+                let first = file.listens.get(usize::from(first.0)).map(|listen| &listen.name);
+                self.name_twice("listener", first, &listen.name);
+            }
         }
         for (number, backend) in (0..).zip(&file.backends) {
             self.check_name(&backend.name);
-            self.backends.insert(&backend.name.value, BackendId(number));
+            if let Some(first) = self.backends.insert(&backend.name.value, BackendId(number)) {
+                let first = file.backends.get(usize::from(first.0)).map(|backend| &backend.name);
+                self.name_twice("backend", first, &backend.name);
+            }
             if backend.builtin.is_some() {
                 self.builtins.insert(BackendId(number));
             }
@@ -224,12 +231,21 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         }
         for (number, who) in (0..).zip(&file.whos) {
             self.check_name(&who.name);
-            self.whos.insert(&who.name.value, WhoId(number));
+            if let Some(first) = self.whos.insert(&who.name.value, WhoId(number)) {
+                let first = file.whos.get(usize::from(first.0)).map(|who| &who.name);
+                self.name_twice("who", first, &who.name);
+            }
         }
         if file.listens.is_empty() {
             let help = "write `[listen.NAME]` with a `path`";
             self.problems.add_help(Span::default(), "a policy needs a listener", help);
         }
+    }
+
+    fn name_twice(&mut self, what: &str, first: Option<&At<String>>, name: &At<String>) {
+        let place = first.map(|first| self.problems.told(first.span)).unwrap_or_default();
+        let message = format!("the {what} {} stands on {place} already", quoted(&name.value));
+        self.problems.add_help(name.span, message, "nothing of two files is merged: give it another name");
     }
 
     fn check_name(&mut self, name: &At<String>) {
@@ -253,8 +269,8 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         let Some(id) = id else { return };
         self.check_name(id);
         if let Some(first) = seen.insert(&id.value, id.span) {
-            let line = self.problems.line(first);
-            self.problems.add(id.span, format!("the id {} stands on line {line} already", quoted(&id.value)));
+            let place = self.problems.told(first);
+            self.problems.add(id.span, format!("the id {} stands on {place} already", quoted(&id.value)));
         }
     }
 
@@ -278,7 +294,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
                 Some((user.uid, user.gid))
             }
             None if checker.own.uid.raw() == 0 => {
-                checker.people.user_if_any(default).map(|user| (user.uid, user.gid))
+                checker.people.user_if_any(default, checker.problems).map(|user| (user.uid, user.gid))
             }
             None => None,
         };
@@ -323,7 +339,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         let directory = audit.directory.as_ref().and_then(|path| self.path(path));
         let readers = match &audit.readers {
             Some(name) => self.people.group(name, self.problems),
-            None if self.own.uid.raw() == 0 => self.people.group_if_any("adm"),
+            None if self.own.uid.raw() == 0 => self.people.group_if_any("adm", self.problems),
             None => None,
         };
         AuditSettings {

@@ -326,6 +326,12 @@ impl Decider {
         self.order.judge(&self.policy.whos, &Seen::of(caller)).at_best()
     }
 
+    /// Whether a route judges a query value of which this target has a hash alone.
+    #[cfg(feature = "cli")]
+    pub(super) fn hangs_on_hash(&self, route: Option<&str>, target: &crate::model::target::Target) -> bool {
+        route.is_some_and(|id| self.enforced.hangs_on_hash(id, target))
+    }
+
     /// The bits of a subject mean this decider's whos, and its stranger this listener.
     fn knows(&self, listener: ListenerId, subject: &Subject) -> bool {
         subject.decider == self.number && subject.listener == listener

@@ -1,6 +1,7 @@
 //! What is wrong with a policy, shown in place: file, line, column, the line, a caret, and what to write
 //! instead. All mistakes are collected; nobody has to load a file ten times to see ten of them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::near::nearest;
@@ -32,6 +33,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write instead, where that can be said.
     pub help: Option<String>,
+    /// The file, where it is not the first one.
+    pub file: Option<String>,
     /// The line, from 1; 0 where the file as a whole is meant.
     pub line: usize,
     /// The column in characters, from 1.
@@ -48,6 +51,7 @@ pub struct Diagnostics {
     file: String,
     found: Vec<Diagnostic>,
     more: usize,
+    waits: bool,
 }
 
 /// More mistakes than this are only counted.
@@ -59,17 +63,23 @@ impl Diagnostics {
         self.found.iter()
     }
 
+    /// Whether there is nothing wrong but that a name service does not answer: later it may.
+    pub fn is_unanswered(&self) -> bool {
+        self.waits
+    }
+
     /// One mistake of the file as a whole, such as that it can't be read.
     pub fn whole(file: &str, message: impl Into<String>, help: Option<&str>) -> Diagnostics {
         let found = Diagnostic {
             message: message.into(),
             help: help.map(str::to_owned),
+            file: None,
             line: 0,
             column: 0,
             source: String::new(),
             width: 0,
         };
-        Diagnostics { file: file.to_owned(), found: vec![found], more: 0 }
+        Diagnostics { file: file.to_owned(), found: vec![found], more: 0, waits: false }
     }
 }
 
@@ -88,7 +98,15 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostic {
-    fn show(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Lines for people, as they stand among all that is wrong with that file.
+    #[cfg(feature = "cli")]
+    pub fn shown(&self, file: &str) -> String {
+        let alone = Diagnostics { file: printable(file), found: vec![self.clone()], more: 0, waits: false };
+        alone.to_string()
+    }
+
+    fn show(&self, first: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.as_deref().unwrap_or(first);
         if self.line == 0 {
             writeln!(f, "{file}: {}", self.message)?;
             return match &self.help {
@@ -111,16 +129,60 @@ impl Diagnostic {
 
 /// Collects mistakes while a file is read and checked.
 pub(crate) struct Problems<'t> {
-    text: &'t str,
+    /// Of all files, one behind the other.
+    text: Cow<'t, str>,
+    /// Files behind the first: where each begins, and what it is called.
+    behind: Vec<(usize, String)>,
     found: Vec<(Span, String, Option<String>)>,
     /// Where each line begins.
     lines: Vec<usize>,
+    /// How many of them may be none, once a name service answers.
+    unanswered: usize,
 }
 
 impl<'t> Problems<'t> {
     pub(crate) fn new(text: &'t str) -> Problems<'t> {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Problems { text, found: Vec::new(), lines }
+        Problems { text: text.into(), behind: Vec::new(), found: Vec::new(), lines, unanswered: 0 }
+    }
+
+    /// Adds another file behind those that are there; where it begins.
+    pub(crate) fn append(&mut self, name: &str, text: &str) -> usize {
+        let all = self.text.to_mut();
+        // So that its first line is one.
+        all.push('\n');
+        let from = all.len();
+        all.push_str(text);
+        self.lines.push(from);
+        self.lines.extend(text.match_indices('\n').map(|(at, _)| from + at + 1));
+        self.behind.push((from, name.to_owned()));
+        from
+    }
+
+    /// The files behind the first, each with the line that is its first.
+    pub(crate) fn files(&self) -> Vec<(String, u32)> {
+        let line = |from: usize| self.line(Span { start: from, end: from });
+        self.behind.iter().map(|(from, name)| (name.clone(), line(*from))).collect()
+    }
+
+    /// The file behind the first that a place is in, and how many lines stand before it.
+    fn file_of(&self, span: Span) -> (Option<&str>, usize) {
+        let behind = self.behind.partition_point(|(from, _)| *from <= span.start);
+        match behind.checked_sub(1).and_then(|place| self.behind.get(place)) {
+            None => (None, 0),
+            Some((from, name)) => (Some(name), self.lines.partition_point(|start| start < from)),
+        }
+    }
+
+    /// A place in a sentence about another one: `line 7`, or `line 7 of policy.d/web.toml`.
+    pub(crate) fn told(&self, span: Span) -> String {
+        let (file, before) = self.file_of(span);
+        let line = self.line(span) as usize - before;
+        match file {
+            Some(file) => format!("line {line} of {}", quoted(file)),
+            None if self.behind.is_empty() => format!("line {line}"),
+            None => format!("line {line} of the first file"),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -130,6 +192,12 @@ impl<'t> Problems<'t> {
     /// Notes one mistake.
     pub(crate) fn add(&mut self, span: Span, message: impl Into<String>) {
         self.found.push((span, message.into(), None));
+    }
+
+    /// Notes a name that could not be looked up: whether it is a mistake is not known.
+    pub(crate) fn add_unanswered(&mut self, span: Span, message: impl Into<String>) {
+        self.unanswered += 1;
+        self.add(span, message);
     }
 
     /// Notes one mistake and what to write instead.
@@ -149,7 +217,7 @@ impl<'t> Problems<'t> {
         self.found.push((span, message.into(), help));
     }
 
-    /// The line of a place, from 1.
+    /// The line of a place, from 1; lines of several files count on.
     pub(crate) fn line(&self, span: Span) -> u32 {
         let line = self.lines.partition_point(|start| *start <= span.start);
         u32::try_from(line).unwrap_or(u32::MAX)
@@ -170,21 +238,27 @@ impl<'t> Problems<'t> {
     pub(crate) fn failed(mut self, file: &str) -> Diagnostics {
         self.found.sort_by_key(|(span, ..)| span.start);
         let more = self.found.len().saturating_sub(SHOWN);
-        let found = self.found.iter().take(SHOWN).map(|found| self.placed(found)).collect();
-        Diagnostics { file: printable(file), found, more }
+        let found = self.found.iter().take(SHOWN);
+        let found = found.map(|(span, message, help)| self.diagnostic(*span, message.clone(), help.clone()));
+        let found = found.collect();
+        let waits = self.unanswered > 0 && self.unanswered == self.found.len();
+        Diagnostics { file: printable(file), found, more, waits }
     }
 
-    fn placed(&self, (span, message, help): &(Span, String, Option<String>)) -> Diagnostic {
-        let line = self.line(*span) as usize;
+    /// Something that is said of a place.
+    pub(crate) fn diagnostic(&self, span: Span, message: String, help: Option<String>) -> Diagnostic {
+        let line = self.line(span) as usize;
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let source = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
         let before = self.text.get(start..span.start).unwrap_or("");
         let meant = self.text.get(span.start..span.end).and_then(|rest| rest.lines().next()).unwrap_or("");
         let (column, source) = shortened(before.chars().count(), source);
+        let (file, before) = self.file_of(span);
         Diagnostic {
-            message: message.clone(),
-            help: help.clone(),
-            line,
+            message,
+            help,
+            file: file.map(printable),
+            line: line - before,
             column: column + 1,
             width: meant.chars().count().min(source.chars().count().saturating_sub(column)),
             source,

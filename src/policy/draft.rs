@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::check::Case;
-use super::diagnostics::{Diagnostics, Problems};
+use super::diagnostics::Diagnostics;
+use super::file::File;
+use super::include::{Includes, NoIncludes, Source};
 use super::names::Names;
 use super::table::Policy;
-use super::{Own, cases, read_text};
+use super::{Own, cases, problems_of, read_files};
 
 /// A policy that is in order, but for its tests, which may fail.
 #[derive(Debug)]
@@ -17,7 +19,9 @@ pub struct Draft {
     pub text: String,
     /// As it is meant.
     pub policy: Arc<Policy>,
+    pub(crate) written: File,
     pub(crate) cases: Vec<Case>,
+    included: Vec<Source>,
 }
 
 impl Draft {
@@ -26,8 +30,22 @@ impl Draft {
     /// # Errors
     /// All that is wrong with it.
     pub fn read(file: &str, text: &str, names: &impl Names, own: &Own) -> Result<Draft, Diagnostics> {
-        let (policy, _, cases) = read_text(file, text, names, own)?;
-        Ok(Draft { file: file.to_owned(), text: text.to_owned(), policy, cases })
+        Draft::read_with(file, text, &NoIncludes, names, own)
+    }
+
+    /// As [`Draft::read`], with the files that it includes.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn read_with(
+        file: &str,
+        text: &str,
+        includes: &impl Includes,
+        names: &impl Names,
+        own: &Own,
+    ) -> Result<Draft, Diagnostics> {
+        let (policy, written, cases, included) = read_files(file, text, includes, names, own)?;
+        Ok(Draft { file: file.to_owned(), text: text.to_owned(), policy, written, cases, included })
     }
 
     /// How many tests it has.
@@ -40,7 +58,7 @@ impl Draft {
     /// # Errors
     /// All that fail.
     pub fn run_tests(&self) -> Result<(), Diagnostics> {
-        let mut problems = Problems::new(&self.text);
+        let mut problems = problems_of(&self.text, &self.included);
         cases::run(&self.policy, &self.cases, &mut problems);
         if problems.is_empty() { Ok(()) } else { Err(problems.failed(&self.file)) }
     }

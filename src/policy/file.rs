@@ -25,6 +25,8 @@ pub(crate) type Texts = At<Vec<At<String>>>;
 /// A whole file.
 #[derive(Debug, Default)]
 pub(crate) struct File {
+    /// Further files.
+    pub(crate) include: Option<Texts>,
     pub(crate) daemon: Daemon,
     /// Each limit that was written, by its place in the list of limits.
     pub(crate) limits: Vec<(usize, u64)>,
@@ -40,14 +42,7 @@ pub(crate) struct File {
 
 /// Reads a file. `None` where it is no TOML: nothing more can be said about it then.
 pub(crate) fn read(text: &str, problems: &mut Problems<'_>) -> Option<File> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().map(Span::from).unwrap_or_default();
-        problems.add(span, error.message().replace('\n', ", "));
-    }
-    if !errors.is_empty() {
-        return None;
-    }
+    let document = parse(text, problems)?;
     let top = &mut Section::open("", Span::default(), document.get_ref(), problems);
     let version = top.integer("version", 0, u64::MAX);
     if let Some(version) = top.need("version", version, "1")
@@ -59,16 +54,54 @@ pub(crate) fn read(text: &str, problems: &mut Problems<'_>) -> Option<File> {
             "write `version = 1`",
         );
     }
-    Some(File {
+    let mut file = File {
+        include: top.some_texts("include", "leave it out, or name a file"),
         daemon: top.table("daemon", "daemon", Daemon::read).unwrap_or_default(),
         limits: top.table("limits", "limits", settings::limits).unwrap_or_default(),
         audit: top.table("audit", "audit", Audit::read).unwrap_or_default(),
         diagnostics: top.table("diagnostics", "diagnostics", Diagnostics::read).unwrap_or_default(),
-        listens: top.named("listen", "listen.NAME", Listen::read),
-        backends: top.named("backend", "backend.NAME", Backend::read),
-        whos: top.named("who", "who.NAME", Who::read),
-        routes: top.listed("route", "route", Route::read),
-        forbids: top.listed("forbid", "forbid", Forbid::read),
-        tests: top.listed("test", "test", Test::read),
-    })
+        ..File::default()
+    };
+    file.read_rules(top);
+    Some(file)
+}
+
+/// Reads a file that another one includes: it has none of the tables that say how the daemon runs.
+pub(crate) fn read_included(text: &str, problems: &mut Problems<'_>) -> Option<File> {
+    let document = parse(text, problems)?;
+    let top = &mut Section::open("included", Span::default(), document.get_ref(), problems);
+    let mut file = File::default();
+    file.read_rules(top);
+    Some(file)
+}
+
+fn parse<'t>(text: &'t str, problems: &mut Problems<'_>) -> Option<toml::Spanned<DeTable<'t>>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().map(Span::from).unwrap_or_default();
+        problems.add(span, error.message().replace('\n', ", "));
+    }
+    errors.is_empty().then_some(document)
+}
+
+impl File {
+    /// The tables that every file may hold.
+    fn read_rules(&mut self, top: &mut Section<'_, '_, '_>) {
+        self.listens = top.named("listen", "listen.NAME", Listen::read);
+        self.backends = top.named("backend", "backend.NAME", Backend::read);
+        self.whos = top.named("who", "who.NAME", Who::read);
+        self.routes = top.listed("route", "route", Route::read);
+        self.forbids = top.listed("forbid", "forbid", Forbid::read);
+        self.tests = top.listed("test", "test", Test::read);
+    }
+
+    /// What another file adds.
+    pub(crate) fn take_in(&mut self, other: File) {
+        self.listens.extend(other.listens);
+        self.backends.extend(other.backends);
+        self.whos.extend(other.whos);
+        self.routes.extend(other.routes);
+        self.forbids.extend(other.forbids);
+        self.tests.extend(other.tests);
+    }
 }

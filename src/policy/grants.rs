@@ -17,9 +17,9 @@ use super::table::Policy;
 use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
-use asks::Ask;
 
-pub use asked::{RouteTerms, WhatCan, WhoCan, WhoMay, what_can, who_can};
+pub use asked::{RouteTerms, WhatCan, WhoCan, WhoMay, might_be, opens, what_can, who_can};
+pub(crate) use asks::{Ask, Rule, asks};
 pub use diff::{Change, Diff, Edit, Weight, diff};
 pub use people::{Class, Known, Person, classes};
 
@@ -64,7 +64,8 @@ impl Said {
 /// Asks for `ask` as `subject`.
 pub(crate) fn say(decider: &Decider, listener: ListenerId, subject: &Subject, ask: &Ask) -> Said {
     let asked = Asked { method: &ask.method, target: &ask.target, upgrade: None };
-    match decider.decide(listener, subject, &asked) {
+    // What has its time is asked for in that time.
+    match decider.decide_at(listener, subject, &asked, None) {
         Verdict::Allow(permit) => Said::Granted {
             route: permit.route_id().to_owned(),
             by: permit.by().to_owned(),
@@ -111,5 +112,5 @@ pub(crate) fn listener_of(policy: &Policy, name: &str) -> Option<ListenerId> {
 
 /// `policy.toml:42`, as records have it.
 pub(crate) fn place(policy: &Policy, line: u32) -> String {
-    format!("{}:{line}", policy.file.rsplit('/').next().unwrap_or(&policy.file))
+    policy.place(line)
 }

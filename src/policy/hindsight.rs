@@ -62,7 +62,7 @@ pub enum Lacks {
     Request {
         /// The route's id.
         route: Arc<str>,
-        /// The rule that allows the caller: `who.ci`.
+        /// The rule that allows the caller: `who.ci`; empty where that is not known either.
         by: Arc<str>,
         /// What that is, in words.
         what: &'static str,
@@ -84,9 +84,15 @@ impl Decider {
         let judge = |subject: &Subject| self.find_at(listener, subject, &asked, past.at);
         let found = match (judge(&caller.judged), judge(&caller.best)) {
             (Ok(found), Ok(_)) => found,
+            (Err(denial), Err(_)) if denial.refusal == Refusal::QueryValue => {
+                return self.value_denied(denial, past.target);
+            }
             (Err(denial), Err(_)) => return Hindsight::Deny(denial),
             _ => return Hindsight::Unclear(Lacks::Caller),
         };
+        if found.rule.reads.as_ref().is_some_and(|reads| reads.hangs_on_hash(past.target)) {
+            return lacks(&found, SECRET);
+        }
         if past.upgrade {
             return if found.rule.terms.upgrade.is_empty() {
                 Hindsight::Deny(found.rule.denial(Refusal::UpgradeRefused))
@@ -104,7 +110,21 @@ impl Decider {
         }
         allow(&found)
     }
+
+    /// A hash is no value that a rule could judge.
+    fn value_denied(&self, denial: Denial, target: &Target) -> Hindsight {
+        match (&denial.route, self.hangs_on_hash(denial.route.as_deref(), target)) {
+            (Some(route), true) => {
+                let (route, by) = (Arc::clone(route), Arc::default());
+                Hindsight::Unclear(Lacks::Request { route, by, what: SECRET })
+            }
+            _ => Hindsight::Deny(denial),
+        }
+    }
 }
+
+/// What stands in a record as a hash alone.
+const SECRET: &str = "a secret value in its query";
 
 fn lacks(found: &Found, what: &'static str) -> Hindsight {
     let by = found.grant().map(|grant| Arc::clone(&grant.by)).unwrap_or_default();

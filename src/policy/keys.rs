@@ -28,11 +28,20 @@ macro_rules! keys {
 keys! {
     "" {
         "version" = NEEDED,
+        "include" = "none",
         "daemon" = "",
         "limits" = "",
         "audit" = "",
         "diagnostics" = "",
         "listen" = NEEDED,
+        "backend" = "",
+        "who" = "",
+        "route" = "",
+        "forbid" = "",
+        "test" = "",
+    }
+    "included" {
+        "listen" = "",
         "backend" = "",
         "who" = "",
         "route" = "",

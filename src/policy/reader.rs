@@ -370,6 +370,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 fn shown(section: &str) -> String {
     match section {
         "" => "a policy".to_owned(),
+        "included" => "a file that another one includes".to_owned(),
         "route" => "a route".to_owned(),
         "forbid" => "a forbid".to_owned(),
         "test" => "a test".to_owned(),

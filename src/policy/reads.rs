@@ -41,6 +41,13 @@ impl Reads {
         Ok(())
     }
 
+    /// Whether a value that it judges is there as the hash that a record has of a secret.
+    #[cfg(feature = "cli")]
+    pub(super) fn hangs_on_hash(&self, target: &Target) -> bool {
+        let judged = |name: &str| self.query.iter().any(|it| it.name == name && it.kind != Kind::Any);
+        target.query_pairs().any(|(name, value)| judged(name) && is_hash(value))
+    }
+
     /// Judges the header lines, and what they say of the body.
     pub(super) fn judge_head(&self, lines: &dyn Lines, coming: Coming) -> Result<(), Offence> {
         for field in &self.headers {
@@ -129,6 +136,13 @@ fn decoded(value: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Whether the lines of this name are as the rule wants them: never two, none that only imitates the name.
+/// `~` and 16 hexadecimal digits.
+#[cfg(feature = "cli")]
+fn is_hash(value: &str) -> bool {
+    let digits = value.strip_prefix('~').unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn takes_header(field: &Field, lines: &dyn Lines) -> bool {
     let (mut count, mut fits) = (0, true);
     lines.each(&mut |name, value| {

@@ -49,10 +49,12 @@ impl Deref for Policy {
 /// What a policy says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// SHA-256 of the file's bytes.
+    /// SHA-256 of the file's bytes; where it includes others, of the names and bytes of all.
     pub hash: [u8; 32],
     /// The file, as it was named to the loader.
     pub file: String,
+    /// The files that it includes, each with the line that is its first: lines count on from file to file.
+    pub files: Vec<(String, u32)>,
     /// How the daemon runs.
     pub daemon: DaemonSettings,
     /// What one caller, connection and request may use.
@@ -332,7 +334,11 @@ impl Table {
 
     /// Where a line stands, as records have it: `policy.toml:42`.
     pub fn place(&self, line: u32) -> String {
-        format!("{}:{line}", self.file.rsplit('/').next().unwrap_or(&self.file))
+        let behind = self.files.partition_point(|(_, first)| *first <= line);
+        match behind.checked_sub(1).and_then(|place| self.files.get(place)) {
+            Some((name, first)) => format!("{name}:{}", line.saturating_sub(*first).saturating_add(1)),
+            None => format!("{}:{line}", self.file.rsplit('/').next().unwrap_or(&self.file)),
+        }
     }
 
     /// The listener of that place.
@@ -343,6 +349,15 @@ impl Table {
     /// The backend of that place.
     pub fn backend(&self, id: BackendId) -> Option<&Backend> {
         self.backends.get(usize::from(id.0))
+    }
+
+    /// Whether a rule names this who.
+    #[cfg(feature = "cli")]
+    pub(crate) fn names_who(&self, who: WhoId) -> bool {
+        let allowed = self.routes.iter().flat_map(|route| &route.allow);
+        let forbidden = self.forbids.iter().flat_map(|forbid| forbid.who.iter().flatten());
+        allowed.chain(forbidden).any(|named| named.who == who)
+            || self.whos.iter().any(|other| other.others().any(|part| part == who))
     }
 
     /// The name of a user, for records.
@@ -427,6 +442,9 @@ impl Table {
         }
         if !self.zones.iter().all(|zone| times::read(zone).is_some()) {
             return Err("a time zone can't be read");
+        }
+        if !self.files.is_sorted_by(|(_, a), (_, b)| a < b) {
+            return Err("the files are not in order");
         }
         if !self.names.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Err("the names are not in order");

@@ -8,13 +8,18 @@ mod explain;
 #[cfg(feature = "cli")]
 mod grants;
 mod identity;
+mod include;
 #[cfg(feature = "cli")]
 mod layout;
+#[cfg(feature = "cli")]
+mod lint;
 mod mistakes;
 mod oracle;
 mod outward;
 mod reads;
 mod samples;
+#[cfg(feature = "cli")]
+mod schema;
 mod sets;
 mod time;
 mod who_oracle;

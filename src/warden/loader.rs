@@ -3,10 +3,10 @@
 //! message: the policy in sealed memory, or why there is none.
 
 use std::collections::HashSet;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
@@ -24,9 +26,10 @@ use super::signals::{Asked, Signals};
 use crate::confine::{self, Plan, Terms, Unconfined};
 use crate::model::caller;
 use crate::model::posture::Confinement;
-use crate::policy::{self, Own, Policy, SystemNames};
+use crate::policy::{self, Include, Includes, Own, Policy, SystemNames};
 use crate::sys::process::{Child, Spawn};
-use crate::sys::{self, memfd, trusted};
+use crate::sys::trusted::{self, Directory};
+use crate::sys::{self, memfd};
 use crate::wire::channel::{self, Channel};
 use crate::wire::message::FromLoader;
 
@@ -52,12 +55,8 @@ pub fn run(
     let (answer, memory) = match sealed {
         Err(missing) => (FromLoader::Unconfined { why: missing.to_string() }, None),
         Ok(Ok((free_ids, memory))) => (FromLoader::Loaded { free_ids }, Some(memory)),
-        Ok(Err(mut why)) => {
-            why.truncate(
-                (0..=WHY_MAX.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0),
-            );
-            (FromLoader::Refused { why }, None)
-        }
+        Ok(Err(NotUsable::Unanswered(why))) => (FromLoader::Unanswered { why: short(why) }, None),
+        Ok(Err(NotUsable::Wrong(why))) => (FromLoader::Refused { why: short(why) }, None),
     };
     let descriptors: Vec<_> = memory.iter().map(AsFd::as_fd).collect();
     match channel.send(&answer, &descriptors) {
@@ -65,6 +64,12 @@ pub fn run(
         // The warden sees the channel end and says so.
         Err(_gone) => ExitCode::FAILURE,
     }
+}
+
+/// What fits into a message.
+fn short(mut why: String) -> String {
+    why.truncate((0..=WHY_MAX.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0));
+    why
 }
 
 /// Before the first byte of the file is read.
@@ -77,7 +82,7 @@ fn seal(
     file: &Path,
     runtime: Option<&Path>,
     environment: &Environment,
-) -> Result<(Vec<u32>, OwnedFd), String> {
+) -> Result<(Vec<u32>, OwnedFd), NotUsable> {
     let policy = load(file, runtime, environment)?;
     let named = policy.daemon.gate_user.is_some() && policy.daemon.scribe_user.is_some();
     let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids() };
@@ -87,16 +92,88 @@ fn seal(
     Ok((free_ids, memory))
 }
 
+/// Why a policy can't be taken, in lines for people.
+#[derive(Debug)]
+pub enum NotUsable {
+    /// Something is wrong with it.
+    Wrong(String),
+    /// Nothing but that a name service does not answer; it may later.
+    Unanswered(String),
+}
+
+impl std::error::Error for NotUsable {}
+
+impl From<String> for NotUsable {
+    fn from(why: String) -> NotUsable {
+        NotUsable::Wrong(why)
+    }
+}
+
+impl fmt::Display for NotUsable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (NotUsable::Wrong(why) | NotUsable::Unanswered(why)) = self;
+        f.write_str(why)
+    }
+}
+
 /// Opens, judges and reads a policy's file and resolves its names, in this process.
 ///
 /// # Errors
 ///
-/// Lines for people.
-pub fn load(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<Policy, String> {
+/// Why it can't be taken.
+pub fn load(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<Policy, NotUsable> {
     let (_judged, text) = trusted::open_policy(file).map_err(|judged| judged.to_string())?;
     let own = own(runtime, environment)?;
     let name = file.to_string_lossy();
-    policy::load_text(&name, &text, &SystemNames, &own).map_err(|why| why.to_string())
+    let beside = Trusted { directory: file.parent().unwrap_or(Path::new("/")) };
+    policy::load_files(&name, &text, &beside, &SystemNames, &own).map_err(|why| {
+        let lines = why.to_string();
+        if why.is_unanswered() { NotUsable::Unanswered(lines) } else { NotUsable::Wrong(lines) }
+    })
+}
+
+/// Files beside the policy, each judged as it is.
+struct Trusted<'p> {
+    directory: &'p Path,
+}
+
+impl Trusted<'_> {
+    fn open(&self, include: &Include) -> Result<Directory, String> {
+        let path = match include.directory.as_os_str().is_empty() {
+            true => self.directory.to_owned(),
+            false => self.directory.join(&include.directory),
+        };
+        Directory::open(&path).map_err(|judged| judged.to_string())
+    }
+}
+
+impl Includes for Trusted<'_> {
+    fn names(&self, include: &Include) -> Result<Vec<String>, String> {
+        let directory = self.open(include)?;
+        if let Some(name) = include.only() {
+            return Ok(vec![name.to_owned()]);
+        }
+        let why = |error: Errno| format!("can't list {:?}: {error}", directory.path());
+        let readable = directory.readable().map_err(|judged| judged.to_string())?;
+        let mut names = Vec::new();
+        for entry in Dir::from_fd(readable).map_err(why)?.iter() {
+            let entry = entry.map_err(why)?;
+            names.extend(
+                entry.file_name().to_str().ok().filter(|name| include.means(name)).map(str::to_owned),
+            );
+        }
+        Ok(names)
+    }
+
+    fn read(&self, include: &Include, name: &str, most: usize) -> Result<Vec<u8>, String> {
+        let directory = self.open(include)?;
+        let file =
+            directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(|judged| judged.to_string())?;
+        let mut bytes = Vec::new();
+        let read = File::from(file).take(most as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| format!("can't read {:?}: {error}", directory.path().join(name)))?;
+        Ok(bytes)
+    }
 }
 
 /// Who the daemon is, and where it lives unless the policy says otherwise.
@@ -169,6 +246,24 @@ pub(super) enum News {
     Nothing,
 }
 
+/// So long a start waits for a name service that does not answer, less than a service manager waits for a start.
+pub(super) const PATIENCE: Duration = Duration::from_secs(45);
+/// What is said then.
+pub(super) const UNANSWERED: &str = "the name service did not answer within 45 s";
+
+/// Waits until somebody asks for something, or for so long; only while starting.
+///
+/// # Errors
+///
+/// What `poll(2)` answered, or the signals can't be read.
+pub(super) fn pause(signals: &Signals, limit: Duration) -> io::Result<Option<Asked>> {
+    let left = PollTimeout::try_from(limit).map_err(io::Error::other)?;
+    match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], left) {
+        Ok(_) | Err(Errno::EINTR) => signals.next(),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Waits for a loader's answer; only while starting, when there is nobody else to serve.
 ///
 /// # Errors
@@ -220,6 +315,8 @@ pub(super) fn begin(executable: &OwnedFd, options: &Options) -> io::Result<Loadi
 pub(super) enum NotLoaded {
     /// The file is not usable: lines for people.
     Policy(String),
+    /// A name service does not answer, and nothing else is wrong: lines for people.
+    Unanswered(String),
     /// The loader itself failed.
     Loader(String),
 }
@@ -227,7 +324,7 @@ pub(super) enum NotLoaded {
 impl fmt::Display for NotLoaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotLoaded::Policy(why) => f.write_str(why),
+            NotLoaded::Policy(why) | NotLoaded::Unanswered(why) => f.write_str(why),
             NotLoaded::Loader(why) => write!(f, "the loader failed: {why}"),
         }
     }
@@ -243,6 +340,7 @@ pub(super) fn answer(received: io::Result<Option<(FromLoader, Vec<OwnedFd>)>>) -
         .ok_or_else(|| failed("it ended without an answer; the kernel's log may say why"))?;
     let free_ids = match answer {
         FromLoader::Refused { why } => return Err(NotLoaded::Policy(why)),
+        FromLoader::Unanswered { why } => return Err(NotLoaded::Unanswered(why)),
         FromLoader::Unconfined { why } => return Err(NotLoaded::Loader(why)),
         FromLoader::Loaded { free_ids } => free_ids,
     };

@@ -25,7 +25,7 @@ use super::segments::{self, Segments, Writer};
 use super::signals::{Asked, Signals};
 use super::supervise::Scribe;
 use super::violation::Deaths;
-use super::{DiagnosticsPipe, Due, Vault, Warden, rights};
+use super::{DiagnosticsPipe, Due, RETRY, Vault, Warden, rights};
 use crate::audit::vault::{self, Store};
 use crate::confine::{self, Plan};
 use crate::model::ids::BootId;
@@ -137,25 +137,56 @@ fn prepare(options: &mut Options) -> Result<Ground, Trouble> {
 /// service may hang, and who asks us to stop meanwhile must be heard.
 fn load(ground: &Ground, options: &Options) -> Result<Loaded, Trouble> {
     const STEP: &str = "load the policy";
+    let until = Instant::now() + loader::PATIENCE;
+    let mut told = String::new();
     loop {
         let loading = loader::begin(&ground.executable, options).when("start the loader")?;
         let news = loader::await_news(&loading.channel, &ground.signals, loader::LIMIT).when(STEP)?;
         if news == loader::News::Answer {
-            let loaded = loader::answer(loading.channel.receive()).map_err(|why| match why {
-                NotLoaded::Policy(why) => Trouble::Policy(why),
-                NotLoaded::Loader(why) => Trouble::Step { step: STEP, why },
-            })?;
+            let answer = loader::answer(loading.channel.receive());
             loading.child.wait_for_end().when("wait for the loader's end")?;
-            return Ok(loaded);
+            match answer {
+                Ok(loaded) => return Ok(loaded),
+                Err(NotLoaded::Policy(why)) => return Err(Trouble::Policy(why)),
+                Err(NotLoaded::Loader(why)) => return Err(Trouble::Step { step: STEP, why }),
+                // A directory service may come up after us. What it would say is never guessed.
+                Err(NotLoaded::Unanswered(why)) if Instant::now() < until => {
+                    await_names(ground, &why, &mut told)?;
+                    continue;
+                }
+                Err(NotLoaded::Unanswered(why)) => {
+                    let why = format!("{}:\n{why}", loader::UNANSWERED);
+                    return Err(Trouble::Step { step: STEP, why });
+                }
+            }
         }
         // It is not waited for: what it hangs on may hold it for long, and our end is its own.
         loading.child.signal(nix::libc::SIGKILL).when(STEP)?;
         let why = match news {
             loader::News::Asked(Asked::Reload) => continue,
-            loader::News::Asked(Asked::Stop) => "it was interrupted",
+            loader::News::Asked(Asked::Stop) => INTERRUPTED,
             loader::News::Answer | loader::News::Nothing => loader::SILENT,
         };
         return Err(Trouble::Step { step: STEP, why: why.to_owned() });
+    }
+}
+
+const INTERRUPTED: &str = "it was interrupted";
+
+/// Says what is waited for, once, and waits a little.
+fn await_names(ground: &Ground, why: &str, told: &mut String) -> Result<(), Trouble> {
+    const STEP: &str = "wait for the name service";
+    if told != why {
+        // A line each; what stands around them is for a terminal.
+        why.lines().filter(|line| line.contains("can't be looked up")).for_each(|line| {
+            tracing::warn!("the start waits: {line}");
+        });
+        ground.notify.status("waits for the name service to answer for the policy's names");
+        why.clone_into(told);
+    }
+    match loader::pause(&ground.signals, RETRY).when(STEP)? {
+        Some(Asked::Stop) => Err(Trouble::Step { step: STEP, why: INTERRUPTED.to_owned() }),
+        Some(Asked::Reload) | None => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the roles say to each other. One message a datagram of a SOCK_SEQPACKET pair, encoded by `postcard`,
 //! descriptors beside it in the order that the variant's docs give.
 
+mod loader;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ use crate::wire::report::Report;
 use crate::wire::runner::{Ended, Form};
 use crate::wire::told::{Lag, Serve};
 
-pub use status::{GateStatus, ListenerStatus, ScribeStatus, Status};
+pub use loader::FromLoader;
+pub use status::{GateStatus, LastSeal, ListenerStatus, ScribeStatus, Status};
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -413,41 +415,6 @@ pub enum FromScribe {
     Closed,
     /// Answer to [`ToScribe::Try`], where the scribe lives.
     Tried(Found),
-}
-
-/// The latest seal, for who is told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastSeal {
-    /// Its epoch.
-    pub epoch: u64,
-    /// Its number in it.
-    pub i: u64,
-    /// When it was made: microseconds since 1970.
-    pub at: u64,
-    /// SHA-256 of its line.
-    pub hash: [u8; 32],
-    /// The public key of the next.
-    pub next: [u8; 32],
-}
-
-/// The loader's one answer to the warden.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FromLoader {
-    /// The policy is good. Descriptor: it, as a sealed memfd.
-    Loaded {
-        /// Ids that belong to nobody, where the policy names no users for the roles and the daemon is root.
-        free_ids: Vec<u32>,
-    },
-    /// The loader could not be confined, and so has not read it.
-    Unconfined {
-        /// Which layer is missing, and why.
-        why: String,
-    },
-    /// It is not, and why, in lines for people.
-    Refused {
-        /// The diagnostics, cut to what a message holds.
-        why: String,
-    },
 }
 
 /// `peergate` to the warden's control socket.

@@ -20,6 +20,7 @@ use crate::cli::{Answer, Failure};
 use crate::model::caller::Caller;
 use crate::model::ids::ConnectionId;
 use crate::model::refusal::Refusal;
+use crate::model::time::Timestamp;
 use miss::Misses;
 use seals::Seals;
 
@@ -48,6 +49,8 @@ pub(in crate::cli) struct Recorded {
     pub(in crate::cli) upgrade: Option<String>,
     /// What was decided then: `deny (forbidden), forbid.ci-never-execs at policy.toml:42, policy 9f2c1e77`.
     pub(in crate::cli) verdict: String,
+    /// When that was.
+    pub(in crate::cli) at: Timestamp,
     /// The file that the policy came from.
     pub(in crate::cli) file: Option<PathBuf>,
     /// The short hash of that policy.
@@ -88,6 +91,7 @@ pub(in crate::cli) fn recorded(place: &Where, id: Id, term: &mut Term) -> Result
         target,
         upgrade: (decision.refusal() == Some(Refusal::UpgradeRefused.code())).then(String::new),
         verdict: format!("{allowed}{}, {}", refused.unwrap_or_default(), rule(decision)),
+        at: decision.held.ts,
         file: miss::on_record(&directory, &policy),
         policy,
     }))

@@ -1,14 +1,16 @@
 //! `peergate reload`: the policy's file loaded again by the daemon, and what that changes.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::changes::{self, Change};
 use super::{Socket, ask_whole, strange};
+use crate::cli::policy::diff;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
-use crate::policy::Policy;
+use crate::policy::grants::{self, Diff, Known};
+use crate::policy::{Names, Policy, SystemNames};
 use crate::sys::memfd;
 use crate::wire::channel;
 use crate::wire::message::{ControlReply, ControlRequest};
@@ -57,7 +59,7 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
                     "dry_run": arguments.dry_run,
                     "old": old,
                     "new": new,
-                    "changes": changes.iter().map(Change::json).collect::<Vec<_>>(),
+                    "changes": diff::to_json(&changes),
                 }))?;
             } else {
                 show(arguments.dry_run, &old, &new, &changes, term)?;
@@ -69,25 +71,24 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
 }
 
 /// What the two policies differ in.
-fn changes(memories: Vec<OwnedFd>) -> Result<Vec<Change>, Failure> {
+fn changes(memories: Vec<OwnedFd>) -> Result<Diff, Failure> {
     let what = || Failure::at("can't read the policies that the daemon shows");
     let [old, new] = channel::exactly::<2>(memories).map_err(what())?;
-    let read = |memory: OwnedFd| -> Result<Policy, Failure> {
+    let read = |memory: OwnedFd| -> Result<Arc<Policy>, Failure> {
         let bytes = memfd::read_sealed(memory.as_fd(), POLICY_MAX).map_err(what())?;
-        Policy::from_bytes(&bytes).map_err(|broken| Failure::Because(broken.to_string()))
+        Policy::from_bytes(&bytes).map(Arc::new).map_err(|broken| Failure::Because(broken.to_string()))
     };
-    Ok(changes::between(&read(old)?, &read(new)?))
+    let groups = SystemNames.group_names();
+    let known = Known::of(&SystemNames, groups.iter().map(String::as_str));
+    Ok(grants::diff(&read(old)?, &read(new)?, &known))
 }
 
-fn show(dry_run: bool, old: &str, new: &str, changes: &[Change], term: &mut Term) -> Result<(), Failure> {
+fn show(dry_run: bool, old: &str, new: &str, changes: &Diff, term: &mut Term) -> Result<(), Failure> {
     match (old == new, dry_run) {
-        (true, true) => term.line(format!("the file says what is in force: {new}"))?,
-        (true, false) => term.line(format!("loaded again, and the same: {new}"))?,
+        (true, true) => return term.line(format!("the file says what is in force: {new}")),
+        (true, false) => return term.line(format!("loaded again, and the same: {new}")),
         (false, true) => term.line(format!("would be in force: {new} (now: {old})"))?,
         (false, false) => term.line(format!("in force: {new} (before: {old})"))?,
     }
-    if changes.is_empty() && old != new {
-        term.line("no grant and no forbid changes")?;
-    }
-    changes.iter().try_for_each(|change| term.line(change))
+    diff::tell(changes, term)
 }

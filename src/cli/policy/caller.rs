@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::source::Reading;
 use crate::cli::Failure;
-use crate::model::caller::{Attr, Caller, Credentials, Gid, Namespace, Peer, Uid};
+use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
 use crate::model::ids::ListenerId;
 use crate::policy::{Group, Names, Policy, User};
 
@@ -27,6 +27,21 @@ pub(super) struct Described {
     /// Where the caller lives
     #[arg(long, value_enum, default_value_t)]
     namespace: Where,
+    /// The program that the caller runs, by its absolute path [default: not known, which allows nothing]
+    #[arg(long, value_name = "PATH")]
+    exe: Option<String>,
+    /// That program is root's, and nobody else can write to it
+    #[arg(long, requires = "exe")]
+    exe_trusted: bool,
+    /// The caller's systemd unit [default: not known]
+    #[arg(long, value_name = "UNIT")]
+    unit: Option<String>,
+    /// The caller's security label [default: not known]
+    #[arg(long, value_name = "LABEL")]
+    label: Option<String>,
+    /// Who logged in, by number [default: not known]
+    #[arg(long, value_name = "UID")]
+    login_uid: Option<u32>,
 }
 
 /// Where a caller lives.
@@ -47,8 +62,17 @@ const NOBODY: u32 = 4_294_000_000;
 impl Described {
     /// Whether anything was said.
     pub(super) fn is_empty(&self) -> bool {
-        let Described { user, uid, group, gid, namespace } = self;
-        user.is_none() && uid.is_none() && group.is_empty() && gid.is_empty() && *namespace == Where::Host
+        let Described { user, uid, group, gid, namespace, exe, exe_trusted: _, unit, label, login_uid } =
+            self;
+        user.is_none()
+            && uid.is_none()
+            && group.is_empty()
+            && gid.is_empty()
+            && *namespace == Where::Host
+            && exe.is_none()
+            && unit.is_none()
+            && label.is_none()
+            && login_uid.is_none()
     }
 
     /// The caller that is meant. A name that does not exist is a failure.
@@ -99,10 +123,15 @@ impl Described {
                 Where::Unknown => Attr::Unknown,
             },
             start_time: Attr::Unknown,
-            exe: Attr::Unknown,
-            unit: Attr::Unknown,
-            login_uid: Attr::Unknown,
-            label: Attr::Unknown,
+            exe: Attr::from(self.exe.as_ref().map(|path| Exe {
+                path: path.clone().into_bytes(),
+                device: 0,
+                inode: 0,
+                trusted: Attr::Known(self.exe_trusted),
+            })),
+            unit: Attr::from(self.unit.clone()),
+            login_uid: Attr::from(self.login_uid.and_then(Uid::new)),
+            label: Attr::from(self.label.clone().map(String::into_bytes)),
         })
     }
 }

@@ -9,6 +9,7 @@ use super::caller::{Described, listener};
 use super::request::Request;
 use super::source::{Whence, read};
 use crate::audit::query::filter::Id;
+use crate::audit::query::when::When;
 use crate::cli::audit::{Recorded, Where, recorded};
 use crate::cli::term::{Colour, Term};
 use crate::cli::{Answer, Failure, Format};
@@ -16,6 +17,7 @@ use crate::model::caller::{Attr, Caller};
 use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
+use crate::model::time::Timestamp;
 use crate::policy::{Draft, Key, Policy, Route, RouteStep, Steps, WhoStep, steps};
 
 pub(super) const HELP: &str = "\
@@ -48,6 +50,10 @@ pub(in crate::cli) struct Arguments {
     on: Option<String>,
     #[command(flatten)]
     caller: Described,
+    /// When it is asked, for rules that have their time: 2026-11-23T13:37:29Z, or such as 7d for that long ago
+    /// [default: now; with --record then]
+    #[arg(long, value_name = "TIME")]
+    at: Option<When>,
     /// The protocol that the request wants to upgrade to
     #[arg(long, value_name = "PROTOCOL")]
     upgrade: Option<String>,
@@ -73,6 +79,8 @@ struct Question {
     upgrade: Option<String>,
     /// What the record says came of it.
     before: Option<String>,
+    /// When it is asked.
+    at: Timestamp,
 }
 
 /// What came of it.
@@ -109,7 +117,8 @@ fn of_words(arguments: &Arguments, term: &mut Term) -> Result<Question, Failure>
     let on = listener(&draft.policy, arguments.on.as_deref())?;
     let caller = arguments.caller.caller(&reading)?;
     let request = Request::parse(request)?;
-    Ok(Question { draft, on, caller, request, upgrade: upgrade(arguments), before: None })
+    let at = arguments.at.map_or_else(Timestamp::now, |at| at.begin);
+    Ok(Question { draft, on, caller, request, upgrade: upgrade(arguments), before: None, at })
 }
 
 /// What the headers and `--upgrade` say of it.
@@ -123,7 +132,7 @@ fn upgrade(arguments: &Arguments) -> Option<String> {
 
 fn of_record(arguments: &Arguments, id: Id, term: &mut Term) -> Result<Option<Question>, Failure> {
     let Some(found) = recorded(&arguments.place, id, term)? else { return Ok(None) };
-    let Recorded { caller, on, method, target, upgrade, verdict, file, policy } = found;
+    let Recorded { caller, on, method, target, upgrade, verdict, at, file, policy } = found;
     let file = arguments.file.clone().or(file).ok_or_else(|| {
         Failure::Because("the record names no file of the policy that decided; name one".to_owned())
     })?;
@@ -140,7 +149,8 @@ fn of_record(arguments: &Arguments, id: Id, term: &mut Term) -> Result<Option<Qu
     let caller = if arguments.caller.is_empty() { caller } else { arguments.caller.caller(&reading)? };
     let request = Request::parse(&format!("{method} {target}"))?;
     let upgrade = self::upgrade(arguments).or(upgrade);
-    Ok(Some(Question { draft, on, caller, request, upgrade, before: Some(verdict) }))
+    let at = arguments.at.map_or(at, |at| at.begin);
+    Ok(Some(Question { draft, on, caller, request, upgrade, before: Some(verdict), at }))
 }
 
 impl Question {
@@ -168,7 +178,7 @@ impl Question {
             return Ok(refused(Refusal::Browser, None));
         }
         let asked = Asked { method: &self.request.method, target, upgrade: self.upgrade.as_deref() };
-        let steps = steps(&self.draft.policy, self.on, &self.caller, &asked);
+        let steps = steps(&self.draft.policy, self.on, &self.caller, &asked, self.at);
         if let (Some(file), None) = (&arguments.body, steps.explained.refusal) {
             let most = self.taken(&steps).and_then(|route| route.body_max);
             let most = most.unwrap_or(self.policy().limits.body_bytes);

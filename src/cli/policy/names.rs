@@ -8,7 +8,7 @@ use super::source::{Book, own, read};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
 use crate::policy::snapshot::{Asked, Daemon, Snapshot};
-use crate::policy::{self, Names, SystemNames};
+use crate::policy::{self, Beside, Names, SystemNames};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         // Which names a policy has can be seen even where something in it is wrong.
         let bytes = read(file)?;
         let name = file.to_string_lossy();
-        if let Err(mistakes) = policy::load_bytes(&name, &bytes, &names, &own) {
+        if let Err(mistakes) = policy::load_draft(&name, &bytes, &Beside::of(file), &names, &own) {
             term.complain(mistakes.to_string().trim_end());
         }
     }

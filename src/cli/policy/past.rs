@@ -114,8 +114,8 @@ pub(super) enum Said {
 }
 
 impl Judge {
-    pub(super) fn new(policy: Policy) -> Judge {
-        Judge { decider: Decider::new(Arc::new(policy)), callers: HashMap::new() }
+    pub(super) fn new(policy: Arc<Policy>) -> Judge {
+        Judge { decider: Decider::new(policy), callers: HashMap::new() }
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::load;
 use super::past::{Judge, Log, Said, Span, Unjudged};
+use super::source::Whence;
 use crate::audit::query::{Access, Item};
 use crate::cli::recall::Request;
 use crate::cli::term::Term;
@@ -41,6 +41,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
+    whence: Whence,
+    #[command(flatten)]
     log: Log,
 }
 
@@ -54,7 +56,7 @@ pub(super) enum Direction {
 }
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let mut replay = Replay::new(Judge::new(load(&arguments.policy)?));
+    let mut replay = Replay::new(Judge::new(arguments.whence.open()?.valid(&arguments.policy, term)?.policy));
     let span = arguments.log.each(term, |item| replay.take(item))?;
     if replay.seen == 0 {
         return Err(Failure::Because("no request on record is meant, so nothing was replayed".to_owned()));

@@ -12,7 +12,7 @@ use crate::cli::{Failure, Format};
 use crate::model::caller::{Gid, Uid};
 use crate::policy::grants::Known;
 use crate::policy::snapshot::{self, Asked, Daemon, Snapshot};
-use crate::policy::{self, Diagnostics, Draft, Group, Names, Own, SystemNames, Unanswered, User};
+use crate::policy::{self, Beside, Diagnostics, Draft, Group, Names, Own, SystemNames, Unanswered, User};
 use crate::warden::Environment;
 
 /// By whom names are resolved.
@@ -64,7 +64,9 @@ impl Reading {
     pub(super) fn draft(&self, file: &Path) -> Result<Result<Draft, Diagnostics>, Failure> {
         let name = file.to_string_lossy();
         let bytes = read(file)?;
-        Ok(policy::as_text(&name, &bytes).and_then(|text| Draft::read(&name, text, &self.names, &self.own)))
+        let beside = Beside::of(file);
+        Ok(policy::as_text(&name, &bytes)
+            .and_then(|text| Draft::read_with(&name, text, &beside, &self.names, &self.own)))
     }
 
     /// As [`Reading::draft`], where nothing can be said of a policy that is not in order: it is shown what is wrong.
@@ -73,6 +75,11 @@ impl Reading {
             term.complain(mistakes.to_string().trim_end());
             Failure::Because(format!("{} is not valid", file.display()))
         })
+    }
+
+    /// The user and group of the daemon that would take it.
+    pub(super) fn daemon(&self) -> Daemon {
+        Daemon { uid: self.own.uid, gid: self.own.gid }
     }
 
     /// Everybody who is known, those that the policies name among them. Asked after the policies were read.
@@ -138,7 +145,7 @@ pub(super) fn tell_mistakes(
 
 /// Each mistake with its place.
 pub(super) fn places(mistakes: &Diagnostics) -> Vec<serde_json::Value> {
-    let place = |found: &policy::Diagnostic| serde_json::json!({ "line": found.line, "column": found.column, "message": found.message, "help": found.help });
+    let place = |found: &policy::Diagnostic| serde_json::json!({ "file": found.file, "line": found.line, "column": found.column, "message": found.message, "help": found.help });
     mistakes.iter().map(place).collect()
 }
 

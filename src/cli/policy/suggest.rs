@@ -7,15 +7,16 @@ mod seen;
 mod shape;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
 use super::past::{Judge, Log, Said, Span};
-use super::source::{own, read};
+use super::source::{Reading, Whence};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
-use crate::policy::{self, Hindsight, Lacks, Policy, SystemNames};
+use crate::policy::{self, Hindsight, Lacks, Policy};
 use carry::Written;
 use gather::{Gathered, Wanted};
 use shape::Many;
@@ -49,6 +50,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
+    whence: Whence,
+    #[command(flatten)]
     log: Log,
 }
 
@@ -63,15 +66,11 @@ pub(super) enum By {
 }
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let (current, written) = match &arguments.policy {
-        Some(file) => {
-            let (policy, written) = current(file)?;
-            (Some(policy), written)
-        }
-        None => (None, Written::default()),
-    };
+    let reading = arguments.whence.open()?;
+    let current = arguments.policy.as_ref().map(|file| reading.valid(file, term)).transpose()?;
+    let written = current.as_ref().map(|draft| Written::read(&draft.text)).unwrap_or_default();
     let wanted = Wanted { used: arguments.used || !arguments.denied, denied: arguments.denied };
-    let mut gathered = Gathered::new(wanted, current.map(Judge::new));
+    let mut gathered = Gathered::new(wanted, current.map(|draft| Judge::new(draft.policy)));
     let span = arguments.log.each(term, |item| gathered.take(item))?;
     if gathered.tries.is_empty() {
         gathered.unjudged.lines().into_iter().for_each(|line| term.complain(line));
@@ -79,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
             "no request on record is meant, so there is nothing to cover".to_owned(),
         ));
     }
-    let tried = suggest(&gathered, &written, arguments, span)?;
+    let tried = suggest(&gathered, &written, arguments, &reading, span)?;
     for missed in &tried.missed {
         term.complain(format!("not covered: {missed}"));
     }
@@ -90,15 +89,6 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     }
     let whole = tried.missed.is_empty() && gathered.unjudged.lacking() == 0 && term.left_out() == 0;
     Ok(if whole { Answer::Yes } else { Answer::No })
-}
-
-/// The policy at hand, as meant and as written.
-fn current(file: &Path) -> Result<(Policy, Written), Failure> {
-    let name = file.to_string_lossy();
-    let bytes = read(file)?;
-    let policy = policy::load_bytes(&name, &bytes, &SystemNames, &own()?)
-        .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))?;
-    Ok((policy, Written::read(&String::from_utf8_lossy(&bytes))))
 }
 
 /// A suggestion, and what it was tried with and does not allow.
@@ -112,12 +102,14 @@ fn suggest(
     gathered: &Gathered,
     written: &Written,
     arguments: &Arguments,
+    reading: &Reading,
     span: Span,
 ) -> Result<Tried, Failure> {
     let mut why = String::new();
+    let known = reading.known();
     for many in [Many::from(arguments.many), Many::from(usize::MAX)] {
-        let suggestion = write::suggestion(gathered, written, arguments.by, many, span);
-        match policy::load_text("suggested.toml", &suggestion.text, &SystemNames, &own()?) {
+        let suggestion = write::suggestion(gathered, written, (arguments.by, &known), many, span);
+        match policy::load_text("suggested.toml", &suggestion.text, &reading.names, &reading.own) {
             Ok(policy) => {
                 let missed = missed(gathered, policy);
                 if missed.is_empty() || many.typed == usize::MAX {
@@ -132,7 +124,7 @@ fn suggest(
 
 /// What the suggestion does not allow of what it is there for.
 fn missed(gathered: &Gathered, suggested: Policy) -> Vec<String> {
-    let mut judge = Judge::new(suggested);
+    let mut judge = Judge::new(Arc::new(suggested));
     let mut missed = Vec::new();
     for (connection, request) in &gathered.tries {
         let said = judge.of(*connection, request);

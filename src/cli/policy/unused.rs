@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::load;
 use super::past::{Judge, Log, Said, Span, Unjudged};
+use super::source::Whence;
 use crate::audit::query::{Access, Item};
 use crate::cli::recall::Request;
 use crate::cli::term::Term;
@@ -34,11 +34,13 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
+    whence: Whence,
+    #[command(flatten)]
     log: Log,
 }
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let mut usage = Usage::new(Judge::new(load(&arguments.policy)?));
+    let mut usage = Usage::new(Judge::new(arguments.whence.open()?.valid(&arguments.policy, term)?.policy));
     let span = arguments.log.each(term, |item| usage.take(item))?;
     if usage.seen == 0 {
         return Err(Failure::Because(
@@ -142,6 +144,9 @@ impl Usage {
                 self.unjudged.lacks("a rule asks for something of the caller that is not on record", 1);
             }
             // Whoever got that far needed the route, whatever the rest is.
+            Said::Rules(_, Hindsight::Unclear(Lacks::Request { route, by, .. })) if by.is_empty() => {
+                *self.asked.entry(route.to_string()).or_default() += 1;
+            }
             Said::Rules(_, Hindsight::Unclear(Lacks::Request { route, by, .. })) => {
                 *self.grants.entry((route.to_string(), by.to_string())).or_default() += 1;
             }
@@ -151,8 +156,7 @@ impl Usage {
     /// In the order of the file.
     fn unused(&self) -> Vec<Unused> {
         let policy = self.judge.policy();
-        let file = policy.file.rsplit('/').next().unwrap_or(&policy.file);
-        let place = |line: u32| format!("{file}:{line}");
+        let place = |line: u32| policy.place(line);
         let mut unused = Vec::new();
         for route in policy.routes.iter().filter(|route| !route.shadow) {
             let asked = self.asked.get(&route.id).copied().unwrap_or(0);

@@ -7,12 +7,11 @@ use serde_json::{Value as Json, json};
 
 use super::caller::{Described, listener};
 use super::request::Request;
-use super::source::{Reading, Whence};
+use super::source::Whence;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
-use crate::model::caller::{Attr, Caller};
 use crate::policy::Listener;
-use crate::policy::grants::{RouteTerms, WhatCan, what_can, who_can};
+use crate::policy::grants::{RouteTerms, WhatCan, might_be, opens, what_can, who_can};
 
 pub(super) const WHO_HELP: &str = "\
 Exit codes:
@@ -142,7 +141,7 @@ pub(super) fn what(arguments: &WhatArguments, term: &mut Term) -> Result<Answer,
         }
         let (whats, whole) = what_can(policy, listener, &caller);
         any |= !whats.is_empty();
-        let opens = opens(listener, &reading, &caller);
+        let opens = opens(listener, reading.daemon(), &caller);
         match arguments.format {
             Format::Text => tell(listener, &whats, whole, opens, term)?,
             Format::Json => lists.push(json!({
@@ -151,8 +150,17 @@ pub(super) fn what(arguments: &WhatArguments, term: &mut Term) -> Result<Answer,
             })),
         }
     }
-    if arguments.format == Format::Json {
-        term.line(json!({ "listeners": lists }))?;
+    let unless = might_be(policy, &reading.known(), &caller);
+    match arguments.format {
+        Format::Json => {
+            let unless = unless.iter().map(|(who, means)| json!({ "who": who, "means": means }));
+            term.line(json!({ "listeners": lists, "unless": unless.collect::<Vec<_>>() }))?;
+        }
+        Format::Text => {
+            for (who, means) in &unless {
+                term.line(format_args!("more, where it is {who}: {means}"))?;
+            }
+        }
     }
     Ok(if any { Answer::Yes } else { Answer::No })
 }
@@ -206,16 +214,4 @@ fn what_json(what: &WhatCan) -> Json {
         "route": terms_json(&what.route), "pattern": what.pattern, "by": what.by.0, "at": what.by.1,
         "except": except.collect::<Vec<_>>(),
     })
-}
-
-/// Whether the socket's mode lets the caller connect (`unix(7)`: that takes the permission to write). Root is not asked.
-fn opens(listener: &Listener, reading: &Reading, caller: &Caller) -> bool {
-    let owner = listener.owner_uid.unwrap_or(reading.own.uid);
-    let group = listener.owner_gid.unwrap_or(reading.own.gid);
-    match &caller.credentials.uid {
-        Attr::Known(uid) if uid.raw() == 0 => true,
-        Attr::Known(uid) if *uid == owner => listener.mode & 0o200 != 0,
-        _ if caller.credentials.in_group(group).allows() => listener.mode & 0o020 != 0,
-        _ => listener.mode & 0o002 != 0,
-    }
 }

@@ -52,7 +52,7 @@ impl Traveller<'_> {
         let input = if command.stdin.is_some() { body } else { Bytes::new() };
         let (name, form) = (route.id.clone(), form(head, permit.terms().stream));
         // How long it may take is the command's own to say.
-        let recorded = self.begin_as(permit, head, true).await?;
+        let recorded = self.begin(permit, head, true).await?;
         let (backend, generation) = (recorded.terms().backend, self.policy.generation);
         let lane = &self.connection.lane;
         let socket = lane.run(self.id, backend, generation, name, given, form).await.map_err(Stop::Failed)?;

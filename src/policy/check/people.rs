@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::diagnostics::{At, Problems, quoted};
+use super::super::diagnostics::{At, Problems, Span, quoted};
 use super::super::names::{Group, Names, Unanswered, User};
 use super::Own;
 use crate::model::caller::{Gid, Uid};
@@ -40,7 +40,7 @@ impl<'c, N: Names> People<'c, N> {
             }
             Err(error) => {
                 let message = format!("the user {} can't be looked up: {error}", quoted(&name.value));
-                problems.add(name.span, message);
+                problems.add_unanswered(name.span, message);
                 None
             }
         }
@@ -58,20 +58,34 @@ impl<'c, N: Names> People<'c, N> {
             }
             Err(error) => {
                 let message = format!("the group {} can't be looked up: {error}", quoted(&name.value));
-                problems.add(name.span, message);
+                problems.add_unanswered(name.span, message);
                 None
             }
         }
     }
 
-    /// A user that the policy does not need: a default.
-    pub(super) fn user_if_any(&mut self, name: &str) -> Option<User> {
-        self.ask_user(name).as_ref().ok().cloned().flatten()
+    /// A user that the policy does not need: a default. Whether there is one has to be known all the same.
+    pub(super) fn user_if_any(&mut self, name: &str, problems: &mut Problems<'_>) -> Option<User> {
+        match self.ask_user(name) {
+            Ok(user) => user.clone(),
+            Err(error) => {
+                let message = format!("the user {} can't be looked up: {error}", quoted(name));
+                problems.add_unanswered(Span::default(), message);
+                None
+            }
+        }
     }
 
     /// A group that the policy does not need: a default.
-    pub(super) fn group_if_any(&mut self, name: &str) -> Option<Gid> {
-        self.ask_group(name).as_ref().ok()?.as_ref().map(|group| group.gid)
+    pub(super) fn group_if_any(&mut self, name: &str, problems: &mut Problems<'_>) -> Option<Gid> {
+        match self.ask_group(name) {
+            Ok(group) => group.as_ref().map(|group| group.gid),
+            Err(error) => {
+                let message = format!("the group {} can't be looked up: {error}", quoted(name));
+                problems.add_unanswered(Span::default(), message);
+                None
+            }
+        }
     }
 
     /// All groups that a login of this user would have.

@@ -98,7 +98,7 @@ impl<N: Names> Checker<'_, '_, N> {
                 Err(error) => {
                     let message =
                         format!("the groups of {} can't be looked up: {error}", quoted(&name.value));
-                    self.problems.add(name.span, message);
+                    self.problems.add_unanswered(name.span, message);
                 }
             }
         }

@@ -58,14 +58,14 @@ pub(super) fn find(file: &File, table: &Table, problems: &mut Problems<'_>) {
         else {
             continue;
         };
-        let line = problems.line(earlier.span);
+        let place = problems.told(earlier.span);
         if route == other_route {
-            let message = format!("this route matches the same by {} on line {line}", quoted(&earlier.value));
+            let message = format!("this route matches the same by {} on {place}", quoted(&earlier.value));
             problems.add(later.span, message);
         } else {
             let id = table.routes.get(other_route).map_or("", |route| route.id.as_str());
             let message = format!(
-                "this is as specific as {} of the route {} on line {line}, and one request can match both",
+                "this is as specific as {} of the route {} on {place}, and one request can match both",
                 quoted(&earlier.value),
                 quoted(id)
             );

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::keys::Looked;
-use super::{Explained, Key, explain, place};
+use super::{Explained, Key, explain_by, place};
 use crate::model::caller::Caller;
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::target::Asked;
+use crate::model::time::Timestamp;
 use crate::policy::decide::{Decider, Verdict};
 use crate::policy::hidden::other_reading;
 use crate::policy::pattern::{Pattern, Piece, Rank};
@@ -72,11 +73,17 @@ pub struct WhoStep {
     pub holds: bool,
 }
 
-/// Says what each rule does with a request.
-pub fn steps(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Steps {
+/// Says what each rule does with a request at a time.
+pub fn steps(
+    policy: &Arc<Policy>,
+    listener: ListenerId,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    at: Timestamp,
+) -> Steps {
     let decider = Decider::new(Arc::clone(policy));
     let subject = decider.recognise(listener, caller);
-    let (id, by, shadow) = match decider.decide(listener, &subject, asked) {
+    let (id, by, shadow) = match decider.decide_at(listener, &subject, asked, Some(at)) {
         Verdict::Allow(permit) => {
             let by = (permit.by().to_owned(), permit.at().to_owned());
             (Some(permit.route_id().to_owned()), Some(by), permit.shadow().map(str::to_owned))
@@ -99,7 +106,7 @@ pub fn steps(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked:
         whos,
         by,
         shadow,
-        explained: explain(policy, listener, caller, asked),
+        explained: explain_by(&decider, listener, caller, asked, Some(at)),
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::asks::{Ask, Rule, asks};
 use super::people::{Class, Known, Person, classes};
 use super::{Said, listener_of, place, say};
-use crate::model::caller::Caller;
+use crate::model::caller::{Attr, Caller};
 use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::target::Target;
 use crate::policy::decide::Decider;
+use crate::policy::snapshot::Daemon;
 use crate::policy::subject::Subject;
-use crate::policy::table::{Listener, Named, Policy, Route};
+use crate::policy::table::{Listener, Named, Policy, Route, WhoId};
 
 use super::words::{Condition, conditions, of_who};
 
@@ -129,6 +130,31 @@ fn granting(policy: &Policy, route: &Route, subject: &Subject) -> Option<(String
     let Named { who, line } = route.allow.iter().find(|named| subject.holds.has(named.who))?;
     let name = &policy.whos.get(usize::from(who.0))?.name;
     Some((format!("who.{name}"), place(policy, *line)))
+}
+
+/// Whether a listener's mode lets this caller connect to it (`unix(7)`: that takes the permission to write).
+pub fn opens(listener: &Listener, daemon: Daemon, caller: &Caller) -> bool {
+    let owner = listener.owner_uid.unwrap_or(daemon.uid);
+    let group = listener.owner_gid.unwrap_or(daemon.gid);
+    match &caller.credentials.uid {
+        // CAP_DAC_OVERRIDE is not asked for permissions (`capabilities(7)`).
+        Attr::Known(uid) if uid.raw() == 0 => true,
+        Attr::Known(uid) if *uid == owner => listener.mode & 0o200 != 0,
+        _ if caller.credentials.in_group(group).allows() => listener.mode & 0o020 != 0,
+        _ => listener.mode & 0o002 != 0,
+    }
+}
+
+/// Whos that would hold for this caller if what is not known of it spoke for it, with what they ask for in words.
+pub fn might_be(policy: &Arc<Policy>, known: &Known, caller: &Caller) -> Vec<(String, String)> {
+    let decider = Decider::new(Arc::clone(policy));
+    let holds = decider.recognise(ListenerId(0), caller).holds;
+    let (best, _) = decider.at_best(caller);
+    let whos = (0..).zip(&policy.whos).filter(|(number, _)| {
+        let id = WhoId(*number);
+        best.has(id) && !holds.has(id) && policy.names_who(id)
+    });
+    whos.map(|(_, who)| (format!("who.{}", who.name), of_who(policy, who, known))).collect()
 }
 
 /// Whether some of a pattern is granted, and what of it is refused: a request, and why.

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::asks::{Ask, Rule, asks};
 use super::people::{Known, classes};
-use super::words::conditions;
+use super::words::{conditions, limits};
 use super::{Said, listener_of, place, say};
 use crate::policy::decide::Decider;
 use crate::policy::table::{Forbid, Listener, Policy, Route};
@@ -122,6 +122,7 @@ pub fn diff(old: &Arc<Policy>, new: &Arc<Policy>, known: &Known) -> Diff {
     }
     edit_modes(old, new, &mut diff.edits);
     edit_forbids(old, new, &mut diff.edits);
+    edit_limits(old, new, &mut diff.edits);
     edit_listeners(old, new, known, &mut diff.edits);
     edit_backends(old, new, &mut diff.edits);
     edit_settings(old, new, &mut diff.edits);
@@ -267,13 +268,32 @@ fn edit_forbids(old: &Policy, new: &Policy, edits: &mut Vec<Edit>) {
                 names.map(|who| who.name.as_str()).collect::<Vec<_>>().join(", ")
             },
         );
-        format!("{} to {who}", matches.join(", "))
+        let hours = forbid.when.as_ref().map(|window| format!(", {}", window.hours())).unwrap_or_default();
+        format!("{} to {who}{hours}", matches.join(", "))
     };
     let table = |policy: &Policy| -> BTreeMap<String, String> {
         let enforced = policy.forbids.iter().filter(|forbid| !forbid.shadow);
         enforced.map(|forbid| (forbid.id.clone(), said(policy, forbid))).collect()
     };
     compare(&table(old), &table(new), "forbid ", edits, |_, _| Weight::Neither);
+}
+
+/// What each caller may use, of whos that stay.
+fn edit_limits(old: &Policy, new: &Policy, edits: &mut Vec<Edit>) {
+    for who in &new.whos {
+        let Some(was) = old.whos.iter().find(|was| was.name == who.name) else { continue };
+        for (was, is) in limits(was).into_iter().zip(limits(who)) {
+            if was.value != is.value {
+                edits.push(Edit {
+                    what: format!("who.{}", who.name),
+                    key: format!("limits.{}", is.name),
+                    old: Some(was.value.to_string()),
+                    new: Some(is.value.to_string()),
+                    weight: if was.value.covers(&is.value) { Weight::Loss } else { Weight::Gain },
+                });
+            }
+        }
+    }
 }
 
 /// Each entry that is new, gone or other.

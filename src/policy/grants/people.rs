@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::caller::{Attr, Caller, Credentials, Gid, Namespace, Peer, Uid};
+use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
 use crate::model::ids::ListenerId;
 use crate::policy::decide::Decider;
 use crate::policy::names::{Names, User};
@@ -94,7 +94,17 @@ impl Person {
     }
 }
 
-/// A caller of the host, of whom nothing is read but what authorises.
+/// What no policy names: who is narrowed by nothing runs elsewhere.
+const ELSEWHERE: &str = "-";
+
+/// So deep may whos be made of others, at most.
+const DEEPEST: usize = 16;
+
+fn program(path: &str, trusted: bool) -> Exe {
+    Exe { path: path.as_bytes().to_vec(), device: 0, inode: 0, trusted: Attr::Known(trusted) }
+}
+
+/// A caller of the host, whose program, unit, label and login no policy names.
 pub(crate) fn caller(uid: Uid, gid: Gid, groups: Vec<Gid>) -> Caller {
     Caller {
         peer: Peer { uid: uid.raw(), gid: gid.raw(), pid: 1, real_uid: None },
@@ -106,19 +116,24 @@ pub(crate) fn caller(uid: Uid, gid: Gid, groups: Vec<Gid>) -> Caller {
         user: None,
         namespace: Attr::Known(Namespace::Host),
         start_time: Attr::Unknown,
-        exe: Attr::Unknown,
-        unit: Attr::Unknown,
-        login_uid: Attr::Unknown,
-        label: Attr::Unknown,
+        exe: Attr::Known(program(ELSEWHERE, false)),
+        unit: Attr::Known(ELSEWHERE.to_owned()),
+        login_uid: Uid::new(u32::MAX - 1).into(),
+        label: Attr::Known(ELSEWHERE.as_bytes().to_vec()),
     }
 }
 
 /// One way to be a who.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Sample {
     uid: Option<Uid>,
     groups: Vec<Gid>,
     other: bool,
+    exe: Option<String>,
+    exe_trusted: bool,
+    unit: Option<String>,
+    security: Option<String>,
+    login_uid: Option<Uid>,
     label: String,
 }
 
@@ -138,11 +153,25 @@ pub fn classes(deciders: &[&Decider], known: &Known) -> Vec<Class> {
         if sample.other {
             made.namespace = Attr::Known(Namespace::Other);
         }
+        if sample.exe.is_some() || sample.exe_trusted {
+            let path = sample.exe.clone().unwrap_or_else(|| ELSEWHERE.to_owned());
+            made.exe = Attr::Known(program(&path, sample.exe_trusted));
+        }
+        if let Some(unit) = &sample.unit {
+            made.unit = Attr::Known(unit.clone());
+        }
+        if let Some(label) = &sample.security {
+            made.label = Attr::Known(label.clone().into_bytes());
+        }
+        if let Some(uid) = sample.login_uid {
+            made.login_uid = Attr::Known(uid);
+        }
         (sample.label.clone(), made)
     };
     let mut of_whos: Vec<Vec<Vec<Sample>>> = Vec::new();
     for policy in policies {
-        let samples: Vec<Vec<Sample>> = policy.whos.iter().map(|who| samples(policy, who, known)).collect();
+        let samples: Vec<Vec<Sample>> =
+            policy.whos.iter().map(|who| samples(policy, who, known, DEEPEST)).collect();
         all.extend(samples.iter().flatten().map(made));
         of_whos.push(samples);
     }
@@ -193,8 +222,8 @@ fn distinct(deciders: &[&Decider], all: Vec<(String, Caller)>) -> Vec<Class> {
 }
 
 /// The ways to be this who.
-fn samples(policy: &Policy, who: &Who, known: &Known) -> Vec<Sample> {
-    let mut samples = vec![Sample { uid: None, groups: Vec::new(), other: false, label: String::new() }];
+fn samples(policy: &Policy, who: &Who, known: &Known, deep: usize) -> Vec<Sample> {
+    let mut samples = vec![Sample::default()];
     let join = |label: &str, more: &str| {
         if label.is_empty() { more.to_owned() } else { format!("{label} in {more}") }
     };
@@ -204,7 +233,7 @@ fn samples(policy: &Policy, who: &Who, known: &Known) -> Vec<Sample> {
             .map(|uid| Sample {
                 uid: Some(*uid),
                 label: format!("user {}", known.user(policy, *uid)),
-                ..Sample { uid: None, groups: Vec::new(), other: false, label: String::new() }
+                ..Sample::default()
             })
             .collect();
     }
@@ -221,6 +250,18 @@ fn samples(policy: &Policy, who: &Who, known: &Known) -> Vec<Sample> {
             .take(MOST_SAMPLES)
             .collect();
     }
+    if let (Some(others), Some(deep)) = (&who.any_of, deep.checked_sub(1)) {
+        let others = others.iter().filter_map(|id| policy.whos.get(usize::from(id.0)));
+        let others: Vec<Sample> =
+            others.flat_map(|other| self::samples(policy, other, known, deep)).collect();
+        let named = who.uids.is_some() || !who.groups.is_empty();
+        let both = |sample: &Sample, other: &Sample| {
+            if named { both(sample, other) } else { Some(other.clone()) }
+        };
+        let all = samples.iter().flat_map(|sample| others.iter().filter_map(|other| both(sample, other)));
+        samples = all.take(MOST_SAMPLES).collect();
+    }
+    samples = narrowed(policy, who, known, samples);
     let other = |sample: &Sample| Sample {
         other: true,
         label: format!("{} in another namespace", sample.label),
@@ -233,14 +274,75 @@ fn samples(policy: &Policy, who: &Who, known: &Known) -> Vec<Sample> {
     }
 }
 
+/// The same people, by what only narrows.
+fn narrowed(policy: &Policy, who: &Who, known: &Known, mut samples: Vec<Sample>) -> Vec<Sample> {
+    let each = |samples: Vec<Sample>, list: Option<&Vec<String>>, put: fn(&mut Sample, &str)| match list {
+        None => samples,
+        Some(list) => {
+            let all = samples.iter().flat_map(|sample| {
+                list.iter().map(|value| {
+                    let mut sample = sample.clone();
+                    put(&mut sample, value);
+                    sample
+                })
+            });
+            all.take(MOST_SAMPLES).collect()
+        }
+    };
+    samples = each(samples, who.exe.as_ref(), |sample, path| {
+        sample.exe = Some(path.to_owned());
+        sample.label.push_str(&format!(" running {path}"));
+    });
+    samples = each(samples, who.units.as_ref(), |sample, unit| {
+        sample.unit = Some(unit.to_owned());
+        sample.label.push_str(&format!(" of unit {unit}"));
+    });
+    samples = each(samples, who.labels.as_ref(), |sample, label| {
+        sample.security = Some(label.to_owned());
+        sample.label.push_str(&format!(" labelled {label}"));
+    });
+    for sample in samples.iter_mut().filter(|_| who.exe_trusted) {
+        sample.exe_trusted = true;
+        if sample.exe.is_none() {
+            sample.label.push_str(" running a program of root");
+        }
+    }
+    let Some(logins) = &who.login_uids else { return samples };
+    let all = samples.iter().flat_map(|sample| {
+        logins.iter().map(|uid| {
+            let label = format!("{} logged in as {}", sample.label, known.user(policy, *uid));
+            Sample { login_uid: Some(*uid), label, ..sample.clone() }
+        })
+    });
+    all.take(MOST_SAMPLES).collect()
+}
+
 /// Somebody who is both.
 fn both(a: &Sample, b: &Sample) -> Option<Sample> {
-    if a.other != b.other || (a.uid.is_some() && b.uid.is_some() && a.uid != b.uid) || a.label == b.label {
+    fn differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+        a.is_some() && b.is_some() && a != b
+    }
+    if a.other != b.other
+        || a.label == b.label
+        || differ(&a.uid, &b.uid)
+        || differ(&a.exe, &b.exe)
+        || differ(&a.unit, &b.unit)
+        || differ(&a.security, &b.security)
+        || differ(&a.login_uid, &b.login_uid)
+    {
         return None;
     }
-    let groups = a.groups.iter().chain(&b.groups).copied().collect();
-    let label = format!("{} and {}", a.label, b.label);
-    Some(Sample { uid: a.uid.or(b.uid), groups, other: a.other, label })
+    Some(Sample {
+        uid: a.uid.or(b.uid),
+        groups: a.groups.iter().chain(&b.groups).copied().collect(),
+        other: a.other,
+        exe: a.exe.clone().or_else(|| b.exe.clone()),
+        exe_trusted: a.exe_trusted || b.exe_trusted,
+        unit: a.unit.clone().or_else(|| b.unit.clone()),
+        security: a.security.clone().or_else(|| b.security.clone()),
+        login_uid: a.login_uid.or(b.login_uid),
+        label: format!("{} and {}", a.label, b.label),
+    })
 }
 
 /// A user and a group that no who names.

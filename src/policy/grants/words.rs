@@ -6,8 +6,9 @@ use std::fmt;
 
 use super::Known;
 use crate::model::keeping::{Durability, OnFailure};
-use crate::policy::quantity::show_size;
-use crate::policy::table::{NamespaceRule, Policy, Route, Who};
+use crate::model::time::Timestamp;
+use crate::policy::quantity::{show_size, show_time};
+use crate::policy::table::{NamespaceRule, Policy, Rate, Route, Who, WhoId, Window};
 
 /// One thing that a route says about what it grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +30,13 @@ pub(crate) enum Value {
     /// At most this many bytes.
     Bytes(u64),
     Flag(bool),
+    /// Up to then.
+    Until(Timestamp),
+    /// Something that grants the more, the larger it is, as it is written.
+    Amount(u128, String),
     /// It grants nothing, or it can't be said whether it grants more.
     Text {
-        text: &'static str,
+        text: String,
         grants: bool,
     },
 }
@@ -44,6 +49,8 @@ impl Value {
             (Value::Names(mine), Value::Names(others)) => others.is_subset(mine),
             (Value::Bytes(mine), Value::Bytes(others)) => others <= mine,
             (Value::Flag(mine), Value::Flag(other)) => mine >= other,
+            (Value::Until(mine), Value::Until(other)) => mine >= other,
+            (Value::Amount(mine, _), Value::Amount(other, _)) => mine >= other,
             (Value::Text { text, grants }, Value::Text { text: other, .. }) => text == other || !grants,
             _ => false,
         }
@@ -58,6 +65,8 @@ impl fmt::Display for Value {
             Value::Names(names) => f.write_str(&names.iter().cloned().collect::<Vec<_>>().join(", ")),
             Value::Bytes(bytes) => f.write_str(&show_size(*bytes)),
             Value::Flag(flag) => f.write_str(if *flag { "yes" } else { "no" }),
+            Value::Until(instant) => instant.fmt(f),
+            Value::Amount(_, text) => f.write_str(text),
             Value::Text { text, .. } => f.write_str(text),
         }
     }
@@ -78,6 +87,10 @@ pub(crate) fn conditions(policy: &Policy, route: &Route) -> Vec<Condition> {
         Durability::Write => "write",
         Durability::Sync => "sync",
     };
+    let hours = |window: &Window| {
+        let zone = policy.zones.get(usize::from(window.zone)).map_or("", |zone| zone.name.as_str());
+        Value::Text { text: format!("{} {zone}", window.hours()), grants: true }
+    };
     let on_failure = match route.on_failure {
         OnFailure::Deny => "deny",
         OnFailure::Journal => "journal",
@@ -95,15 +108,41 @@ pub(crate) fn conditions(policy: &Policy, route: &Route) -> Vec<Condition> {
         condition("path_parameter", names(&route.path_parameter), !route.path_parameter.is_empty()),
         condition(
             "audit.durability",
-            Value::Text { text: durability, grants: false },
+            Value::Text { text: durability.to_owned(), grants: false },
             route.durability != Durability::Write,
         ),
         condition(
             "audit.on_failure",
-            Value::Text { text: on_failure, grants: on_failure == "journal" },
+            Value::Text { text: on_failure.to_owned(), grants: on_failure == "journal" },
             route.on_failure != OnFailure::Deny,
         ),
+        condition("until", route.until.map_or(Value::Any, Value::Until), route.until.is_some()),
+        condition("when", route.when.as_ref().map_or(Value::Any, hours), route.when.is_some()),
     ]
+}
+
+/// What each caller may use, where that is bounded.
+pub(crate) fn limits(who: &Who) -> Vec<Condition> {
+    let limits = &who.limits;
+    let rate = |rate: Rate, amount: String| {
+        // A million times what one millisecond has, so that slow rates differ too.
+        let per = u128::from(rate.amount) * 1_000_000 / u128::from(rate.per_ms.max(1));
+        Value::Amount(per, format!("{amount}/{}", show_time(rate.per_ms)))
+    };
+    let count = |count: u32| Value::Amount(count.into(), count.to_string());
+    let all = [
+        ("rate", limits.rate.map(|it| rate(it, it.amount.to_string()))),
+        ("burst", limits.burst.map(count)),
+        ("concurrent", limits.concurrent.map(count)),
+        ("connections", limits.connections.map(count)),
+        ("body", limits.body.map(Value::Bytes)),
+        ("bytes", limits.bytes.map(|it| rate(it, show_size(it.amount)))),
+    ];
+    let condition = |(name, value): (&'static str, Option<Value>)| {
+        let written = value.is_some();
+        Condition { name, value: value.unwrap_or(Value::Any), written }
+    };
+    all.map(condition).into()
 }
 
 /// Whom a who means, in words.
@@ -118,6 +157,32 @@ pub(crate) fn of_who(policy: &Policy, who: &Who, known: &Known) -> String {
     }
     for list in &who.groups {
         parts.push(one_of("in group", list.iter().map(|gid| known.group(*gid)).collect()));
+    }
+    let texts =
+        |before: &str, list: &Option<Vec<String>>| list.as_ref().map(|list| one_of(before, list.clone()));
+    parts.extend(texts("running", &who.exe));
+    if who.exe_trusted {
+        parts.push("running a program that only root can change".to_owned());
+    }
+    parts.extend(texts("of unit", &who.units));
+    parts.extend(texts("labelled", &who.labels));
+    if let Some(uids) = &who.login_uids {
+        parts.push(one_of("logged in as", uids.iter().map(|uid| known.user(policy, *uid)).collect()));
+    }
+    let names = |ids: &[WhoId]| -> Vec<String> {
+        let whos = ids.iter().filter_map(|id| policy.whos.get(usize::from(id.0)));
+        whos.map(|who| format!("who.{}", who.name)).collect()
+    };
+    if let Some(others) = &who.any_of {
+        parts.push(one_of("any of", names(others)));
+    }
+    if !who.except.is_empty() {
+        parts.push(format!("but not {}", names(&who.except).join(" or ")));
+    }
+    let bounds = limits(who).into_iter().filter(|limit| limit.written);
+    let bounds: Vec<String> = bounds.map(|limit| format!("{} {}", limit.name, limit.value)).collect();
+    if !bounds.is_empty() {
+        parts.push(format!("at most: {}", bounds.join(", ")));
     }
     match who.namespace {
         Some(NamespaceRule::Other) => parts.push("in another namespace".to_owned()),

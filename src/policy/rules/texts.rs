@@ -7,23 +7,22 @@ use super::Grant;
 use crate::policy::table::{Named, Policy};
 
 /// The texts of records, each made once.
-pub(super) struct Texts {
-    file: String,
+pub(super) struct Texts<'p> {
+    policy: &'p Policy,
     places: HashMap<u32, Arc<str>>,
     whos: Vec<Arc<str>>,
     queries: HashMap<String, Arc<str>>,
 }
 
-impl Texts {
-    pub(super) fn of(policy: &Policy) -> Texts {
-        let file = policy.file.rsplit('/').next().unwrap_or(&policy.file).to_owned();
+impl<'p> Texts<'p> {
+    pub(super) fn of(policy: &'p Policy) -> Texts<'p> {
         let whos = policy.whos.iter().map(|who| format!("who.{}", who.name).into()).collect();
-        Texts { file, places: HashMap::new(), whos, queries: HashMap::new() }
+        Texts { policy, places: HashMap::new(), whos, queries: HashMap::new() }
     }
 
     pub(super) fn place(&mut self, line: u32) -> Arc<str> {
-        let file = &self.file;
-        self.places.entry(line).or_insert_with(|| format!("{file}:{line}").into()).clone()
+        let policy = self.policy;
+        self.places.entry(line).or_insert_with(|| policy.place(line).into()).clone()
     }
 
     pub(super) fn query(&mut self, names: &[String]) -> Arc<str> {

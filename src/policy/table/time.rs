@@ -36,6 +36,7 @@ impl Window {
     }
 
     /// As people write it, but for the zone: `mon, tue from 08:00 to 18:00`.
+    #[cfg(feature = "cli")]
     pub(in crate::policy) fn hours(&self) -> String {
         let days: Vec<&str> =
             (0..).zip(DAYS).filter(|(bit, _)| self.days >> bit & 1 == 1).map(|(_, day)| day).collect();

@@ -215,7 +215,9 @@ fn file_with_every_key_means_what_it_says() {
     let limits: String =
         LIMITS.iter().map(|limit| format!("{} = {}\n", limit.name, limit.show(limit.least))).collect();
     let text = EVERYTHING.replace("LIMITS", &limits);
-    for key in KEYS.iter().map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
+    // A text by itself includes nothing.
+    let of_tables = KEYS.iter().filter(|key| key.name != "include");
+    for key in of_tables.map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
         assert!(text.contains(key), "{key}");
     }
     let policy = super::load(&text).unwrap_or_else(|wrong| panic!("{wrong}"));

@@ -174,6 +174,46 @@ fn explain_counts_the_prefix_and_other_listeners() {
 }
 
 #[test]
+fn explain_tells_what_narrows_what_whos_are_made_of_and_when_a_route_holds() {
+    let asking = house(
+        "[who.w]\nany_of = [\"ops\", \"ci\"]\nexcept = [\"shells\"]\nexe = \"/usr/bin/docker\"\nexe_trusted = true\n\
+         unit = \"ci.service\"\nlogin_uid = 1000\n\
+         [who.shells]\ngroup = \"docker-users\"\nexe = \"/bin/sh\"\n\
+         [[route]]\nid = \"r\"\nmatch = \"GET /r\"\nto = \"docker\"\nallow = \"w\"\n\
+         [[route]]\nid = \"t\"\nmatch = \"GET /t\"\nto = \"docker\"\nallow = \"ci\"\nuntil = 2001-01-01T00:00:00Z\n\
+         when = { days = [\"sat-sun\"], to = \"12:00\", zone = \"UTC\" }\n",
+    );
+    let told = |caller: &Caller, request: &str| {
+        let misses = explained(&asking, caller, request, None).misses;
+        misses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut bob = caller("bob");
+    bob.unit = Attr::Known("a.service".to_owned());
+    bob.login_uid = Attr::Known(super::uid(1001));
+    let trusted = Attr::Known(true);
+    bob.exe =
+        Attr::Known(crate::model::caller::Exe { path: b"/bin/sh".to_vec(), device: 1, inode: 1, trusted });
+    assert_eq!(
+        told(&bob, "GET /r"),
+        [
+            "who.w (policy.toml:26) asks for program /usr/bin/docker where the caller is running /bin/sh, and for \
+          unit ci.service where the caller is of a.service, and for login 1000 (alice) where the caller is of the \
+          login 1001 (bob), and for one of who.ops, who.ci where the caller is none of them, and for anyone but \
+          who.shells where the caller is who.shells"
+        ]
+    );
+    let unknown = &told(&caller("ci"), "GET /r")[0];
+    assert!(unknown.contains("and for anyone but who.shells where the caller's is not known"), "{unknown}");
+    assert_eq!(
+        told(&caller("ci"), "GET /t"),
+        [
+            "route t (policy.toml:28) holds only until 2001-01-01T00:00:00.000000Z, and sat, sun from 00:00 to 12:00 \
+          in UTC"
+        ]
+    );
+}
+
+#[test]
 fn explain_tells_what_a_route_takes_of_query_and_body() {
     let asking = house(
         "[[route]]\nid = \"r\"\nmatch = \"POST /r\"\nto = \"docker\"\nallow = \"users\"\n\

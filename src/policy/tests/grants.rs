@@ -128,6 +128,48 @@ fn diff_tells_terms_listeners_and_backends() {
 }
 
 #[test]
+fn diff_tells_what_narrows_whos_and_what_bounds_them() {
+    let text = |unit: &str, rate: &str, more: &str| {
+        let who =
+            format!("[who.runner]\nuser = \"ci\"\nunit = \"{unit}\"\nlimits = {{ rate = \"{rate}\" }}\n");
+        format!("{who}{more}") + &route("a", r#""GET /a""#, r#""runner""#, "")
+    };
+    let (old, new) = (text("old.service", "50/s", ""), text("new.service", "100/s", ""));
+    assert_eq!(
+        changes(&old, &new),
+        [
+            "+ user ci of unit new.service: GET /a; route a does not allow it (policy.toml:17)",
+            "- user ci of unit old.service: GET /a; route a does not allow it (policy.toml:17)",
+        ]
+    );
+    let found = diff(&policy(&old), &policy(&new), &known());
+    let edits: Vec<_> =
+        found.edits.iter().map(|edit| (edit.what.as_str(), edit.key.as_str(), edit.weight)).collect();
+    assert_eq!(edits, [("who.runner", "limits.rate", Weight::Gain)]);
+    let back = diff(&policy(&new), &policy(&old), &known());
+    assert!(back.edits.iter().all(|edit| edit.weight == Weight::Loss));
+}
+
+#[test]
+fn diff_follows_whos_that_are_made_of_others_and_times_that_move() {
+    let all = |who: &str, until: &str| {
+        let whos = format!("[who.all]\nany_of = [\"ops\", \"ci\"]\nexcept = [{who}]\n");
+        whos + &route("a", r#""GET /a""#, r#""all""#, &format!("until = {until}"))
+    };
+    let (old, new) = (all("", "2031-01-01T00:00:00Z"), all("\"ci\"", "2030-01-01T00:00:00Z"));
+    let old = old.replace("except = []\n", "");
+    let found = changes(&old, &new);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("- user ci") && found[0].contains(": GET /a; route a does not allow it"),
+        "{found:?}"
+    );
+    let found = diff(&policy(&old), &policy(&new), &known());
+    let edits: Vec<_> = found.edits.iter().map(|edit| (edit.key.as_str(), edit.weight)).collect();
+    assert_eq!(edits, [("until", Weight::Loss)]);
+}
+
+#[test]
 fn who_can_names_whos_and_their_users() {
     let rules = route("a", r#""GET /a/{x}""#, r#"["users", "ops"]"#, "")
         + "[[forbid]]\nid = \"f\"\nmatch = \"* /a/b\"\nwho = \"ci\"\n";

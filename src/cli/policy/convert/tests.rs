@@ -183,11 +183,18 @@ fn wollomatic_alternatives_that_can_be_said_are_carried_over_without_the_others(
 
 #[test]
 fn wollomatic_bind_mounts_are_forbidden_where_bodies_were_looked_into() {
-    let text = "command:\n  - '-allowfrom=traefik'\n  - '-allowPOST=/containers/.*'\n  - '-allowbindmountfrom=/var/log,/tmp'\n  - '-loglevel=info'\n";
+    let text = "command:\n  - '-allowfrom=traefik'\n  - '-allowPOST=(/v1\\..{1,2})?/containers/.*'\n  - '-allowbindmountfrom=/var/log,/tmp'\n  - '-loglevel=info'\n";
     let made = wollomatic::convert(text).unwrap();
     assert_eq!(made.left.len(), 2, "{:?}", made.left);
-    Asking::new(&made)
-        .says(&["POST /containers/web/start"], &["POST /containers/create", "POST /containers/web/update"]);
+    Asking::new(&made).says(
+        &["POST /containers/web/start", "POST /v1.47/containers/web/start"],
+        &[
+            "POST /containers/create",
+            "POST /containers/web/update",
+            "POST /v1.47/containers/create",
+            "POST /v1.47/containers/web/update",
+        ],
+    );
     let inline = wollomatic::convert("command: [\"-allowGET=/version\", \"-allowHEAD=/_ping\"]").unwrap();
     Asking::new(&inline).says(&["GET /version", "HEAD /_ping"], &["GET /_ping"]);
 }

@@ -24,12 +24,18 @@ const ELSEWHERE: [&str; 8] = [
     "listenip",
 ];
 
-/// Where a body can ask for a bind mount.
-const MOUNTS: [&str; 4] = [
+/// Where a body can ask for a bind mount, behind a version or another name too: no prefix is told apart here.
+const MOUNTS: [&str; 10] = [
     "POST /containers/create",
+    "POST /{before...}/containers/create",
     "POST /containers/{id}/update",
+    "POST /{a}/containers/{id}/update",
+    "POST /{a}/{b}/containers/{id}/update",
     "POST /services/create",
+    "POST /{before...}/services/create",
     "POST /services/{id}/update",
+    "POST /{a}/services/{id}/update",
+    "POST /{a}/{b}/services/{id}/update",
 ];
 
 pub(super) fn convert(text: &str) -> Option<Made> {

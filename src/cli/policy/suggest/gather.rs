@@ -7,7 +7,7 @@ use super::shape::{Gather, Piece};
 use crate::audit::plain::decoded;
 use crate::audit::query::{Access, Item};
 use crate::cli::policy::past::{Judge, Said, Unjudged};
-use crate::cli::recall::Request;
+use crate::cli::recall::{Request, hangs_on_message};
 use crate::model::caller::{Caller, Credentials};
 use crate::model::ids::{ConnectionId, ListenerId};
 use crate::policy::{Hindsight, Lacks, Policy};
@@ -83,6 +83,10 @@ impl Gathered {
         };
         if !(if request.allowed { self.wanted.used } else { self.wanted.denied }) {
             return Ok(());
+        }
+        let refusal = access.decision.as_ref().and_then(|decision| decision.refusal());
+        if refusal.is_some_and(hangs_on_message) {
+            return Err("it was denied for its header lines or its body, which are not on record");
         }
         if !is_name(&request.on) {
             return Err("its listener has no name that a policy could have");

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nix::unistd;
-
 use super::By;
 use super::carry::Written;
 use super::gather::Person;
 use super::seen::{Spelt, Whose};
+use crate::model::caller::Gid;
+use crate::policy::grants::Known;
 
 /// A who that is suggested.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ pub(super) struct Who {
 pub(super) fn whos(
     callers: &BTreeSet<&Whose>,
     people: &BTreeMap<Whose, Person>,
-    by: By,
+    (by, known): (By, &Known),
     written: &Written,
 ) -> BTreeSet<Who> {
     let taken = |name: &str| written.has_who(name);
@@ -37,7 +37,7 @@ pub(super) fn whos(
         && !narrowed
         && let Some(gid) = group(callers, people)
     {
-        return spaces.into_iter().map(|space| of_group(gid, space, &taken)).collect();
+        return spaces.into_iter().map(|space| of_group(gid, space, known, &taken)).collect();
     }
     let shared = |whose: &Whose, person: &Person| {
         people.iter().any(|(other, it)| other.uid != whose.uid && it.user == person.user)
@@ -46,7 +46,7 @@ pub(super) fn whos(
         .iter()
         .map(|whose| {
             let person = people.get(*whose);
-            let mut who = like(whose, person, written, &taken);
+            let mut who = like(whose, person, (written, known), &taken);
             // Two users had one name, one after the other.
             if person.is_some_and(|person| shared(whose, person)) && !who.keys.is_empty() {
                 who.name = format!("{}-{}", who.name, whose.uid);
@@ -57,8 +57,13 @@ pub(super) fn whos(
 }
 
 /// By its user, with what the who at hand asks for besides; or that who itself.
-fn like(whose: &Whose, person: Option<&Person>, written: &Written, taken: &impl Fn(&str) -> bool) -> Who {
-    let mut who = of_user(whose, person, taken);
+fn like(
+    whose: &Whose,
+    person: Option<&Person>,
+    (written, known): (&Written, &Known),
+    taken: &impl Fn(&str) -> bool,
+) -> Who {
+    let mut who = of_user(whose, person, known, taken);
     let Some(like) = &whose.like else { return who };
     match written.narrows(like) {
         None => Who { name: like.clone(), keys: Vec::new(), test: String::new() },
@@ -88,8 +93,8 @@ fn group(callers: &BTreeSet<&Whose>, people: &BTreeMap<Whose, Person>) -> Option
     common?.into_iter().min_by_key(|gid| (members(gid), *gid))
 }
 
-fn of_group(gid: u32, space: Option<Spelt>, taken: &impl Fn(&str) -> bool) -> Who {
-    let known = unistd::Group::from_gid(unistd::Gid::from_raw(gid)).ok().flatten().map(|group| group.name);
+fn of_group(gid: u32, space: Option<Spelt>, known: &Known, taken: &impl Fn(&str) -> bool) -> Who {
+    let known = Gid::new(gid).and_then(|gid| known.groups.get(&gid)).cloned();
     let key = match &known {
         Some(name) => format!("group = [{}]", quoted(name)),
         None => format!("gid = [{gid}]"),
@@ -98,13 +103,10 @@ fn of_group(gid: u32, space: Option<Spelt>, taken: &impl Fn(&str) -> bool) -> Wh
     who(&name, key, format!("gid = [{gid}]"), space, taken)
 }
 
-fn of_user(whose: &Whose, person: Option<&Person>, taken: &impl Fn(&str) -> bool) -> Who {
+fn of_user(whose: &Whose, person: Option<&Person>, known: &Known, taken: &impl Fn(&str) -> bool) -> Who {
     let uid = whose.uid;
     let then = person.and_then(|person| person.user.clone());
-    let now = |name: &String| {
-        let user = unistd::User::from_name(name).ok().flatten();
-        user.is_some_and(|user| user.uid.as_raw() == uid)
-    };
+    let now = |name: &String| known.users.iter().any(|user| user.name == *name && user.uid.raw() == uid);
     // A name that means somebody else by now, or nobody, is only told.
     let key = match &then {
         Some(name) if now(name) => format!("user = [{}]", quoted(name)),

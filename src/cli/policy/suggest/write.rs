@@ -13,6 +13,7 @@ use super::seen::{Place, Seen, Whose};
 use super::shape::{self, Many, Piece};
 use crate::cli::policy::past::Span;
 use crate::model::method::Method;
+use crate::policy::grants::Known;
 
 /// What is printed.
 pub(super) struct Suggestion {
@@ -45,7 +46,7 @@ type Routes = BTreeMap<Together, Vec<Line>>;
 pub(super) fn suggestion(
     gathered: &Gathered,
     written: &Written,
-    by: By,
+    by: (By, &Known),
     many: Many,
     span: Span,
 ) -> Suggestion {
@@ -84,7 +85,7 @@ pub(super) fn suggestion(
     Suggestion { text, routes: told }
 }
 
-fn routes(gathered: &Gathered, written: &Written, by: By, many: Many) -> Routes {
+fn routes(gathered: &Gathered, written: &Written, by: (By, &Known), many: Many) -> Routes {
     let mut routes = Routes::new();
     for (place, paths) in &gathered.all {
         for (path, seen) in shape::patterns(paths.clone(), place.length, many) {
