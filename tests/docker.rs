@@ -26,6 +26,9 @@ macro_rules! need_docker {
     };
 }
 
+#[path = "docker/ci.rs"]
+mod ci;
+
 /// Waits for a record of this person's call: method, and a part of the target.
 fn record(docker: &Docker, who: &Person, method: &str, part: &str) -> Value {
     docker.daemon.wait_for(&format!("{method} …{part}… of {}", who.name), |record| {

@@ -1,7 +1,12 @@
 //! `peergate policy …` as a policy writer runs it: on the samples, by a snapshot of names.
 #![cfg(feature = "cli")]
 #![allow(clippy::disallowed_methods, reason = "a test starts the program it tests")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where its helpers do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where its helpers do"
+)]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;

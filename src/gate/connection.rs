@@ -3,7 +3,7 @@
 //!
 //! Everything of a connection runs in one task, so there is one waker to wake it by, whatever it waits for.
 
-mod bounds;
+mod again;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -259,15 +259,6 @@ impl Connection {
 
     fn has_asked(&self) -> bool {
         self.requests.get() > 0
-    }
-
-    /// Judges what runs by a policy that has just come into force, and lets go of kept backends, whose grant
-    /// was the old one's.
-    pub(super) fn judge_again(&self) {
-        self.kept.borrow_mut().take();
-        if self.taken_back() {
-            self.end(End::RefusedByReload);
-        }
     }
 
     fn wake(&self) {

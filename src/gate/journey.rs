@@ -364,7 +364,7 @@ impl Traveller<'_> {
             }
         })?;
         // A body, or the disk, that was waited for may have outlasted the policy that allowed it.
-        if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
+        if self.connection.outlasted() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
     }
 
     fn begin_exchange(&self, permit: &Permit, head: &Head, stream: bool, by_journal: bool) {

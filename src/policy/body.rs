@@ -156,7 +156,7 @@ impl<'r> Left<'r> {
             _ => None,
         };
         let alike = |rest: &&'r [Token]| match *rest {
-            [Token::Name(name), rest @ ..] if folded(name) == fold => Some(rest),
+            [Token::Name(name), rest @ ..] if same(name, key, &fold) => Some(rest),
             [Token::Any, rest @ ..] => Some(rest),
             _ => None,
         };
@@ -169,6 +169,11 @@ impl<'r> Left<'r> {
             zero,
         }
     }
+}
+
+/// Whether a name is this key, case apart; `fold` is the key as it is compared.
+fn same(name: &str, key: &str, fold: &str) -> bool {
+    if name.is_ascii() && key.is_ascii() { name.eq_ignore_ascii_case(key) } else { folded(name) == fold }
 }
 
 /// Whether a scalar is of this kind: a whole number is written as one, `true` is no text, and null is of none.

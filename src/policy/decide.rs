@@ -1,7 +1,8 @@
 //! The decision, and the only maker of a [`Permit`].
 //!
 //! The most specific route → any forbid wins → an allow is needed → what the route reads of the query and the
-//! upgrade → else deny. Rules in shadow mode are judged in a second set of rules, which never decides.
+//! upgrade → else deny. Where the route reads header lines or the body, the verdict is no [`Permit`] before they are
+//! judged. Rules in shadow mode are judged in a second set of rules, which never decides.
 
 mod unread;
 

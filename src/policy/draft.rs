@@ -48,6 +48,11 @@ impl Draft {
         Ok(Draft { file: file.to_owned(), text: text.to_owned(), policy, written, cases, included })
     }
 
+    /// The files that it includes.
+    pub(crate) fn included(&self) -> &[Source] {
+        &self.included
+    }
+
     /// How many tests it has.
     pub fn tests(&self) -> usize {
         self.cases.len()

@@ -1,7 +1,7 @@
 //! Who may do what, in grants instead of text: for people who write a policy, compare two, or ask one. Nothing here
-//! decides anything; everything asks a [`Decider`](super::Decider).
+//! decides anything; everything asks a [`Decider`].
 //!
-//! [`asks`] makes requests of which each stands for all that the given policies can't tell apart by method and path,
+//! [`asks()`] makes requests of which each stands for all that the given policies can't tell apart by method and path,
 //! and [`classes`] callers of which each stands for all that their whos can't tell apart. What holds for every pair
 //! of them holds for every request.
 

@@ -10,9 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::decide::Decider;
-use super::diagnostics::{Diagnostic, Problems, Span};
+use super::diagnostics::{Diagnostic, Span};
 use super::draft::Draft;
 use super::grants::{Known, classes};
+use super::problems_of;
 use super::snapshot::Daemon;
 
 macro_rules! lints {
@@ -131,7 +132,7 @@ pub fn lint(draft: &Draft, known: &Known, daemon: Daemon) -> Vec<Finding> {
     people::find(draft, &decider, known, daemon, &mut found);
     comments::silence(&draft.text, &mut found);
     found.0.sort_by_key(|(lint, span, _)| (span.start, *lint));
-    let problems = Problems::new(&draft.text);
+    let problems = problems_of(&draft.text, draft.included());
     let shown = |(lint, span, message): (Lint, Span, String)| Finding {
         lint,
         shown: problems.diagnostic(span, format!("{message} [{lint}]"), Some(lint.help().to_owned())),

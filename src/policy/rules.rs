@@ -2,6 +2,7 @@
 
 mod reach;
 mod texts;
+mod whom;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
-use texts::Texts;
-
 use reach::Reach;
+use texts::Texts;
+use whom::Allow;
 
 /// On which terms a request may go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +55,6 @@ pub struct Offer {
     pub help: Option<Arc<str>>,
 }
 
-/// So many whos of a route are tried one by one.
-const FEW: usize = 7;
-
 /// One set of rules.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -84,14 +82,6 @@ pub(super) struct RouteRule {
     pub(super) terms: Terms,
     /// What only an answer needs stands apart: deciding does not touch it.
     pub(super) told: Box<Told>,
-}
-
-/// Whom a route allows.
-#[derive(Debug)]
-enum Allow {
-    /// So few that they lie in the rule itself, in order; the last one stands in the places that are left.
-    Few([WhoId; FEW]),
-    Many(Box<Set>),
 }
 
 /// What is told about a route.
@@ -302,31 +292,6 @@ impl ForbidRule {
         self.on.as_ref().is_none_or(|on| on.contains(&listener))
             && self.times.as_ref().is_none_or(|times| times.forbid(moment))
             && self.who.as_ref().is_none_or(|who| who.meets(binds))
-    }
-}
-
-impl Allow {
-    /// From whos in order.
-    fn of(named: &[&Named]) -> Allow {
-        let mut few = [WhoId(0); FEW];
-        match named.last() {
-            Some(last) if named.len() <= FEW => {
-                few.fill(last.who);
-                for (place, named) in few.iter_mut().zip(named) {
-                    *place = named.who;
-                }
-                Allow::Few(few)
-            }
-            _ => Allow::Many(Box::new(Set::of(named.iter().map(|named| named.who)))),
-        }
-    }
-
-    /// The first who that holds.
-    fn grants(&self, holds: &Bits) -> Option<WhoId> {
-        match self {
-            Allow::Few(whos) => whos.iter().copied().find(|who| holds.has(*who)),
-            Allow::Many(set) => set.first_in(holds),
-        }
     }
 }
 

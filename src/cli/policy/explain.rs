@@ -57,7 +57,7 @@ pub(in crate::cli) struct Arguments {
     /// The protocol that the request wants to upgrade to
     #[arg(long, value_name = "PROTOCOL")]
     upgrade: Option<String>,
-    /// A header of the request, such as "Origin: https://example.org"
+    /// A header of the request, such as `Origin: https://example.org`
     #[arg(long, value_name = "LINE")]
     header: Vec<String>,
     /// A file with the body of the request; `-` reads standard input

@@ -71,10 +71,11 @@ impl Unread {
             Err(denial) => return Err(denied(denial, tried.as_ref())),
         };
         let noted = found.reads().map(|reads| reads.note_head(lines)).unwrap_or_default();
-        // What a rule in shadow mode alone reads is read where that changes nothing: its length is known.
+        // What a rule in shadow mode alone reads is read where that changes nothing: its length is known, and nobody
+        // means to take his time.
         let most = tried.as_ref().and_then(|tried| tried.as_ref().ok()).filter(|tried| tried.reads_body());
         let for_shadow = match (most, coming) {
-            (Some(tried), Coming::Length(length)) => {
+            (Some(tried), Coming::Length(length)) if !found.rule.terms.stream => {
                 tried.rule.terms.body_max.is_some_and(|max| length <= max)
             }
             _ => false,

@@ -47,7 +47,9 @@ fn schema_refuses_a_key_that_is_unknown_in_every_table() {
     let mut tables = 0;
     for (name, text) in samples() {
         let lines: Vec<&str> = text.lines().collect();
-        for (place, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with('[')) {
+        // The keys of `values` are the author's own: places in a body.
+        let tables_of = lines.iter().enumerate().filter(|(_, line)| line.starts_with('['));
+        for (place, line) in tables_of.filter(|(_, line)| !line.ends_with(".values]")) {
             let mut changed = lines.clone();
             changed.insert(place + 1, "nonsense = 1");
             // Tables by name take any name.

@@ -1,21 +1,44 @@
-//! What ends an exchange that was allowed: a newer policy, the end of its grant, or what its caller has used up.
+//! What runs is judged again: by a policy that has just come into force, and by what its caller may use up.
 
 use std::time::Instant;
 
-use super::super::lane::InForce;
 use super::{Begun, Connection, End, Exchange};
+use crate::gate::lane::InForce;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::policy::Verdict;
 
 impl Connection {
+    /// Judges what runs by a policy that has just come into force, and lets go of kept backends, whose grant
+    /// was the old one's.
+    pub(in crate::gate) fn judge_again(&self) {
+        self.kept.borrow_mut().take();
+        if self.taken_back() {
+            self.end(End::RefusedByReload);
+        }
+    }
+
     /// Whether a newer policy than the one that allowed what runs does not allow it.
-    pub(in crate::gate) fn taken_back(&self) -> bool {
+    fn taken_back(&self) -> bool {
         let exchange = self.exchange.borrow();
         let Some(running) = exchange.as_ref() else { return false };
         let policy = self.lane.policy();
         let generation = &running.begun.generation;
         *generation != policy.generation && self.denied(&running.begun, &policy).is_some()
+    }
+
+    /// Whether a newer policy than the one that allowed what is about to run does not allow it as far as is known: what
+    /// it reads of head and body was judged by the older one alone.
+    pub(in crate::gate) fn outlasted(&self) -> bool {
+        let exchange = self.exchange.borrow();
+        let Some(Begun { generation, method, target, upgrade, .. }) = exchange.as_ref().map(|it| &it.begun)
+        else {
+            return false;
+        };
+        let policy = self.lane.policy();
+        let asked = Asked { method, target, upgrade: upgrade.as_deref() };
+        let judge = || policy.decider.decide(self.listener, &self.subject(&policy).1, &asked);
+        *generation != policy.generation && !matches!(judge(), Verdict::Allow(_))
     }
 
     /// Why a policy does not allow what runs, now.
