@@ -17,6 +17,7 @@ mod terms;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -28,7 +29,7 @@ use crate::model::posture::{Confinement, Finding, Grade, Layer};
 use landlock::Opened;
 use readback::Mirror;
 
-pub use plan::{AUDIT, Access, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, Walls};
+pub use plan::{AUDIT, Access, Connects, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, Walls};
 pub use seccomp::{Need, Row, Table, name_of};
 pub use terms::{Terms, Violation};
 
@@ -163,13 +164,17 @@ fn walls(
     if files.len() != reach.len() {
         return Err(format!("{} directories are planned and {} given", files.len(), reach.len()));
     }
-    let opened: Vec<Opened<'_>> = files.iter().copied().zip(reach.iter().map(AsFd::as_fd)).collect();
-    let held = landlock::restrict(&opened, connects.is_some())?;
+    let opened: Vec<Opened<'_>> = files.iter().zip(reach.iter().map(AsFd::as_fd)).collect();
+    let held = landlock::restrict(&opened, connects)?;
     // Asks the kernel instead of trusting what was said.
     if files.iter().all(|reach| reach.what != EVERYTHING) {
         nothing_opens("/")?;
     }
-    nothing_is_made("/tmp")?;
+    let made_there =
+        |reach: &Reach| reach.access == Access::Tree && Path::new("/tmp").starts_with(&*reach.what);
+    if !files.iter().any(made_there) {
+        nothing_is_made("/tmp")?;
+    }
     Ok(Some(held))
 }
 

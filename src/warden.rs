@@ -13,6 +13,7 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`apps`], [`appeal`] | the apps of an embedding program, and the backends that they ask for |
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
@@ -26,6 +27,8 @@
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
 mod accept;
+mod appeal;
+mod apps;
 mod connect;
 mod connections;
 mod control;
@@ -73,6 +76,7 @@ use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
 
 use accept::Door;
+use apps::Apps;
 use connect::Connects;
 use connections::Connections;
 use control::Control;
@@ -133,6 +137,12 @@ enum Due {
     NamesWatch,
     /// The scribe may start again.
     ScribeStart,
+    /// An app that died may start again.
+    AppStart(u32),
+    /// An app's queue.
+    PushApp(u32),
+    /// The apps had their time to end.
+    AppsLimit,
     /// The scribe's queue.
     PushScribe,
     /// Refused connections were counted.
@@ -181,6 +191,7 @@ pub(crate) struct Warden {
     segments: Segments,
     record: Record,
     scribe: Scribe,
+    apps: Apps,
     vault: Vault,
     deaths: Deaths,
     witness: Witness,
@@ -263,6 +274,8 @@ impl Warden {
             Source::GateProcess(gate) => self.reap_gate(gate),
             Source::Scribe => self.hear_scribe(news),
             Source::ScribeProcess(incarnation) => self.reap_scribe(incarnation),
+            Source::App(app) => self.hear_app(app, news),
+            Source::AppProcess(app) => self.reap_app(app),
             Source::Connection(number) if news.ended => self.connection_ended(number),
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
@@ -289,6 +302,9 @@ impl Warden {
             Due::KeepSoon => self.keep(),
             Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
+            Due::AppStart(app) => self.start_app_again(app),
+            Due::PushApp(app) => self.push_app(app),
+            Due::AppsLimit => self.kill_apps(),
             Due::PushScribe => self.push_scribe(),
             Due::Repeats => self.write_repeats(),
             Due::Watchdog => self.feed_watchdog(),

@@ -9,7 +9,7 @@ fn errno_of(flags: OFlag, path: &str) -> Option<Errno> {
 
 /// A plan whose table lets a test look around.
 fn with_eyes(plan: Plan) -> Plan {
-    let eyes = Plan::warden(Vec::new()).table;
+    let eyes = Plan::warden(Vec::new(), false).table;
     Plan { table: eyes, ..plan }
 }
 
@@ -146,7 +146,7 @@ fn tables_have_each_call_once_and_compile() {
         Plan::scribe(None, false),
         Plan::scribe(None, true),
         Plan::loader(),
-        Plan::warden(Vec::new()),
+        Plan::warden(Vec::new(), false),
     ] {
         assert!(seccomp::Filters::compile(&plan.table, Violation::Kills).is_ok(), "{}", plan.role.name());
         assert!(plan.table.iter().all(|row| !row.why.is_empty()));

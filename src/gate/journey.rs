@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use super::answer::{self, Answer};
 use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
-use super::backend::proxy::{self, Payload};
+use super::backend::proxy::{self, Payload, Told};
 use super::budget::Denying;
 use super::connection::{Begun, Connection, micros};
 use super::deadline::Phase;
@@ -31,6 +31,7 @@ use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 use crate::policy::{BackendKind, Denial, Permit, Verdict};
+use crate::wire::app::{GRANT_HEADER, Granted};
 
 /// What one record is reckoned to cost, against the budget of record bytes.
 const RECORD_BYTES: u64 = 512;
@@ -108,11 +109,18 @@ impl Traveller<'_> {
                 let recorded = self.record(permit, Some(&withheld)).await?;
                 Ok(withheld.release(recorded))
             }
-            BackendKind::Proxy { identity_headers, .. } => {
-                Box::pin(self.forward(head, body, permit, *identity_headers)).await
+            BackendKind::Proxy { identity_headers: true, .. } => {
+                let told = proxy::identity_headers(self.connection);
+                Box::pin(self.forward(head, body, permit, told)).await
             }
-            // A backend like any other, which is told nothing.
-            BackendKind::Scribe { .. } => Box::pin(self.forward(head, body, permit, false)).await,
+            // It has the caller from the warden.
+            BackendKind::App { .. } => {
+                let told = vec![(GRANT_HEADER, self.granted(&permit).to_header())];
+                Box::pin(self.forward(head, body, permit, told)).await
+            }
+            BackendKind::Proxy { .. } | BackendKind::Scribe { .. } => {
+                Box::pin(self.forward(head, body, permit, Told::new())).await
+            }
         }
     }
 
@@ -137,7 +145,7 @@ impl Traveller<'_> {
         head: &Head,
         body: Incoming,
         permit: Permit,
-        identify: bool,
+        told: Told,
     ) -> Result<Response<Answer>, Stop> {
         let payload = self.payload(&permit, head, body).await?;
         let stands_in = permit.terms().on_failure == OnFailure::Journal;
@@ -150,15 +158,30 @@ impl Traveller<'_> {
             Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head).await?,
             Err(stop) => return Err(stop),
         };
-        match proxy::send(self.connection, &recorded, link, head, payload, identify).await {
+        match proxy::send(self.connection, &recorded, link, head, payload, &told).await {
             Ok(response) => Ok(response),
             Err(proxy::Unsent::Stale(payload)) => {
                 // The kept connection was closed under us and nothing of an answer came: once more.
                 let link = self.connect(&recorded).await?;
-                let again = proxy::send(self.connection, &recorded, link, head, payload, identify);
+                let again = proxy::send(self.connection, &recorded, link, head, payload, &told);
                 again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
             }
             Err(unsent) => Err(Stop::Failed(unsent.refusal())),
+        }
+    }
+
+    /// What an app is told of the permission.
+    fn granted(&self, permit: &Permit) -> Granted {
+        let terms = permit.terms();
+        Granted {
+            id: self.id.to_string(),
+            route: permit.route_id().to_owned(),
+            by: permit.by().to_owned(),
+            at: permit.at().to_owned(),
+            policy: self.policy.hash.to_string(),
+            stream: terms.stream,
+            body_max: terms.body_max,
+            durability: terms.durability,
         }
     }
 

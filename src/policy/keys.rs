@@ -45,6 +45,7 @@ keys! {
         "lanes" = "one less than the cores",
         "gate_user" = "`\"peergate-gate\"`",
         "scribe_user" = "`\"peergate-scribe\"`",
+        "app_user" = "`\"peergate-app\"`",
         "methods" = "none",
     }
     "audit" {
@@ -88,8 +89,10 @@ keys! {
         "browsers" = "false",
     }
     "backend.NAME" {
-        "proxy" = "one of the two",
-        "builtin" = "one of the two",
+        "proxy" = "one of these",
+        "builtin" = "one of these",
+        "app" = "one of these",
+        "directories" = "none",
         "only" = "",
         "owner" = "anyone",
         "version_prefix" = "none",

@@ -33,6 +33,10 @@ pub(super) enum Source {
     Connect(u32),
     /// A witness's process.
     Keeper(u32),
+    /// An app's channel.
+    App(u32),
+    /// An app's process ended.
+    AppProcess(u32),
     /// The loader's answer.
     Loader(u32),
     /// The channel of a role that was started to try something.
@@ -70,6 +74,8 @@ impl Source {
             Source::Probe(probe) => (11, u64::from(probe)),
             Source::ProbeProcess(probe) => (12, u64::from(probe)),
             Source::Keeper(place) => (13, u64::from(place)),
+            Source::App(app) => (14, u64::from(app)),
+            Source::AppProcess(app) => (15, u64::from(app)),
         };
         kind << KIND_SHIFT | number
     }
@@ -93,6 +99,8 @@ impl Source {
             11 => Source::Probe(word(number)),
             12 => Source::ProbeProcess(word(number)),
             13 => Source::Keeper(word(number)),
+            14 => Source::App(word(number)),
+            15 => Source::AppProcess(word(number)),
             _ => return None,
         })
     }

@@ -57,6 +57,9 @@ impl Unsent {
     }
 }
 
+/// Headers of ours that go with a request.
+pub(in crate::gate) type Told = Vec<(&'static str, String)>;
+
 /// Sends a request whose permission is on record, and waits for the head of its answer. The body follows as
 /// the caller reads it.
 pub(in crate::gate) async fn send(
@@ -65,7 +68,7 @@ pub(in crate::gate) async fn send(
     link: Link,
     head: &Head,
     payload: Payload,
-    identify: bool,
+    told: &Told,
 ) -> Result<Response<Answer>, Unsent> {
     let repeatable = link.is_reused()
         && matches!(payload, Payload::None)
@@ -73,8 +76,7 @@ pub(in crate::gate) async fn send(
     if let Payload::Whole(bytes) = &payload {
         connection.count_in(bytes.len() as u64);
     }
-    let identity = if identify { identity_headers(connection) } else { Vec::new() };
-    let extra: Vec<(&str, &str)> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let extra: Vec<(&str, &str)> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut first = Vec::with_capacity(512);
     head.write_for_backend(&mut first, &extra);
     let policy = connection.lane.policy();
@@ -103,7 +105,7 @@ pub(in crate::gate) async fn send(
 }
 
 /// The caller, for a backend that asks for it (`identity_headers = true`); inbound ones were removed before.
-fn identity_headers(connection: &Connection) -> Vec<(&'static str, String)> {
+pub(in crate::gate) fn identity_headers(connection: &Connection) -> Told {
     let caller = &connection.caller;
     let mut headers = Vec::with_capacity(4);
     if let Some(uid) = caller.credentials.uid.known() {

@@ -81,6 +81,7 @@ gates = "shared"
 lanes = 3
 gate_user = "peergate-gate"
 scribe_user = "peergate-scribe"
+app_user = "mallory"
 methods = ["PROPFIND"]
 [limits]
 LIMITS
@@ -115,6 +116,9 @@ builtin = "api"
 [backend.d]
 builtin = "decisions"
 only = { decision = "deny", route = ["r"], user = ["alice"] }
+[backend.e]
+app = "files"
+directories = { pages = "/srv/pages" }
 [who.w]
 uid = [1000]
 user = ["alice"]

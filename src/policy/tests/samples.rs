@@ -19,7 +19,14 @@ fn samples_load_and_their_tests_hold() {
     names.sort();
     assert_eq!(
         names,
-        ["demo.toml", "docker-operators.toml", "docker-readonly.toml", "monitoring.toml", "podman.toml"]
+        [
+            "demo.toml",
+            "docker-operators.toml",
+            "docker-readonly.toml",
+            "embedded.toml",
+            "monitoring.toml",
+            "podman.toml"
+        ]
     );
 }
 
