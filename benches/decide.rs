@@ -1,6 +1,7 @@
 //! What one decision costs as the policy grows: nanoseconds at 10, 100, 1,000 and 10,000 routes with 1,000 whos,
 //! and each as a ratio to the first. Requests go over all routes in a scattered order, so that at 10,000 routes
-//! the caches don't help more than they would in service.
+//! the caches don't help more than they would in service. And what a file of each size costs to load: read, checked,
+//! its names resolved and its tests run.
 //!
 //! `cargo bench --bench decide`
 
@@ -14,7 +15,7 @@ use peergate::model::caller::{Attr, Caller, Credentials, Gid, Namespace, Peer, U
 use peergate::model::ids::ListenerId;
 use peergate::model::method::Method;
 use peergate::model::target::{Asked, Target};
-use peergate::policy::{Decider, Group, Names, Own, Subject, Unanswered, User, Verdict, load_text};
+use peergate::policy::{Decider, Group, Names, Own, Policy, Subject, Unanswered, User, Verdict, load_text};
 
 const WHOS: usize = 1_000;
 const DECISIONS: usize = 1_000_000;
@@ -40,6 +41,20 @@ fn main() {
         );
         writeln!(out, "{line}").ok();
     }
+    for routes in sizes {
+        let text = text(routes);
+        let least = (0..ROUNDS).map(|_| load(&text).1).min().unwrap_or_default();
+        let (ms, bytes) = (least.as_secs_f64() * 1e3, text.len());
+        writeln!(out, "{routes:>6} routes, {WHOS} whos: {ms:>6.1} ms to load {bytes} bytes").ok();
+    }
+}
+
+fn load(text: &str) -> (Policy, Duration) {
+    let start = Instant::now();
+    match load_text("bench.toml", text, &Nobody, &Own::system(uid(0), gid(0))) {
+        Ok(policy) => (policy, start.elapsed()),
+        Err(wrong) => fail(&wrong.to_string()),
+    }
 }
 
 struct Case {
@@ -51,10 +66,7 @@ struct Case {
 
 impl Case {
     fn new(routes: usize) -> Case {
-        let policy = match load_text("bench.toml", &text(routes), &Nobody, &Own::system(uid(0), gid(0))) {
-            Ok(policy) => policy,
-            Err(wrong) => fail(&wrong.to_string()),
-        };
+        let (policy, _) = load(&text(routes));
         // A step that is prime to the number of routes visits each once, neighbours far apart.
         let targets = (0..routes.max(1_000)).map(|step| target(step * 7_919 % routes)).collect();
         let method = Method::parse(b"GET").unwrap_or_else(|refusal| fail(refusal.text()));

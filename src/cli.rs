@@ -8,6 +8,7 @@ pub mod doctor;
 mod paper;
 pub mod policy;
 pub mod probe;
+mod recall;
 pub mod term;
 
 use std::ffi::OsString;
@@ -51,7 +52,7 @@ enum Command {
     Doctor(control::Arguments),
     /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
-    Reload(control::Arguments),
+    Reload(control::ReloadArguments),
     /// Prints completions for a shell
     #[command(after_help = EXIT_CODES)]
     Completions(paper::Completions),

@@ -14,11 +14,12 @@
 //! | settle | `connection` | what became of it is recorded |
 //!
 //! A gate is some lanes, each a thread with a channel to the warden, a log segment, and a runtime of its own;
-//! nothing is shared between lanes.
+//! lanes share what is counted by uid and who, and nothing else.
 
 mod answer;
 mod backend;
 mod budget;
+mod caps;
 mod connection;
 mod deadline;
 mod durable;
@@ -38,9 +39,24 @@ mod tests;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use caps::Caps;
+
 use crate::confine::{self, Plan, Terms};
+use crate::model::clock::Clock;
+use crate::model::posture::Confinement;
 use crate::sys;
 use crate::wire::channel::Channel;
+
+/// What the lanes of a gate have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    /// What the process found when it read itself back.
+    confined: Confinement,
+    /// What its callers use by the limits of whos.
+    caps: Arc<Caps>,
+    /// The latest instant that one of them has seen.
+    clock: Arc<Clock>,
+}
 
 /// Runs a gate of `lanes` lanes: descriptors 3 on are the lanes' channels, the one after them is the pipe that
 /// diagnostics go to.
@@ -55,8 +71,8 @@ pub fn run(lanes: u16, terms: &Terms) -> ExitCode {
     }
     // Its stderr leads nowhere: what it has to say goes through the pipe.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    let confined = match confine::enter(&Plan::gate(None, terms), terms, &[]) {
-        Ok(confined) => Arc::new(confined),
+    let shared = match confine::enter(&Plan::gate(None, terms), terms, &[]) {
+        Ok(confined) => Arc::new(Shared { confined, ..Shared::default() }),
         Err(missing) => {
             tracing::error!("{missing}");
             return ExitCode::FAILURE;
@@ -66,9 +82,8 @@ pub fn run(lanes: u16, terms: &Terms) -> ExitCode {
     let mut channels = channels.into_iter();
     let first = channels.next();
     for channel in channels {
-        let confined = Arc::clone(&confined);
-        match std::thread::Builder::new().name("lane".to_owned()).spawn(move || lane::run(channel, confined))
-        {
+        let shared = Arc::clone(&shared);
+        match std::thread::Builder::new().name("lane".to_owned()).spawn(move || lane::run(channel, shared)) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 tracing::error!("a lane can't be started: {error}");
@@ -76,7 +91,7 @@ pub fn run(lanes: u16, terms: &Terms) -> ExitCode {
             }
         }
     }
-    let mut well = first.is_some_and(|channel| ended_well(lane::run(channel, confined)));
+    let mut well = first.is_some_and(|channel| ended_well(lane::run(channel, shared)));
     for thread in threads {
         well &= thread.join().is_ok_and(ended_well);
     }

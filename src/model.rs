@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod caller;
+pub mod clock;
+pub mod depth;
 pub mod escape;
 pub mod ids;
 pub mod keeping;

@@ -30,7 +30,8 @@ use std::io;
 use std::os::fd::AsFd;
 
 use crate::app::Caller;
-use crate::warden::identify::{self, Depth, OwnNamespaces};
+use crate::model::depth::Depth;
+use crate::warden::identify::{self, OwnNamespaces, Wanted};
 
 /// All that the kernel says of who connected this socket, whichever end we are. Uid, gid and groups are those of the
 /// moment of `connect()`, and the only ones to authorise by; a process's other attributes are believed only if it was
@@ -43,6 +44,8 @@ use crate::warden::identify::{self, Depth, OwnNamespaces};
 /// What `getsockopt(SO_PEERCRED)` answered: `fd` is no connected Unix socket; our own namespaces can't be read.
 pub fn identify(fd: impl AsFd) -> io::Result<Caller> {
     let own = OwnNamespaces::read()?;
-    let known = identify::identify(fd.as_fd(), Depth::Full, &own, |_uid| None)?;
+    // A program is named only where that very file still lies there.
+    let wanted = Wanted { depth: Depth::FULL, name: &|_uid| None, names_program: &|_path| true };
+    let known = identify::identify(fd.as_fd(), &own, &wanted)?;
     Ok(Caller::new(known, ""))
 }

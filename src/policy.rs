@@ -49,24 +49,42 @@
 //! # }
 //! ```
 
+mod caps;
 mod cases;
 mod check;
+#[cfg(feature = "cli")]
+mod coverage;
 mod decide;
 mod diagnostics;
 #[cfg(feature = "cli")]
+mod draft;
+#[cfg(feature = "cli")]
 mod explain;
 mod file;
+#[cfg(feature = "cli")]
+pub mod grants;
 mod hidden;
+#[cfg(feature = "cli")]
+mod hindsight;
 mod keys;
+#[cfg(feature = "cli")]
+mod layout;
 mod names;
 mod near;
+mod needs;
 mod pattern;
 mod quantity;
 mod reader;
 mod rules;
+mod sets;
+#[cfg(feature = "cli")]
+pub mod snapshot;
 mod subject;
 mod table;
+mod times;
 mod tree;
+mod value;
+mod zones;
 
 #[cfg(test)]
 mod tests;
@@ -75,19 +93,32 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use caps::Cap;
 pub use check::Own;
+#[cfg(feature = "cli")]
+pub use coverage::{Touched, coverage};
 pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
-pub use explain::{Apart, Explained, Key, Miss, explain};
+pub use draft::Draft;
+#[cfg(feature = "cli")]
+pub use explain::{
+    Apart, Explained, ForbidStep, Key, Miss, RouteStep, Steps, WhoStep, explain, explain_at, explain_by,
+    steps,
+};
+#[cfg(feature = "cli")]
+pub use hindsight::{Hindsight, Lacks, Past, Recalled};
+#[cfg(feature = "cli")]
+pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,
-    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Route, Syslog, Table, Who, WhoId,
-    Witness,
+    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Rate, Route, Syslog, Table, Who,
+    WhoId, WhoLimits, Window, Witness, Zone,
 };
+pub use value::{Charset, IntRange, Kind, Text};
 
 use diagnostics::Problems;
 
@@ -97,6 +128,22 @@ pub const LONGEST: usize = 4 << 20;
 /// Reads a policy's text: every name resolved, every reference checked, every test of its own run. `file` is
 /// what messages and records call it. All mistakes come at once.
 pub fn load_text(file: &str, text: &str, names: &impl Names, own: &Own) -> Result<Policy, Diagnostics> {
+    let (policy, _, cases) = read_text(file, text, names, own)?;
+    let mut problems = Problems::new(text);
+    cases::run(&policy, &cases, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.failed(file));
+    }
+    Ok(Arc::unwrap_or_clone(policy))
+}
+
+/// A policy as it is meant and as it is written, and its tests, which were not run.
+fn read_text(
+    file: &str,
+    text: &str,
+    names: &impl Names,
+    own: &Own,
+) -> Result<(Arc<Policy>, file::File, Vec<check::Case>), Diagnostics> {
     if text.len() > LONGEST {
         return Err(check::too_long(file, text.len(), LONGEST));
     }
@@ -110,26 +157,26 @@ pub fn load_text(file: &str, text: &str, names: &impl Names, own: &Own) -> Resul
         return Err(problems.failed(file));
     };
     let policy = Policy::new(table).map_err(|broken| Diagnostics::whole(file, broken.to_string(), None))?;
-    let policy = Arc::new(policy);
-    cases::run(&policy, &cases, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems.failed(file));
-    }
-    Ok(Arc::unwrap_or_clone(policy))
+    Ok((Arc::new(policy), written, cases))
 }
 
 /// As [`load_text`], from the bytes of a file.
 pub fn load_bytes(file: &str, bytes: &[u8], names: &impl Names, own: &Own) -> Result<Policy, Diagnostics> {
+    load_text(file, as_text(file, bytes)?, names, own)
+}
+
+/// The text of a file that is short enough to be a policy.
+///
+/// # Errors
+/// It is longer, or no UTF-8.
+pub fn as_text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Diagnostics> {
     if bytes.len() > LONGEST {
         return Err(check::too_long(file, bytes.len(), LONGEST));
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => load_text(file, text, names, own),
-        Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let message = format!("line {line} holds bytes that are no UTF-8");
-            Err(Diagnostics::whole(file, message, Some("write the file in UTF-8")))
-        }
-    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let message = format!("line {line} holds bytes that are no UTF-8");
+        Diagnostics::whole(file, message, Some("write the file in UTF-8"))
+    })
 }

@@ -55,6 +55,7 @@ mod record;
 mod reload;
 mod rights;
 mod roster;
+mod seats;
 mod segments;
 mod shed;
 mod signals;
@@ -91,6 +92,7 @@ use probe::Probing;
 use record::Record;
 use reload::Reload;
 use roster::{Roster, Whose};
+use seats::Seats;
 use segments::Segments;
 use shed::Callers;
 use signals::Signals;
@@ -181,6 +183,7 @@ pub(crate) struct Warden {
     force: InForce,
     door: Door,
     callers: Callers,
+    seats: Seats,
     connections: Connections,
     roster: Roster,
     journal: Journal,
@@ -255,6 +258,8 @@ impl Warden {
                     return ExitCode::FAILURE;
                 }
             }
+            // An instant that was seen once is never before an expired grant's end again.
+            self.force.clock.now();
             let now = Instant::now();
             while let Some(due) = self.timers.take(now) {
                 self.attend(due);

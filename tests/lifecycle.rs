@@ -87,6 +87,40 @@ fn reload_ends_a_stream_that_is_allowed_no_more() {
 }
 
 #[test]
+fn reload_dry_run_shows_what_changes_and_changes_nothing() {
+    need_root!();
+    let (daemon, _upstream) = started();
+    let other = POLICY.replace("/allowed/{rest...}", "/other/{rest...}");
+    write_policy(daemon.dir(), &other);
+    let output = peergate(&["reload", "--dry-run"], &daemon);
+    let said = support::said(&output);
+    assert!(output.status.success() && said.contains("would be in force: "), "{said}");
+    assert!(said.contains("matches * /other/{rest...}"), "{said}");
+    let status = support::said(&peergate(&["status"], &daemon));
+    assert!(status.contains("the file DIFFERS from what is in force"), "{status}");
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/x").status(), 200);
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/other/x").status(), 403);
+    // A reload shows the same, and means it.
+    let output = peergate(&["reload", "--format", "json"], &daemon);
+    let told: Value = serde_json::from_str(&support::out(&output)).unwrap();
+    assert_eq!(
+        (&told["reloaded"], told["changes"].as_array().map(Vec::len)),
+        (&true.into(), Some(1)),
+        "{told}"
+    );
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/other/x").status(), 200);
+    let status = support::said(&peergate(&["status"], &daemon));
+    assert!(status.contains("the file says the same"), "{status}");
+    // What a reload would not take is refused alike, and nothing of a try is on record.
+    write_policy(daemon.dir(), &POLICY.replace("run/api.sock", "run/other.sock"));
+    let output = peergate(&["reload", "--dry-run"], &daemon);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(support::said(&output).contains("only be changed by a restart"), "{}", support::said(&output));
+    assert_eq!(daemon.records_of("policy").len(), 2, "the start and one reload");
+    daemon.stop();
+}
+
+#[test]
 fn status_tells_what_runs() {
     need_root!();
     let (daemon, _upstream) = started();

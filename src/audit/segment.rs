@@ -78,11 +78,12 @@ impl<'a> SegmentName<'a> {
 
     /// When it was made.
     pub fn made(&self) -> Timestamp {
-        let (date, clock) = self.compact.split_at_checked(9).unwrap_or_default();
-        let part = |text: &'a str, from: usize, to: usize| text.get(from..to).unwrap_or_default();
-        let [year, month, day] = [(0, 4), (4, 6), (6, 8)].map(|(from, to)| part(date, from, to));
-        let [hour, minute, second] = [(0, 2), (2, 4), (4, 14)].map(|(from, to)| part(clock, from, to));
-        let spelt = format!("{year}-{month}-{day}T{hour}:{minute}:{second}");
+        let mut spelt = *b"0000-00-00T00:00:00.000000Z";
+        let mut from = self.compact.bytes().filter(u8::is_ascii_digit);
+        for place in spelt.iter_mut().filter(|byte| byte.is_ascii_digit()) {
+            *place = from.next().unwrap_or(b'0');
+        }
+        let spelt = std::str::from_utf8(&spelt).unwrap_or_default();
         // No calendar has a name like 20260230T250000: it sorts as made at the very first.
         spelt.parse().unwrap_or(Timestamp::from_micros(0))
     }

@@ -28,6 +28,8 @@ use super::term::Term;
 use super::{Answer, Failure, Format, control};
 use crate::audit::reader::Reader;
 
+pub(in crate::cli) use show::{Recorded, recorded};
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Prints the latest records, and with -f those that come
@@ -90,7 +92,7 @@ pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> 
 
 /// Which record.
 #[derive(Debug, Args)]
-struct Where {
+pub(in crate::cli) struct Where {
     /// The audit directory [default: your own daemon's, $XDG_STATE_HOME/peergate/audit, where there is one; else
     /// /var/log/peergate]
     #[arg(long, value_name = "DIRECTORY")]
@@ -99,14 +101,16 @@ struct Where {
 
 impl Where {
     fn directory(&self) -> PathBuf {
-        let own = || {
-            let state =
-                std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-            let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-            state.or_else(home).map(|state| state.join("peergate/audit")).filter(|path| path.is_dir())
-        };
-        self.dir.clone().or_else(own).unwrap_or_else(|| PathBuf::from("/var/log/peergate"))
+        self.dir.clone().unwrap_or_else(directory)
     }
+}
+
+/// The audit directory where nobody names one.
+pub(super) fn directory() -> PathBuf {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let own = state.or_else(home).map(|state| state.join("peergate/audit")).filter(|path| path.is_dir());
+    own.unwrap_or_else(|| PathBuf::from("/var/log/peergate"))
 }
 
 /// How an answer is printed that is no list of accesses.
@@ -118,7 +122,7 @@ struct How {
 }
 
 /// Says which segments end inside a line: their writers died over it, or are about to finish it.
-fn tell_torn(reader: &Reader, term: &mut Term) {
+pub(super) fn tell_torn(reader: &Reader, term: &mut Term) {
     for torn in reader.torn() {
         term.complain(format!("{} ends inside a line: {} bytes are not shown", torn.segment, torn.bytes));
     }

@@ -1,16 +1,23 @@
 //! `peergate status` and `peergate reload`: what a running daemon says of itself, and its policy loaded again.
 
-use std::os::fd::AsFd;
+mod changes;
+mod reload;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use sha2::{Digest as _, Sha256};
 
 use super::term::Term;
 use super::{Answer, Failure, Format};
 use crate::audit::chain::Digest;
 use crate::model::time::Timestamp;
+use crate::policy;
 use crate::warden::Environment;
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ControlRequest, GateStatus, ScribeStatus, Status};
@@ -18,6 +25,9 @@ use crate::wire::told::{Lag, WitnessStatus};
 
 /// A warden answers at once; a reload also waits for the loader and its name service.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) use reload::Arguments as ReloadArguments;
+pub use reload::reload;
 
 /// Which daemon.
 #[derive(Debug, Args)]
@@ -73,43 +83,13 @@ pub fn status(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
     Ok(if status.recordable && !status.failing { Answer::Yes } else { Answer::No })
 }
 
-/// Has the policy loaded again, and waits for how it ends. No: the old one stays in force.
-///
-/// # Errors
-///
-/// There is no daemon, it does not answer us, or the output can't be written.
-pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let reply = ask(&arguments.socket(), &ControlRequest::Reload)?;
-    match reply {
-        ControlReply::Reloaded { old, new } if arguments.format == Format::Json => {
-            term.line(serde_json::json!({ "reloaded": true, "old": old, "new": new }))?;
-            Ok(Answer::Yes)
-        }
-        ControlReply::Refused { why } if arguments.format == Format::Json => {
-            term.line(serde_json::json!({ "reloaded": false, "why": why }))?;
-            Ok(Answer::No)
-        }
-        ControlReply::Reloaded { old, new } if old == new => {
-            term.line(format!("loaded again, and the same: {new}"))?;
-            Ok(Answer::Yes)
-        }
-        ControlReply::Reloaded { old, new } => {
-            term.line(format!("in force: {new} (before: {old})"))?;
-            Ok(Answer::Yes)
-        }
-        ControlReply::Refused { why } => {
-            term.complain(why);
-            Ok(Answer::No)
-        }
-        ControlReply::Status(_)
-        | ControlReply::Doctor(_)
-        | ControlReply::Rekeyed { .. }
-        | ControlReply::Probed { .. } => Err(strange()),
-    }
-}
-
 /// Asks the daemon one thing.
 pub(super) fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlReply, Failure> {
+    ask_whole(socket, request).map(|(reply, _)| reply)
+}
+
+/// The same, with the descriptors that come with the answer.
+fn ask_whole(socket: &Path, request: &ControlRequest) -> Result<(ControlReply, Vec<OwnedFd>), Failure> {
     let what = || format!("can't ask the daemon at {}", socket.display());
     let channel = Channel::connect(socket).map_err(Failure::at(what()))?;
     channel.send(request, &[]).map_err(Failure::at(what()))?;
@@ -118,7 +98,7 @@ pub(super) fn ask(socket: &Path, request: &ControlRequest) -> Result<ControlRepl
     if poll(&mut fds, patience).map_err(|errno| Failure::at(what())(errno.into()))? == 0 {
         return Err(Failure::Because(format!("{}: it does not answer", what())));
     }
-    match channel.receive_bare().map_err(Failure::at(what()))? {
+    match channel.receive().map_err(Failure::at(what()))? {
         Some(reply) => Ok(reply),
         None => Err(Failure::Because(format!("{}: it does not answer this user", what()))),
     }
@@ -135,6 +115,7 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
     let since = Timestamp::from_micros(since);
     term.line(format!("policy    {} {}", status.policy_file, status.policy_hash))?;
     term.line(format!("          number {} of this start, since {since}", generation.0))?;
+    term.line(format!("          {}", OnDisk::of(status).in_words()))?;
     let missing = if status.missing.is_empty() { "nothing".to_owned() } else { status.missing.join(", ") };
     term.line(format!("missing   {missing}"))?;
     let record = if status.recordable { "written" } else { "NOT written: every request is refused" };
@@ -173,6 +154,46 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
             "          THE AUDIT DIRECTORY WAS REPLACED, and this is another chain. The one before: {before}"
         ))
     })
+}
+
+/// The file that the policy in force came from, as it is now.
+enum OnDisk {
+    Same,
+    Differs,
+    Unreadable(std::io::Error),
+}
+
+impl OnDisk {
+    fn of(status: &Status) -> OnDisk {
+        let mut bytes = Vec::new();
+        let read = File::open(&status.policy_file)
+            .and_then(|file| file.take(policy::LONGEST as u64 + 1).read_to_end(&mut bytes));
+        match read {
+            Err(error) => OnDisk::Unreadable(error),
+            Ok(_) => {
+                let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                if hash == status.policy_hash { OnDisk::Same } else { OnDisk::Differs }
+            }
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            OnDisk::Same => "same",
+            OnDisk::Differs => "differs",
+            OnDisk::Unreadable(_) => "unreadable",
+        }
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            OnDisk::Same => "the file says the same".to_owned(),
+            OnDisk::Differs => {
+                "the file DIFFERS from what is in force: `peergate reload --dry-run` shows in what".to_owned()
+            }
+            OnDisk::Unreadable(error) => format!("the file can't be read now: {error}"),
+        }
+    }
 }
 
 fn gate_line(gate: &GateStatus) -> String {
@@ -216,6 +237,7 @@ fn json(status: &Status) -> serde_json::Value {
             "hash": status.policy_hash,
             "generation": generation.0,
             "since": Timestamp::from_micros(since).to_string(),
+            "on_disk": OnDisk::of(status).code(),
         },
         "missing": status.missing,
         "recordable": status.recordable,

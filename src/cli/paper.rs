@@ -54,7 +54,7 @@ pub(super) fn man(arguments: &Man, tool: clap::Command) -> Result<Answer, Failur
 
 /// The daemon's last section.
 const SEE: &str = "peergate(1), systemctl(1), journalctl(1); /usr/share/doc/peergate/manual/ holds policy.md (every key \
-                   of a policy), audit.md (every record), seals.md (keys, seals and crashes), verify.md (verification), \
+                   of a policy), changing.md (changing one that is in use), audit.md (every record), seals.md (keys, seals and crashes), verify.md (verification), \
                    disk.md (durability, full disks, retention), review.md and report.md (questions to a record), \
                    export.md (other formats, many hosts), anomalies.md (what is unusual), monitoring.md (metrics, \
                    witnesses), hardening.md (the roles' confinement), service.md (the unit) and attacks.md (what \

@@ -1,120 +1,99 @@
 //! `peergate policy`: a policy before it is in force.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+mod caller;
+mod check;
+mod convert;
+pub(super) mod diff;
+mod explain;
+mod fmt;
+mod init;
+mod names;
+mod past;
+mod replay;
+mod request;
+mod source;
+mod suggest;
+mod test;
+mod unused;
+mod who_can;
 
-use clap::{Args, Subcommand};
-use nix::unistd::{getegid, geteuid};
+use std::path::Path;
+
+use clap::Subcommand;
 
 use super::term::Term;
-use super::{Answer, Failure, Format};
-use crate::model::caller::{Gid, Uid};
-use crate::policy::{self, Own, Policy, SystemNames};
-use crate::warden::Environment;
+use super::{Answer, EXIT_CODES, Failure};
+use crate::policy::{self, Policy, SystemNames};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Writes a policy to start from, commented, with its tests
+    #[command(after_help = init::EXIT_CODES)]
+    Init(init::Arguments),
+    /// Prints as a policy what another socket proxy was told, and says what could not be carried over
+    #[command(after_help = convert::EXIT_CODES)]
+    Convert(convert::Arguments),
     /// Reads a policy as the daemon would, resolves its names, runs its tests, and says what is wrong
-    Check(Check),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Check {
-    /// The policy; `-` reads standard input
-    file: PathBuf,
-    /// What `@runtime` stands for, in a demo's policy
-    #[arg(long, value_name = "DIRECTORY")]
-    runtime: Option<String>,
-    /// For people, or for programs
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(after_help = EXIT_CODES)]
+    Check(check::Arguments),
+    /// Prints what changes between two policies, in grants: who may do what that was refused before, and the other way
+    /// round
+    #[command(after_help = diff::HELP)]
+    Diff(diff::Arguments),
+    /// Runs a policy's own tests, and says which rules none of them touches
+    #[command(after_help = test::HELP)]
+    Test(test::Arguments),
+    /// Says what a policy does with one request of one caller, step by step, and what would have to be different
+    #[command(after_help = explain::HELP)]
+    Explain(Box<explain::Arguments>),
+    /// Prints who may ask for something: whos, and the users that they mean
+    #[command(after_help = who_can::WHO_HELP)]
+    WhoCan(who_can::WhoArguments),
+    /// Prints all that a caller may ask for, by which rule, on which terms
+    #[command(after_help = who_can::WHAT_HELP)]
+    WhatCan(Box<who_can::WhatArguments>),
+    /// Lays policies out in their canonical form: keys aligned, lists wrapped, comments kept
+    #[command(after_help = fmt::HELP)]
+    Fmt(fmt::Arguments),
+    /// Writes users and groups as a snapshot, for judging policies where they are not known (`--names`)
+    #[command(after_help = EXIT_CODES)]
+    Names(names::Arguments),
+    /// Judges what is on record again, by another policy: which requests would be answered otherwise; exit code 1 where
+    /// there is one
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(Box<replay::Arguments>),
+    /// Prints the least policy that covers what was asked for, with how often and by which requests; it is never applied
+    /// by itself
+    #[command(after_help = suggest::EXIT_CODES)]
+    Suggest(Box<suggest::Arguments>),
+    /// Prints which routes, grants and forbids of a policy nobody used, and how many days that covers; exit code 1 where
+    /// there is one
+    #[command(after_help = unused::EXIT_CODES)]
+    Unused(Box<unused::Arguments>),
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
-        Command::Check(arguments) => check(&arguments, term),
-    }
-}
-
-/// Where the daemon takes a policy only from a safe place, a draft may lie anywhere.
-fn check(arguments: &Check, term: &mut Term) -> Result<Answer, Failure> {
-    let name = arguments.file.to_string_lossy();
-    let bytes = read(&arguments.file).map_err(Failure::at(format!("can't read {name}")))?;
-    let own = match &arguments.runtime {
-        Some(directory) => own()?.with_runtime(directory),
-        None => own()?,
-    };
-    match (policy::load_bytes(&name, &bytes, &SystemNames, &own), arguments.format) {
-        (Ok(policy), Format::Text) => {
-            term.line(format_args!("{name}: {}", summary(&policy)))?;
-            Ok(Answer::Yes)
-        }
-        (Ok(policy), Format::Json) => {
-            let hash = hex(&policy.hash);
-            term.line(serde_json::json!({ "file": name, "valid": true, "hash": hash, "mistakes": [] }))?;
-            Ok(Answer::Yes)
-        }
-        (Err(mistakes), Format::Text) => {
-            term.line(mistakes.to_string().trim_end())?;
-            Ok(Answer::No)
-        }
-        (Err(mistakes), Format::Json) => {
-            let mistakes: Vec<_> = mistakes
-                .iter()
-                .map(|found| {
-                    serde_json::json!({ "line": found.line, "column": found.column, "message": found.message, "help": found.help })
-                })
-                .collect();
-            term.line(serde_json::json!({ "file": name, "valid": false, "mistakes": mistakes }))?;
-            Ok(Answer::No)
-        }
+        Command::Init(arguments) => init::run(&arguments, term),
+        Command::Convert(arguments) => convert::run(&arguments, term),
+        Command::Check(arguments) => check::run(&arguments, term),
+        Command::Diff(arguments) => diff::run(&arguments, term),
+        Command::Explain(arguments) => explain::run(&arguments, term),
+        Command::WhoCan(arguments) => who_can::who(&arguments, term),
+        Command::WhatCan(arguments) => who_can::what(&arguments, term),
+        Command::Fmt(arguments) => fmt::run(&arguments, term),
+        Command::Test(arguments) => test::run(&arguments, term),
+        Command::Names(arguments) => names::run(&arguments, term),
+        Command::Replay(arguments) => replay::run(&arguments, term),
+        Command::Suggest(arguments) => suggest::run(&arguments, term),
+        Command::Unused(arguments) => unused::run(&arguments, term),
     }
 }
 
 /// A policy that must be valid, for what else is asked of it.
 pub(super) fn load(file: &Path) -> Result<Policy, Failure> {
     let name = file.to_string_lossy();
-    let bytes = read(file).map_err(Failure::at(format!("can't read {name}")))?;
-    policy::load_bytes(&name, &bytes, &SystemNames, &own()?)
+    let bytes = source::read(file)?;
+    policy::load_bytes(&name, &bytes, &SystemNames, &source::own()?)
         .map_err(|_| Failure::Because(format!("{name} is not valid: see `peergate policy check`")))
-}
-
-fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-    let most = policy::LONGEST as u64 + 1;
-    let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(most).read_to_end(&mut bytes)?;
-    } else {
-        File::open(file)?.take(most).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
-}
-
-/// The daemon that would take it: the system's for root, else a user's own.
-fn own() -> Result<Own, Failure> {
-    let ids = Uid::new(geteuid().as_raw()).zip(Gid::new(getegid().as_raw()));
-    let (uid, gid) = ids.ok_or_else(|| Failure::Because("your ids are no ids".to_owned()))?;
-    let environment = Environment::read();
-    Ok(if geteuid().is_root() {
-        Own::system(uid, gid)
-    } else {
-        Own::user(uid, gid, &environment.runtime_home(uid.raw()), &environment.state_home())
-    })
-}
-
-fn summary(policy: &Policy) -> String {
-    let hash = hex(&policy.hash);
-    format!(
-        "valid: {} listeners, {} backends, {} routes, {} forbids; hash {}",
-        policy.listeners.len(),
-        policy.backends.len(),
-        policy.routes.len(),
-        policy.forbids.len(),
-        hash.get(..8).unwrap_or(&hash),
-    )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -65,6 +65,21 @@ impl Term {
         self.out.write_all(lines.as_bytes()).map_err(gone)
     }
 
+    /// Prints the text of a file, which ends its own lines. A file may be of many scripts, so they are left as they are
+    /// where no terminal shows them.
+    ///
+    /// # Errors
+    ///
+    /// The output can't be written.
+    pub(super) fn file(&mut self, text: &str) -> Result<(), Failure> {
+        if !io::stdout().is_terminal() {
+            return self.out.write_all(text.as_bytes()).map_err(gone);
+        }
+        let mut drawn = drawable(text);
+        drawn.pop();
+        self.out.write_all(drawn.as_bytes()).map_err(gone)
+    }
+
     /// Prints one row of a table, ended as RFC 4180 has it.
     ///
     /// # Errors

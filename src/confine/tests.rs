@@ -3,6 +3,8 @@ use std::os::fd::AsFd;
 use super::*;
 use crate::sys::testing::fork;
 
+mod app;
+
 fn errno_of(flags: OFlag, path: &str) -> Option<Errno> {
     open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o600)).err()
 }
@@ -147,6 +149,9 @@ fn tables_have_each_call_once_and_compile() {
         Plan::scribe(None, true),
         Plan::loader(),
         Plan::warden(Vec::new(), false),
+        Plan::warden(Vec::new(), true),
+        Plan::app(None, &Default::default()),
+        Plan::app(None, &crate::model::app::Sandbox { ports: vec![80], ..Default::default() }),
     ] {
         assert!(seccomp::Filters::compile(&plan.table, Violation::Kills).is_ok(), "{}", plan.role.name());
         assert!(plan.table.iter().all(|row| !row.why.is_empty()));

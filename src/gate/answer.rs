@@ -56,9 +56,12 @@ impl Body for Answer {
 /// route has a help text.
 pub(super) fn refusal(id: RequestId, refusal: Refusal, help: Option<&str>) -> Response<Answer> {
     let (code, text) = match refusal {
-        Refusal::Forbidden | Refusal::NotAllowed | Refusal::NoRoute | Refusal::QueryName => {
-            (Refusal::NotAllowed.code(), Refusal::NotAllowed.text())
-        }
+        Refusal::Forbidden
+        | Refusal::NotAllowed
+        | Refusal::NoRoute
+        | Refusal::QueryName
+        | Refusal::Expired
+        | Refusal::OutOfHours => (Refusal::NotAllowed.code(), Refusal::NotAllowed.text()),
         other => (other.code(), other.text()),
     };
     let mut body = serde_json::json!({
@@ -73,6 +76,10 @@ pub(super) fn refusal(id: RequestId, refusal: Refusal, help: Option<&str>) -> Re
     let mut response = Response::new(Answer::Whole(Some(Bytes::from(body))));
     *response.status_mut() =
         StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if refusal == Refusal::RateLimited {
+        // Budgets are by the second.
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -97,6 +104,8 @@ mod tests {
         assert_eq!(of(Refusal::NoRoute), of(Refusal::NotAllowed));
         assert_eq!(of(Refusal::Forbidden), of(Refusal::NotAllowed));
         assert_eq!(of(Refusal::QueryName), of(Refusal::NotAllowed));
+        assert_eq!(of(Refusal::Expired), of(Refusal::NotAllowed));
+        assert_eq!(of(Refusal::OutOfHours), of(Refusal::NotAllowed));
     }
 
     #[test]

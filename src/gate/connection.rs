@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 
 use super::answer::Answer;
 use super::backend::link::Kept;
+use super::caps::Holding;
 use super::deadline::{Deadlines, Phase};
 use super::guard::{Guarded, Judged};
 use super::interim::Interim;
@@ -44,6 +45,8 @@ pub(super) enum End {
     Stopped,
     /// A newer policy took back what runs.
     RefusedByReload,
+    /// Its grant ended by itself, or its caller used up what it may.
+    Failed(Refusal),
 }
 
 impl End {
@@ -52,6 +55,7 @@ impl End {
             End::CallerGone => Outcome::CallerGone,
             End::Stopped => Outcome::Stopped,
             End::RefusedByReload => Outcome::RefusedByReload,
+            End::Failed(refusal) => Outcome::Failed(refusal),
         }
     }
 }
@@ -69,6 +73,8 @@ pub(super) struct Begun {
     pub(super) stream: bool,
     /// Only the journal knows of it.
     pub(super) by_journal: bool,
+    /// Time alone can take its grant back.
+    pub(super) may_end: bool,
 }
 
 /// A request that was allowed and recorded, and whose outcome is still to be written.
@@ -79,6 +85,8 @@ struct Exchange {
     bytes_out: u64,
     /// The answer's last byte was made; it settles when the socket took it.
     answered: Option<Outcome>,
+    /// Bytes that the caller's account was charged for.
+    charged: u64,
 }
 
 /// One connection.
@@ -97,6 +105,8 @@ pub(super) struct Connection {
     pub(super) judged: RefCell<Option<Judged>>,
     requests: Cell<u32>,
     exchange: RefCell<Option<Exchange>>,
+    /// The place that the present request has by the limits of whos.
+    pub(super) holding: RefCell<Option<Holding>>,
     /// A backend connection that the next request to it may use.
     pub(super) kept: RefCell<Option<Kept>>,
     /// What to do after a 101 has left, and whether it has.
@@ -140,6 +150,7 @@ impl Connection {
             judged: RefCell::default(),
             requests: Cell::new(0),
             exchange: RefCell::default(),
+            holding: RefCell::default(),
             kept: RefCell::default(),
             tunnel: RefCell::default(),
             switched: Cell::new(false),
@@ -262,13 +273,40 @@ impl Connection {
         let exchange = self.exchange.borrow();
         let Some(running) = exchange.as_ref() else { return false };
         let policy = self.lane.policy();
-        let Begun { generation, method, target, upgrade, .. } = &running.begun;
-        if *generation == policy.generation {
-            return false;
-        }
-        let subject = self.subject(&policy);
+        let generation = &running.begun.generation;
+        *generation != policy.generation && self.denied(&running.begun, &policy).is_some()
+    }
+
+    /// Why a policy does not allow what runs, now.
+    fn denied(&self, begun: &Begun, policy: &InForce) -> Option<Refusal> {
+        let Begun { method, target, upgrade, .. } = begun;
+        let subject = self.subject(policy);
         let asked = Asked { method, target, upgrade: upgrade.as_deref() };
-        matches!(policy.decider.decide(self.listener, &subject.1, &asked), Verdict::Deny(_))
+        match policy.decider.decide(self.listener, &subject.1, &asked) {
+            Verdict::Allow(_) => None,
+            Verdict::Deny(denial) => Some(denial.refusal),
+        }
+    }
+
+    /// Ends what runs once its grant has ended by itself, or its caller has used up what it may.
+    pub(super) fn look_at_bounds(&self, now: Instant) {
+        let refusal = {
+            let mut exchange = self.exchange.borrow_mut();
+            let Some(running) = exchange.as_mut() else { return };
+            let over = self.spend(running, now).then_some(Refusal::WhoBytes);
+            let ended = || self.denied(&running.begun, &self.lane.policy());
+            over.or_else(|| running.begun.may_end.then(ended).flatten())
+        };
+        if let Some(refusal) = refusal {
+            self.end(End::Failed(refusal));
+        }
+    }
+
+    /// Charges the caller for what went by since the last time. Whether that was too much.
+    fn spend(&self, running: &mut Exchange, now: Instant) -> bool {
+        let all = running.bytes_in.saturating_add(running.bytes_out);
+        let bytes = all.saturating_sub(std::mem::replace(&mut running.charged, all));
+        bytes > 0 && self.holding.borrow().as_ref().is_some_and(|holding| holding.spend(bytes, now))
     }
 
     fn wake(&self) {
@@ -295,7 +333,8 @@ impl Connection {
         if begun.stream {
             self.deadlines.lift(Phase::Body);
         }
-        let exchange = Exchange { begun, status: None, bytes_in: 0, bytes_out: 0, answered: None };
+        let exchange =
+            Exchange { begun, status: None, bytes_in: 0, bytes_out: 0, answered: None, charged: 0 };
         *self.exchange.borrow_mut() = Some(exchange);
     }
 
@@ -360,7 +399,9 @@ impl Connection {
 
     /// Writes down how the running exchange ended, if one runs.
     pub(super) fn settle(&self, result: Outcome) {
-        let Some(exchange) = self.exchange.borrow_mut().take() else { return };
+        let Some(mut exchange) = self.exchange.borrow_mut().take() else { return };
+        self.spend(&mut exchange, Instant::now());
+        self.holding.take();
         self.deadlines.lift(Phase::Total);
         self.deadlines.lift(Phase::Response);
         let outcome = OutcomeOf {

@@ -16,6 +16,7 @@ use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
 use super::backend::proxy::{self, Payload, Told};
 use super::budget::Denying;
+use super::caps::{self, Over};
 use super::connection::{Begun, Connection, micros};
 use super::deadline::Phase;
 use super::guard::Judged;
@@ -42,6 +43,8 @@ const UPGRADE_BODY_MAX: u64 = 64 << 10;
 enum Stop {
     /// Not permitted, or not well formed; not recorded yet.
     Denied(Denial),
+    /// Beyond what a who's limits give the caller; not recorded yet.
+    Over(Over),
     /// Neither this nor anything else can be recorded.
     Unrecordable,
     /// Permitted and recorded, and then it failed.
@@ -75,7 +78,7 @@ pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Respons
         method,
         target,
     };
-    match &judged {
+    let response = match &judged {
         Some(Judged::Request(head)) => {
             let traveller = traveller(head.method().as_str().as_bytes(), head.target().as_str().as_bytes());
             let has_body = head.framing().has_body();
@@ -89,12 +92,18 @@ pub(super) async fn serve(connection: Rc<Connection>, body: Incoming) -> Respons
         }
         // Hyper asks only after the guard has written a head for it.
         None => Box::pin(traveller(b"", b"").stop(Stop::from(Refusal::Internal), true)).await,
+    };
+    if !connection.busy() {
+        // Nothing runs on.
+        connection.holding.take();
     }
+    response
 }
 
 impl Traveller<'_> {
     async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
         self.admit()?;
+        self.enter()?;
         let permit = self.lookup(head)?;
         if !self.recordable() && permit.terms().on_failure == OnFailure::Deny {
             return Err(Stop::Unrecordable);
@@ -200,23 +209,57 @@ impl Traveller<'_> {
         if admitted { Ok(()) } else { Err(Refusal::RateLimited.into()) }
     }
 
+    /// Takes the place that the limits of whos give the caller for one more request.
+    fn enter(&self) -> Result<(), Stop> {
+        let subject = self.connection.subject(&self.policy);
+        // What the last one had is given back first.
+        self.connection.holding.take();
+        let (uid, caps) = (self.connection.caller.peer.uid, &self.connection.lane.shared.caps);
+        let holding = caps.enter(uid, subject.1.caps(), self.began).map_err(Stop::Over)?;
+        *self.connection.holding.borrow_mut() = holding;
+        Ok(())
+    }
+
     /// The policy decides.
     fn lookup(&self, head: &Head) -> Result<Permit, Stop> {
         let subject = self.connection.subject(&self.policy);
         let asked = Asked { method: head.method(), target: head.target(), upgrade: head.upgrade() };
         match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
             Verdict::Allow(permit) => match head.framing() {
-                Framing::Length(length) if length > self.body_max(&permit) => {
-                    Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)))
-                }
+                Framing::Length(length) => self.takes_length(length, permit),
                 _ => Ok(permit),
             },
             Verdict::Deny(denial) => Err(Stop::Denied(denial)),
         }
     }
 
-    fn body_max(&self, permit: &Permit) -> u64 {
+    /// Whether a body of that length may come.
+    fn takes_length(&self, length: u64, permit: Permit) -> Result<Permit, Stop> {
+        let subject = self.connection.subject(&self.policy);
+        if length > self.route_body_max(&permit) {
+            return Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)));
+        }
+        match caps::tightest_body(subject.1.caps()) {
+            Some((most, cap)) if length > most => {
+                let over = caps::body_over(cap).denial();
+                Err(Stop::Denied(Denial { by: over.by, at: over.at, ..permit.deny(over.refusal) }))
+            }
+            _ => Ok(permit),
+        }
+    }
+
+    fn route_body_max(&self, permit: &Permit) -> u64 {
         permit.terms().body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
+    }
+
+    /// The largest body, and what a larger one is refused as.
+    fn body_max(&self, permit: &Permit) -> (u64, Refusal) {
+        let route = self.route_body_max(permit);
+        let subject = self.connection.subject(&self.policy);
+        match caps::tightest_body(subject.1.caps()) {
+            Some((most, _)) if most < route => (most, Refusal::WhoBody),
+            _ => (route, Refusal::BodyTooLarge),
+        }
     }
 
     fn kind(&self, permit: &Permit) -> Result<&BackendKind, Stop> {
@@ -246,7 +289,7 @@ impl Traveller<'_> {
 
     /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.
     async fn payload(&self, permit: &Permit, head: &Head, body: Incoming) -> Result<Payload, Stop> {
-        let max = self.body_max(permit);
+        let (max, over) = self.body_max(permit);
         match head.framing() {
             // A request has no body that the connection's end delimits.
             Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
@@ -254,10 +297,10 @@ impl Traveller<'_> {
                 let limited = Limited::new(body, usize::try_from(max.min(UPGRADE_BODY_MAX)).unwrap_or(0));
                 match self.in_time(limited.collect()).await? {
                     Ok(whole) => Ok(Payload::Whole(whole.to_bytes())),
-                    Err(_) => Err(self.connection.failure().unwrap_or(Refusal::BodyTooLarge).into()),
+                    Err(_) => Err(self.connection.failure().unwrap_or(over).into()),
                 }
             }
-            Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max }),
+            Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max, over }),
         }
     }
 
@@ -298,7 +341,7 @@ impl Traveller<'_> {
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
     async fn begin(&self, permit: Permit, head: &Head) -> Result<Recorded, Stop> {
-        self.begin_exchange(permit.terms().stream, head, false);
+        self.begin_exchange(&permit, head, false);
         let recorded = self.record(permit, None).await.inspect_err(|stop| {
             // What was written and failed later has its outcome.
             if matches!(stop, Stop::Unrecordable) {
@@ -309,7 +352,8 @@ impl Traveller<'_> {
         if self.connection.taken_back() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
     }
 
-    fn begin_exchange(&self, stream: bool, head: &Head, by_journal: bool) {
+    fn begin_exchange(&self, permit: &Permit, head: &Head, by_journal: bool) {
+        let stream = permit.terms().stream;
         self.connection.begin(Begun {
             id: self.id,
             began: self.began,
@@ -319,6 +363,7 @@ impl Traveller<'_> {
             upgrade: head.upgrade().map(str::to_owned),
             stream,
             by_journal,
+            may_end: permit.may_end(),
         });
         if !stream && head.upgrade().is_none() {
             self.connection.deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
@@ -331,7 +376,7 @@ impl Traveller<'_> {
         let lane = &self.connection.lane;
         // The one that could not be recorded is spent.
         let permit = self.lookup(head)?;
-        self.begin_exchange(permit.terms().stream, head, true);
+        self.begin_exchange(&permit, head, true);
         let (backend, generation) = (permit.terms().backend, self.policy.generation);
         let line = lane.record.line_of(&permit, self.named());
         match lane.open_by_journal(self.id, backend, generation, line).await {
@@ -367,6 +412,13 @@ impl Traveller<'_> {
     async fn stop(&self, stop: Stop, has_body: bool) -> Response<Answer> {
         let mut response = match stop {
             Stop::Denied(denial) => self.deny(denial).await,
+            Stop::Over(over) => {
+                let mut response = self.deny(over.denial()).await;
+                if response.status() == http::StatusCode::TOO_MANY_REQUESTS {
+                    response.headers_mut().insert(header::RETRY_AFTER, over.retry_s.into());
+                }
+                response
+            }
             Stop::Unrecordable => answer::refusal(self.id, Refusal::AuditUnavailable, None),
             Stop::Failed(refusal) => {
                 let refusal = self.connection.failure().unwrap_or(refusal);

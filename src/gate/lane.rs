@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
+use super::Shared;
 use super::backend::builtin::Builtin;
 use super::budget::Budgets;
 use super::connection::{self, Connection, End};
@@ -25,9 +26,9 @@ use crate::audit::log::Want;
 use crate::confine;
 use crate::diagnostics;
 use crate::model::caller::Caller;
+use crate::model::clock::Clock;
 use crate::model::ids::{BackendId, BootId, ConnectionId, Generation, ListenerId, RequestId};
 use crate::model::method::Method;
-use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Trial};
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
@@ -68,6 +69,8 @@ pub(super) struct Lane {
     pub boot: BootId,
     pub record: Recorder,
     pub budgets: RefCell<Budgets>,
+    /// What all lanes of this gate have in common.
+    pub shared: Arc<Shared>,
     pub builtin: Builtin,
     policy: RefCell<Rc<InForce>>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
@@ -91,27 +94,27 @@ pub(super) struct Lane {
 /// # Errors
 ///
 /// The channel or the runtime failed, or the warden said what this version does not understand.
-pub(super) fn run(channel: Channel, confined: Arc<Confinement>) -> io::Result<()> {
+pub(super) fn run(channel: Channel, shared: Arc<Shared>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, serve(channel, confined))
+    tasks.block_on(&runtime, serve(channel, shared))
 }
 
-async fn serve(channel: Channel, confined: Arc<Confinement>) -> io::Result<()> {
+async fn serve(channel: Channel, shared: Arc<Shared>) -> io::Result<()> {
     let ready = sys::reactor::watch(channel.duplicate()?, Interest::READABLE | Interest::WRITABLE)?;
     let channel = Watched { ready, channel };
     // Said while the channel is open: the warden ends a gate whose lane is gone.
-    live(&channel, confined).await.inspect_err(|error| tracing::error!("a lane ends: {error}"))
+    live(&channel, shared).await.inspect_err(|error| tracing::error!("a lane ends: {error}"))
 }
 
 /// From the warden's first message to its last.
-async fn live(channel: &Watched, confined: Arc<Confinement>) -> io::Result<()> {
+async fn live(channel: &Watched, shared: Arc<Shared>) -> io::Result<()> {
     let Some((first, descriptors)) = next(channel).await? else { return Ok(()) };
-    let lane = Rc::new(Lane::start(first, descriptors, Arc::clone(&confined))?);
+    let lane = Rc::new(Lane::start(first, descriptors, Arc::clone(&shared))?);
     tokio::task::spawn_local(lane.record.log.flusher());
     tokio::task::spawn_local(tell_wants(Rc::clone(&lane)));
     tokio::task::spawn_local(sweep(Rc::clone(&lane)));
-    lane.tell(FromGate::Ready { confined: Box::new((*confined).clone()) });
+    lane.tell(FromGate::Ready { confined: Box::new(shared.confined.clone()) });
     loop {
         tokio::select! {
             biased;
@@ -184,6 +187,7 @@ async fn sweep(lane: Rc<Lane>) {
         }
         tokio::time::sleep(SWEEP).await;
         let now = Instant::now();
+        lane.shared.clock.now();
         let all: Vec<_> = lane.connections.borrow().values().cloned().collect();
         let cut = lane.draining.get().is_some_and(|limit| now >= limit);
         for connection in all {
@@ -192,6 +196,7 @@ async fn sweep(lane: Rc<Lane>) {
             } else {
                 connection.look_at_deadlines(now);
                 connection.look_after_silence();
+                connection.look_at_bounds(now);
             }
         }
         lane.write_repeated().await;
@@ -202,7 +207,7 @@ fn broken_protocol(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn in_force(descriptor: BorrowedFd<'_>, generation: Generation) -> io::Result<InForce> {
+fn in_force(descriptor: BorrowedFd<'_>, generation: Generation, clock: &Arc<Clock>) -> io::Result<InForce> {
     let bytes = sys::memfd::read_sealed(descriptor, POLICY_MAX)?;
     let policy =
         Policy::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -211,24 +216,27 @@ fn in_force(descriptor: BorrowedFd<'_>, generation: Generation) -> io::Result<In
     }
     let hash = Arc::from(policy.short_hash());
     let methods = policy.methods.iter().filter_map(|name| Method::parse(name.as_bytes()).ok()).collect();
-    Ok(InForce { generation, decider: Decider::new(Arc::new(policy)), hash, methods })
+    let decider = Decider::with_clock(Arc::new(policy), Arc::clone(clock));
+    Ok(InForce { generation, decider, hash, methods })
 }
 
 impl Lane {
-    fn start(first: ToGate, descriptors: Vec<OwnedFd>, confined: Arc<Confinement>) -> io::Result<Lane> {
+    fn start(first: ToGate, descriptors: Vec<OwnedFd>, shared: Arc<Shared>) -> io::Result<Lane> {
         let ToGate::Start { boot, uid, generation, reserved, missing, hash_key } = first else {
             return Err(broken_protocol("the first message is not `Start`"));
         };
         let Ok([segment, memfd]) = <[OwnedFd; 2]>::try_from(descriptors) else {
             return Err(broken_protocol("`Start` comes with a segment and a policy"));
         };
-        let policy = in_force(memfd.as_fd(), generation)?;
+        let policy = in_force(memfd.as_fd(), generation, &shared.clock)?;
+        let confined = Arc::new(shared.confined.clone());
         let record = Recorder::new(segment, reserved, Writer { boot, uid, missing, confined }, &hash_key);
         record.open(&policy.hash);
         Ok(Lane {
             boot,
             record,
             budgets: RefCell::default(),
+            shared,
             builtin: Builtin::new(),
             policy: RefCell::new(Rc::new(policy)),
             connections: RefCell::default(),
@@ -329,7 +337,8 @@ impl Lane {
     fn take(self: &Rc<Lane>, message: ToGate, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let descriptor = descriptors.into_iter().next();
         match (message, descriptor) {
-            (ToGate::Connection { number, listener, caller, recorded }, Some(socket)) => {
+            (ToGate::Connection { number, listener, caller, recorded, seen }, Some(socket)) => {
+                self.shared.clock.see(seen);
                 self.connect(number, listener, *caller, recorded, socket)?;
             }
             (ToGate::Ended { number }, None) => {
@@ -345,7 +354,7 @@ impl Lane {
                 }
             }
             (ToGate::Policy { generation }, Some(memfd)) => {
-                let newer = Rc::new(in_force(memfd.as_fd(), generation)?);
+                let newer = Rc::new(in_force(memfd.as_fd(), generation, &self.shared.clock)?);
                 *self.policy.borrow_mut() = newer;
                 let all: Vec<_> = self.connections.borrow().values().cloned().collect();
                 all.iter().for_each(|connection| connection.judge_again());

@@ -168,6 +168,8 @@ pub struct Exe {
     pub device: u64,
     /// Its inode there.
     pub inode: u64,
+    /// The file that runs belongs to root, and nobody else can write to it.
+    pub trusted: Attr<bool>,
 }
 
 /// One connection's caller: collected once, by the warden, and handed on with the descriptor.

@@ -127,6 +127,16 @@ refusals! {
     RateLimited = "rate-limited", 429, "too many requests";
     /// More connections than the caller may hold; the warden closes without an answer.
     ConnectionLimit = "connection-limit", 503, "too many connections";
+    /// More requests in a time than a who's `limits` give the caller.
+    WhoRate = "who-rate", 429, "too many requests";
+    /// More requests at a time than a who's `limits` give the caller.
+    WhoConcurrent = "who-concurrent", 429, "too many requests at a time";
+    /// More bytes in a time than a who's `limits` give the caller; what runs ends too.
+    WhoBytes = "who-bytes", 429, "too many bytes";
+    /// A longer body than a who's `limits` give the caller.
+    WhoBody = "who-body", 413, "the body is too large";
+    /// More connections than a who's `limits` give the caller; the warden closes without an answer.
+    WhoConnections = "who-connections", 429, "too many connections";
     /// No descriptor left to serve with; the warden closes without an answer.
     OutOfDescriptors = "out-of-descriptors", 503, "the service is out of descriptors";
     /// No gate could be had for this caller.
@@ -145,6 +155,10 @@ refusals! {
     NotAllowed = "not-allowed", 403, "not allowed";
     /// No route matches.
     NoRoute = "no-route", 403, "not allowed";
+    /// The grant ended (`until`); running streams end with it.
+    Expired = "expired", 403, "not allowed";
+    /// The grant does not hold at this hour (`when`); running streams end with it.
+    OutOfHours = "out-of-hours", 403, "not allowed";
     /// A query name that the route does not list.
     QueryName = "query-name", 403, "not allowed";
     /// The policy in force no longer allows what an older one allowed.

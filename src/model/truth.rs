@@ -35,6 +35,17 @@ impl Truth {
         }
     }
 
+    /// The opposite; of what is not known, nothing is known either.
+    #[must_use = "this makes a new value"]
+    #[allow(clippy::should_implement_trait, reason = "beside `and` and `or`, which have no operators")]
+    pub fn not(self) -> Truth {
+        match self {
+            Truth::Yes => Truth::No,
+            Truth::No => Truth::Yes,
+            Truth::Unknown => Truth::Unknown,
+        }
+    }
+
     /// Enough for an allow: only what is known to hold.
     #[must_use]
     pub fn allows(self) -> bool {
@@ -75,6 +86,7 @@ mod tests {
 
     #[test]
     fn unknown_never_allows_and_always_forbids() {
+        assert_eq!([Yes, No, Unknown].map(Truth::not), [No, Yes, Unknown]);
         assert_eq!([Yes, No, Unknown].map(Truth::allows), [true, false, false]);
         assert_eq!([Yes, No, Unknown].map(Truth::forbids), [true, false, true]);
     }

@@ -87,7 +87,7 @@ fn ask(decider: &Decider, case: &Case) -> Answer {
     };
     let subject = decider.recognise(case.listener, &case.caller);
     let asked = Asked { method: &case.method, target: &target, upgrade: case.upgrade.as_deref() };
-    match decider.decide(case.listener, &subject, &asked) {
+    match decider.decide_at(case.listener, &subject, &asked, case.at) {
         Verdict::Allow(permit) => Answer::Allowed {
             route: permit.route_id().to_owned(),
             by: permit.by().to_owned(),

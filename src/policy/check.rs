@@ -8,6 +8,8 @@ mod places;
 mod rules;
 mod tests;
 mod ties;
+mod when;
+mod who;
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +18,9 @@ use super::file::{File, Keep as WrittenKeep, Texts};
 use super::keys::LIMITS;
 use super::names::Names;
 use super::pattern::BadPattern;
-use super::table::{AuditSettings, DaemonSettings, DiagnosticsSettings, Gates, IdentityDepth, Table, WhoId};
+use super::table::{
+    AuditSettings, DaemonSettings, DiagnosticsSettings, Gates, IdentityDepth, Table, WhoId, Zone,
+};
 use crate::model::app::Declared;
 use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
@@ -103,6 +107,8 @@ pub(crate) struct Checker<'c, 't, N> {
     durability: Durability,
     /// Backends of the daemon's own.
     builtins: HashSet<BackendId>,
+    /// Time zones that were named so far.
+    zones: Vec<Zone>,
 }
 
 /// What `file` means. The table is whole only where no problem was noted.
@@ -126,6 +132,7 @@ pub(crate) fn check<N: Names>(
         methods: Vec::new(),
         durability: file.audit.durability.as_ref().map(|at| at.value).unwrap_or_default(),
         builtins: HashSet::new(),
+        zones: Vec::new(),
         problems,
     };
     checker.name_all(file);
@@ -154,6 +161,7 @@ pub(crate) fn check<N: Names>(
         forbids,
         names: checker.people.names(),
         methods: checker.methods.clone(),
+        zones: std::mem::take(&mut checker.zones),
     };
     ties::find(file, &table, checker.problems);
     Some((table, cases))

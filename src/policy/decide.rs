@@ -7,13 +7,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::caps::{self, Cap};
+use super::needs::Needs;
 use super::rules::{Found, Rules};
-use super::subject::{Bits, Seen, Subject};
-use super::table::{NamespaceRule, Policy};
+use super::sets::Order;
+#[cfg(feature = "cli")]
+use super::subject::Bits;
+use super::subject::{Seen, Subject};
+use super::table::{Policy, WhoId};
+use super::times::Moment;
 use crate::model::caller::Caller;
+use crate::model::clock::Clock;
+use crate::model::depth::Depth;
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
+use crate::model::time::Timestamp;
 
 pub use super::rules::{Offer, Terms};
 
@@ -25,6 +34,11 @@ pub struct Decider {
     enforced: Rules,
     /// All rules, those in shadow mode in front; absent where there is none.
     tried: Option<Rules>,
+    order: Order,
+    needs: Needs,
+    clock: Arc<Clock>,
+    /// By the place of the who.
+    caps: Vec<Option<Arc<Cap>>>,
 }
 
 /// What the policy says to one request.
@@ -41,6 +55,7 @@ pub enum Verdict {
 pub struct Permit {
     found: Found,
     shadow: Option<Arc<str>>,
+    may_end: bool,
 }
 
 /// That a request may not go on, and why.
@@ -81,6 +96,11 @@ impl Permit {
         &self.found.rule.terms
     }
 
+    /// Whether time alone can take it back, by the end of the grant or by an hour.
+    pub fn may_end(&self) -> bool {
+        self.may_end
+    }
+
     /// What rules in shadow mode would have done, where that differs.
     pub fn shadow(&self) -> Option<&str> {
         self.shadow.as_deref()
@@ -110,12 +130,23 @@ impl Denial {
 }
 
 impl Decider {
-    /// Builds the matchers of a policy.
+    /// Builds the matchers of a policy, with a clock of its own.
     pub fn new(policy: Arc<Policy>) -> Decider {
+        Decider::with_clock(policy, Arc::default())
+    }
+
+    /// As [`Decider::new`], by a clock that others have seen too.
+    pub fn with_clock(policy: Arc<Policy>, clock: Arc<Clock>) -> Decider {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let shadows = policy.routes.iter().any(|route| route.shadow)
             || policy.forbids.iter().any(|forbid| forbid.shadow);
+        // A policy's whos have an order: it would be none otherwise.
+        let order = Order::of(&policy.whos).unwrap_or_default();
         Decider {
+            needs: Needs::of(&policy, &order),
+            order,
+            clock,
+            caps: caps::of(&policy),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             enforced: Rules::enforced(&policy),
             tried: shadows.then(|| Rules::with_shadows(&policy)),
@@ -128,37 +159,80 @@ impl Decider {
         &self.policy
     }
 
-    /// Works out once, for a connection, which whos hold for its caller. After a reload it is asked again.
-    pub fn recognise(&self, listener: ListenerId, caller: &Caller) -> Subject {
-        let seen = Seen::of(caller);
-        let whos = &self.policy.whos;
-        let holds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Host).allows()));
-        // A namespace that nobody wrote narrows what is allowed, never what is forbidden.
-        let binds = Bits::of(whos.iter().map(|who| seen.is(who, NamespaceRule::Any).forbids()));
-        let stranger = !self.enforced.allows_anything(listener, &holds);
-        Subject { decider: self.number, listener, holds, binds, stranger }
+    /// The longest time, in milliseconds, after which a who's rates are as if nobody had called.
+    pub fn remembers_ms(&self) -> u64 {
+        let rates = |cap: &Arc<Cap>| [cap.limits.rate, cap.limits.bytes];
+        let rates = self.caps.iter().flatten().flat_map(rates).flatten();
+        rates.map(|rate| rate.per_ms).max().unwrap_or(0)
     }
 
-    /// Judges one request.
+    /// What has to be read of callers of a listener, so that every rule there can be judged.
+    pub fn depth(&self, listener: ListenerId) -> Depth {
+        self.needs.depth(listener)
+    }
+
+    /// Whether a rule names the program that lies there.
+    pub fn names_program(&self, path: &[u8]) -> bool {
+        self.needs.names_program(path)
+    }
+
+    /// Works out once, for a connection, which whos hold for its caller. After a reload it is asked again.
+    pub fn recognise(&self, listener: ListenerId, caller: &Caller) -> Subject {
+        // A namespace that nobody wrote narrows what is allowed, never what is forbidden.
+        let judged = self.order.judge(&self.policy.whos, &Seen::of(caller));
+        let (holds, binds) = (judged.holds(), judged.binds());
+        let stranger = !self.enforced.allows_anything(listener, &holds);
+        // A limit narrows, so that it holds for who may be meant.
+        let bound = (0..).zip(&self.caps).filter(|(who, _)| binds.has(WhoId(*who)));
+        let caps = bound.filter_map(|(_, cap)| cap.clone()).collect();
+        Subject { decider: self.number, listener, holds, binds, stranger, caps }
+    }
+
+    /// Judges one request now.
     pub fn decide(&self, listener: ListenerId, subject: &Subject, asked: &Asked<'_>) -> Verdict {
+        self.judge(listener, subject, asked, Moment::By(&self.clock))
+    }
+
+    /// Judges one request as at another time; `None`: whenever every rule holds that has its time.
+    pub fn decide_at(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+        instant: Option<Timestamp>,
+    ) -> Verdict {
+        self.judge(listener, subject, asked, instant.map_or(Moment::Any, Moment::At))
+    }
+
+    fn judge(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+        moment: Moment<'_>,
+    ) -> Verdict {
         if !self.knows(listener, subject) {
             return Verdict::Deny(Denial::plain(Refusal::Internal));
         }
-        let verdict = self.enforced.judge(listener, subject, asked);
+        let verdict = self.enforced.judge(listener, subject, asked, moment);
         let shadow = self.tried.as_ref().and_then(|tried| {
-            let other = tried.judge(listener, subject, asked);
+            let other = tried.judge(listener, subject, asked, moment);
             differing(&verdict, &other)
         });
         match verdict {
-            Ok(found) => Verdict::Allow(Permit { found, shadow }),
+            Ok(found) => {
+                let may_end = self.enforced.has_timed_forbids() || found.rule.may_end();
+                Verdict::Allow(Permit { found, shadow, may_end })
+            }
             Err(denial) => Verdict::Deny(Denial { shadow, ..denial }),
         }
     }
 
-    /// Whether some route of the listener to that backend allows this caller: what the warden asks before it
+    /// Whether some route of the listener to that backend allows this caller now: what the warden asks before it
     /// connects one.
     pub fn may_reach(&self, listener: ListenerId, subject: &Subject, backend: BackendId) -> bool {
-        self.knows(listener, subject) && self.enforced.may_reach(listener, &subject.holds, backend)
+        self.knows(listener, subject)
+            && self.enforced.may_reach(listener, &subject.holds, backend, Moment::By(&self.clock))
     }
 
     /// Whether this route allows the caller to reach that backend with a record in the journal alone: what the warden
@@ -171,12 +245,37 @@ impl Decider {
         backend: BackendId,
     ) -> bool {
         self.knows(listener, subject)
-            && self.enforced.may_by_journal(listener, &subject.holds, route, backend)
+            && self.enforced.may_by_journal(listener, &subject.holds, route, backend, Moment::By(&self.clock))
     }
 
-    /// The routes of the listener that allow this caller, in the order of the file.
+    /// The routes of the listener that allow this caller now, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
-        if self.knows(listener, subject) { self.enforced.offers(listener, subject) } else { Vec::new() }
+        if self.knows(listener, subject) {
+            self.enforced.offers(listener, subject, Moment::By(&self.clock))
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// What the rules that are in force say of another time, without a permit: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn find_at(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        asked: &Asked<'_>,
+        at: Timestamp,
+    ) -> Result<Found, Denial> {
+        if !self.knows(listener, subject) {
+            return Err(Denial::plain(Refusal::Internal));
+        }
+        self.enforced.judge(listener, subject, asked, Moment::At(at))
+    }
+
+    /// Which whos would hold and bind, if all that is unknown of the caller spoke for it: for looking back.
+    #[cfg(feature = "cli")]
+    pub(super) fn at_best(&self, caller: &Caller) -> (Bits, Bits) {
+        self.order.judge(&self.policy.whos, &Seen::of(caller)).at_best()
     }
 
     /// The bits of a subject mean this decider's whos, and its stranger this listener.

@@ -1,19 +1,24 @@
 //! What would have had to be different: for people who look at a denial afterwards. Nothing here decides anything.
 
+mod keys;
 mod path;
+mod steps;
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::decide::{Decider, Verdict};
-use super::subject::Seen;
-use super::table::{Forbid, Named, NamespaceRule, Policy, Route, Who};
-use crate::model::caller::{Attr, Caller, Uid};
+use super::table::{Forbid, Named, Policy, Route, Who};
+use crate::model::caller::Caller;
 use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
+use crate::model::time::Timestamp;
 
 pub use path::Apart;
+pub use steps::{ForbidStep, RouteStep, Steps, WhoStep, steps};
+
+use keys::Looked;
 
 /// Routes that are told where none matched.
 const NEAREST: usize = 3;
@@ -69,6 +74,15 @@ pub enum Miss {
         /// Protocols that it takes.
         takes: Vec<String>,
     },
+    /// The route allows it, at another time.
+    Time {
+        /// The route's id.
+        route: String,
+        /// Where it stands.
+        at: String,
+        /// When it holds: `only until 2026-12-31T18:00:00Z`.
+        holds: String,
+    },
     /// No route matches, and this one nearly does.
     Route {
         /// Its id.
@@ -93,29 +107,52 @@ pub struct Key {
     pub has: Option<String>,
 }
 
-/// Says what this policy makes of a request, and what would have to be different for it to be allowed.
+/// Says what this policy makes of a request now, and what would have to be different for it to be allowed.
 pub fn explain(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked: &Asked<'_>) -> Explained {
-    let decider = Decider::new(Arc::clone(policy));
+    explain_at(policy, listener, caller, asked, Some(Timestamp::now()))
+}
+
+/// As [`explain`], of another time; `None`: whenever every rule holds that has its time.
+pub fn explain_at(
+    policy: &Arc<Policy>,
+    listener: ListenerId,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    instant: Option<Timestamp>,
+) -> Explained {
+    explain_by(&Decider::new(Arc::clone(policy)), listener, caller, asked, instant)
+}
+
+/// As [`explain_at`], where the policy has its matchers already.
+pub fn explain_by(
+    decider: &Decider,
+    listener: ListenerId,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    instant: Option<Timestamp>,
+) -> Explained {
+    let policy = decider.policy();
     let subject = decider.recognise(listener, caller);
-    let denial = match decider.decide(listener, &subject, asked) {
+    let denial = match decider.decide_at(listener, &subject, asked, instant) {
         Verdict::Allow(_) => return Explained { refusal: None, misses: Vec::new() },
         Verdict::Deny(denial) => denial,
     };
-    let seen = Seen::of(caller);
+    let looked = Looked::at(policy, caller);
     let route = denial.route.as_deref().and_then(|id| policy.routes.iter().find(|route| route.id == *id));
     let misses = match (denial.refusal, route) {
-        (Refusal::NotAllowed, Some(route)) => whos(policy, &seen, caller, route),
+        (Refusal::NotAllowed, Some(route)) => whos(policy, &looked, route),
         (Refusal::Forbidden, _) => {
             let id = denial.by.as_deref().and_then(|by| by.strip_prefix("forbid."));
             let found = policy.forbids.iter().find(|forbid| Some(forbid.id.as_str()) == id);
-            found.map(|forbid| forbidden(policy, &seen, forbid)).into_iter().collect()
+            found.map(|forbid| forbidden(policy, &looked, forbid)).into_iter().collect()
         }
         (Refusal::QueryName, Some(route)) => queries(policy, route, asked),
         (Refusal::UpgradeRefused, Some(route)) => {
             let (id, at, takes) = (route.id.clone(), place(policy, route.line), route.upgrade.clone());
             vec![Miss::Upgrade { route: id, at, takes }]
         }
-        (Refusal::NoRoute, _) => nearest(policy, &seen, listener, asked),
+        (Refusal::Expired | Refusal::OutOfHours, Some(route)) => vec![timed(policy, route)],
+        (Refusal::NoRoute, _) => nearest(policy, &looked, listener, asked),
         _ => Vec::new(),
     };
     Explained { refusal: Some(denial.refusal), misses }
@@ -123,7 +160,7 @@ pub fn explain(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, aske
 
 /// `policy.toml:42`, as records have it.
 fn place(policy: &Policy, line: u32) -> String {
-    format!("{}:{line}", policy.file.rsplit('/').next().unwrap_or(&policy.file))
+    policy.place(line)
 }
 
 fn who<'p>(policy: &'p Policy, named: &Named) -> Option<&'p Who> {
@@ -131,11 +168,11 @@ fn who<'p>(policy: &'p Policy, named: &Named) -> Option<&'p Who> {
 }
 
 /// Each who that the route allows; those first of which the least is missing.
-fn whos(policy: &Policy, seen: &Seen, caller: &Caller, route: &Route) -> Vec<Miss> {
+fn whos(policy: &Policy, looked: &Looked<'_>, route: &Route) -> Vec<Miss> {
     let mut misses: Vec<(usize, Miss)> = Vec::new();
     for named in &route.allow {
         let Some(who) = who(policy, named) else { continue };
-        let keys = keys(policy, seen, caller, who);
+        let keys = looked.keys(policy, who);
         let name = format!("who.{}", who.name);
         misses.push((keys.len(), Miss::Who { who: name, at: place(policy, named.line), keys }));
     }
@@ -143,66 +180,22 @@ fn whos(policy: &Policy, seen: &Seen, caller: &Caller, route: &Route) -> Vec<Mis
     misses.into_iter().map(|(_, miss)| miss).collect()
 }
 
-/// The conditions of a who that are not known to hold, each asked alone.
-fn keys(policy: &Policy, seen: &Seen, caller: &Caller, who: &Who) -> Vec<Key> {
-    let alone = Who { name: String::new(), uids: None, groups: Vec::new(), namespace: None };
-    let fails = |one: &Who| !seen.is(one, NamespaceRule::Any).allows();
-    let credentials = &caller.credentials;
-    let mut keys = Vec::new();
-    if let Some(uids) = &who.uids
-        && fails(&Who { uids: Some(uids.clone()), ..alone.clone() })
-    {
-        let named = |uid: &Uid| match policy.user_name(*uid) {
-            Some(name) => format!("{uid} ({name})"),
-            None => uid.to_string(),
-        };
-        let wants = one_of("user", "users", uids.iter().map(named));
-        keys.push(Key { wants, has: credentials.uid.known().map(|uid| format!("user {}", named(uid))) });
-    }
-    for groups in &who.groups {
-        if fails(&Who { groups: vec![groups.clone()], ..alone.clone() }) {
-            let wants = one_of("group", "groups", groups.iter().map(ToString::to_string));
-            let has = match (&credentials.gid, &credentials.groups) {
-                (Attr::Known(gid), Attr::Known(more)) => {
-                    let mut all: Vec<_> = more.iter().chain([gid]).collect();
-                    all.sort_unstable();
-                    all.dedup();
-                    let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
-                    Some(format!("in {}", all.join(", ")))
-                }
-                _ => None,
-            };
-            keys.push(Key { wants, has });
-        }
-    }
-    // What was not written means the host's, for an allow.
-    let rule = who.namespace.unwrap_or(NamespaceRule::Host);
-    if fails(&Who { namespace: Some(rule), ..alone }) {
-        let wants = if rule == NamespaceRule::Other {
-            "a namespace other than the host's"
-        } else {
-            "the host's namespace"
-        };
-        let has = caller.namespace.known().map(|it| format!("in the namespace {}", it.name()));
-        keys.push(Key { wants: wants.to_owned(), has });
-    }
-    keys
-}
-
-fn one_of(one: &str, many: &str, names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.collect();
-    match names.as_slice() {
-        [name] => format!("{one} {name}"),
-        _ => format!("one of the {many} {}", names.join(", ")),
-    }
-}
-
-fn forbidden(policy: &Policy, seen: &Seen, forbid: &Forbid) -> Miss {
-    let binds =
-        |named: &&Named| who(policy, named).is_some_and(|who| seen.is(who, NamespaceRule::Any).forbids());
+fn forbidden(policy: &Policy, looked: &Looked<'_>, forbid: &Forbid) -> Miss {
+    let binds = |named: &&Named| looked.binds(named.who);
     let whos = forbid.who.iter().flatten().filter(binds);
     let whom = whos.filter_map(|named| Some(format!("who.{}", who(policy, named)?.name))).collect();
     Miss::Forbidden { by: format!("forbid.{}", forbid.id), at: place(policy, forbid.line), whom }
+}
+
+/// When the route holds.
+fn timed(policy: &Policy, route: &Route) -> Miss {
+    let until = route.until.map(|until| format!("until {until}"));
+    let when = route.when.as_ref().map(|when| {
+        let zone = policy.zones.get(usize::from(when.zone)).map_or("", |zone| zone.name.as_str());
+        format!("{} in {zone}", when.hours())
+    });
+    let holds = until.into_iter().chain(when).collect::<Vec<_>>().join(", and ");
+    Miss::Time { route: route.id.clone(), at: place(policy, route.line), holds }
 }
 
 /// Each name in the query that the route does not take.
@@ -220,7 +213,7 @@ fn queries(policy: &Policy, route: &Route, asked: &Asked<'_>) -> Vec<Miss> {
 }
 
 /// The routes that nearly match, each by the pattern of it that does best.
-fn nearest(policy: &Policy, seen: &Seen, listener: ListenerId, asked: &Asked<'_>) -> Vec<Miss> {
+fn nearest(policy: &Policy, looked: &Looked<'_>, listener: ListenerId, asked: &Asked<'_>) -> Vec<Miss> {
     let segments: Vec<&str> = asked.target.segments().map(|segment| segment.text).collect();
     let listeners = |ids: &[ListenerId]| {
         let names = ids.iter().filter_map(|id| policy.listener(*id)).map(|known| known.name.clone());
@@ -242,9 +235,7 @@ fn nearest(policy: &Policy, seen: &Seen, listener: ListenerId, asked: &Asked<'_>
         if cost > path::FAR + u32::try_from(segments.len()).unwrap_or(u32::MAX - path::FAR) {
             continue;
         }
-        let allows =
-            |named: &Named| who(policy, named).is_some_and(|who| seen.is(who, NamespaceRule::Host).allows());
-        let allows = route.allow.iter().any(allows);
+        let allows = route.allow.iter().any(|named| looked.allows(named.who));
         let (id, at) = (route.id.clone(), place(policy, route.line));
         found.push((cost, Miss::Route { route: id, at, pattern: pattern.to_string(), apart, allows }));
     }
@@ -278,6 +269,7 @@ impl fmt::Display for Miss {
             Miss::Upgrade { route, at, takes } => {
                 write!(f, "route {route} ({at}) does not take that upgrade, {}", Takes(takes))
             }
+            Miss::Time { route, at, holds } => write!(f, "route {route} ({at}) holds only {holds}"),
             Miss::Route { route, at, pattern, apart, allows } => {
                 write!(f, "route {route} ({at}) matches {pattern}: ")?;
                 for (number, apart) in apart.iter().enumerate() {

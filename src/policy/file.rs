@@ -2,14 +2,18 @@
 
 mod rules;
 mod settings;
+mod when;
+mod who;
 
 use toml::de::DeTable;
 
 use super::diagnostics::{At, Problems, Span};
 use super::reader::Section;
 
-pub(crate) use rules::{Forbid, Route, Test, TestWho, Who};
+pub(crate) use rules::{Forbid, Route, Test};
 pub(crate) use settings::{Audit, Backend, Builtin, Daemon, Diagnostics, Keep, Listen, Only, Witness};
+pub(crate) use when::When;
+pub(crate) use who::{Limits as WhoLimits, TestWho, Who};
 
 /// A list of names.
 pub(crate) type Texts = At<Vec<At<String>>>;

@@ -109,6 +109,22 @@ keys! {
         "gid" = "any",
         "group" = "any",
         "namespace" = "`\"host\"`",
+        "exe" = "any",
+        "exe_trusted" = "false",
+        "unit" = "any",
+        "label" = "any",
+        "login_uid" = "any",
+        "any_of" = "none",
+        "except" = "none",
+        "limits" = "",
+    }
+    "who.limits" {
+        "rate" = "`decisions` of `[limits]`",
+        "burst" = "what `rate` counts",
+        "concurrent" = "any number",
+        "connections" = "`connections` of `[limits]`",
+        "body" = "`body_bytes` of `[limits]`",
+        "bytes" = "any number",
     }
     "route" {
         "id" = NEEDED,
@@ -125,9 +141,26 @@ keys! {
         "encoded_slash" = "none",
         "path_parameter" = "none",
         "mode" = "`\"enforce\"`",
+        "until" = "never",
+        "when" = "",
+        "reason" = "none",
+    }
+    "when" {
+        "days" = "every day",
+        "from" = "`\"00:00\"`",
+        "to" = "`\"24:00\"`",
+        "zone" = NEEDED,
     }
     "route.body" {
         "max" = "`body_bytes` of `[limits]`",
+    }
+    "VALUE" {
+        "one_of" = "one of the four",
+        "int" = "one of the four",
+        "hex" = "one of the four",
+        "text" = "one of the four",
+        "max" = "255",
+        "empty" = "false",
     }
     "route.audit" {
         "durability" = "`durability` of `[audit]`",
@@ -139,6 +172,7 @@ keys! {
         "on" = "every listener",
         "to" = "every backend",
         "who" = "everyone",
+        "when" = "",
         "mode" = "`\"enforce\"`",
     }
     "test" {
@@ -146,6 +180,7 @@ keys! {
         "on" = "the only listener",
         "request" = NEEDED,
         "upgrade" = "none",
+        "at" = "whenever every rule holds",
         "expect" = NEEDED,
         "route" = "any",
     }
@@ -155,6 +190,11 @@ keys! {
         "group" = "none",
         "gid" = "none",
         "namespace" = "`\"host\"`",
+        "exe" = "not known",
+        "exe_trusted" = "false",
+        "unit" = "not known",
+        "label" = "not known",
+        "login_uid" = "not known",
     }
 }
 

@@ -24,6 +24,13 @@ pub(crate) fn size_rate(text: &str) -> Option<u64> {
     size(text.strip_suffix("/s")?)
 }
 
+/// So many, as `amount` reads it, in a time: `50/s`, `1GiB/h`; the time in milliseconds.
+pub(crate) fn per(text: &str, amount: impl Fn(&str) -> Option<u64>) -> Option<(u64, u64)> {
+    let (many, unit) = text.split_once('/')?;
+    let per_ms = TIMES.iter().find(|(name, _)| *name == unit && unit != "ms")?.1;
+    Some((amount(many)?, per_ms))
+}
+
 /// A number of bytes as one would write it.
 pub(crate) fn show_size(bytes: u64) -> String {
     show(bytes, &SIZES, "B")

@@ -1,5 +1,7 @@
 //! Reads tables of a TOML document key by key, with the place of every value, and goes on after a mistake.
 
+mod value;
+
 use std::collections::HashSet;
 
 use toml::Spanned;
@@ -7,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{At, Problems, Span, quoted};
 use super::keys;
+use crate::model::time::Timestamp;
 
 /// One table while it is read.
 pub(crate) struct Section<'a, 'p, 't> {
@@ -169,6 +172,24 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
             return None;
         };
         self.within(key, At { value: number, span }, least, most, &|value| value.to_string())
+    }
+
+    /// An instant: a TOML date and time with its offset.
+    pub(crate) fn instant(&mut self, key: &str) -> Option<At<Timestamp>> {
+        let (span, value) = self.value(key)?;
+        let DeValue::Datetime(written) = value else {
+            self.wrong(span, key, "an instant such as `2026-12-31T18:00:00+01:00`, without quotes", value);
+            return None;
+        };
+        let whole = written.date.is_some() && written.time.is_some() && written.offset.is_some();
+        match written.to_string().parse() {
+            Ok(instant) if whole => Some(At { value: instant, span }),
+            _ => {
+                let help = "write date, time and offset from UTC: `2026-12-31T18:00:00Z` or `…+01:00`";
+                self.problems.add_help(span, format!("`{key}` says no instant"), help);
+                None
+            }
+        }
     }
 
     /// A string that `read` understands, between two bounds.
@@ -370,6 +391,9 @@ fn shown(section: &str) -> String {
         "test" => "a test".to_owned(),
         "route.body" => "a route's `body`".to_owned(),
         "test.who" => "a test's `who`".to_owned(),
+        "VALUE" => "a type".to_owned(),
+        "who.limits" => "a who's `limits`".to_owned(),
+        "when" => "a rule's `when`".to_owned(),
         other => format!("`[{other}]`"),
     }
 }

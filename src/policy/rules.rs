@@ -9,6 +9,7 @@ use super::hidden::{Opened, first_hidden, opened_at, other_reading};
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
 use super::table::{Named, Policy, Route, WhoId};
+use super::times::{Moment, Times, Zones};
 use super::tree::{End, Tree, same};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, OnFailure};
@@ -61,18 +62,24 @@ pub(super) struct Rules {
     forbids: Vec<ForbidRule>,
     /// Whom the routes of a listener allow, in all and to each backend.
     reach: Vec<Reach>,
+    timed_forbids: bool,
 }
 
 #[derive(Debug)]
 struct Reach {
     anything: Set,
+    /// By routes that hold at any time.
     backends: HashMap<BackendId, Set>,
+    /// By those that do not.
+    timed: HashMap<BackendId, Vec<Arc<RouteRule>>>,
 }
 
 /// One route, ready to be asked.
 #[derive(Debug)]
 pub(super) struct RouteRule {
     allow: Allow,
+    /// When it holds; `None`: at any time.
+    times: Option<Box<Times>>,
     /// The names between `&`; no name holds one. Routes that take the same share them.
     query: Option<Arc<str>>,
     pub(super) terms: Terms,
@@ -117,6 +124,7 @@ struct ForbidRule {
     at: Arc<str>,
     on: Option<Vec<ListenerId>>,
     who: Option<Set>,
+    times: Option<Box<Times>>,
     patterns: Vec<String>,
     to: Option<Vec<BackendId>>,
 }
@@ -149,6 +157,7 @@ impl Rules {
 
     fn build(policy: &Policy, shadows: bool) -> Rules {
         let mut texts = Texts::of(policy);
+        let zones = Zones::of(policy);
         let taken: Vec<&Route> = if shadows {
             let (shadow, enforced) = policy.routes.iter().partition(|route| route.shadow);
             let both: (Vec<&Route>, Vec<&Route>) = (shadow, enforced);
@@ -157,7 +166,7 @@ impl Rules {
             policy.routes.iter().filter(|route| !route.shadow).collect()
         };
         let routes: Vec<_> =
-            taken.iter().map(|route| Arc::new(RouteRule::build(policy, route, &mut texts))).collect();
+            taken.iter().map(|route| Arc::new(RouteRule::build(policy, route, &mut texts, &zones))).collect();
         let mut routes_of: Vec<Tree> = policy.listeners.iter().map(|_| Tree::new()).collect();
         for (number, route) in (0..).zip(&taken) {
             for ListenerId(listener) in &route.on {
@@ -183,13 +192,17 @@ impl Rules {
                 at: texts.place(forbid.line),
                 on: forbid.on.clone(),
                 who: forbid.who.as_ref().map(|who| Set::of(who.iter().map(|named| named.who))),
+                times: Times::of(None, forbid.when.as_ref(), &zones),
                 patterns: forbid.matches.iter().map(Pattern::to_string).collect(),
                 to: forbid.to.clone(),
             });
         }
-        let reach =
-            (0..).zip(&policy.listeners).map(|(number, _)| Reach::of(ListenerId(number), &taken)).collect();
-        Rules { routes_of, forbids_of, routes, forbids, reach }
+        let reach = (0..)
+            .zip(&policy.listeners)
+            .map(|(number, _)| Reach::of(ListenerId(number), &taken, &routes))
+            .collect();
+        let timed_forbids = forbids.iter().any(|forbid| forbid.times.is_some());
+        Rules { routes_of, forbids_of, routes, forbids, reach, timed_forbids }
     }
 
     /// The journey of one request.
@@ -198,6 +211,7 @@ impl Rules {
         listener: ListenerId,
         subject: &Subject,
         asked: &Asked<'_>,
+        moment: Moment<'_>,
     ) -> Result<Found, Denial> {
         let (method, path) = (asked.method.as_str(), asked.target.path());
         let hidden = path.bytes().any(|byte| matches!(byte, b';' | b'%'));
@@ -215,11 +229,14 @@ impl Rules {
         if hidden {
             rule.takes_hidden(end, asked.target).map_err(|refusal| rule.denial(refusal))?;
         }
-        if let Some(forbid) = self.forbidden(listener, subject, rule.terms.backend, method, path) {
+        if let Some(forbid) = self.forbidden(listener, subject, rule.terms.backend, (method, path), moment) {
             let by = (Some(forbid.by.clone()), Some(forbid.at.clone()));
             return Err(Denial { by: by.0, at: by.1, ..rule.denial(Refusal::Forbidden) });
         }
         let who = rule.allow.grants(&subject.holds).ok_or_else(|| rule.denial(Refusal::NotAllowed))?;
+        if let Some(times) = &rule.times {
+            times.allow(moment).map_err(|refusal| rule.denial(refusal))?;
+        }
         rule.takes_query(asked.target).map_err(|refusal| rule.denial(refusal))?;
         if let Some(protocol) = asked.upgrade
             && !rule.terms.upgrade.iter().any(|known| known.eq_ignore_ascii_case(protocol))
@@ -235,14 +252,14 @@ impl Rules {
         listener: ListenerId,
         subject: &Subject,
         backend: BackendId,
-        method: &str,
-        path: &str,
+        (method, path): (&str, &str),
+        moment: Moment<'_>,
     ) -> Option<&ForbidRule> {
         let tree = self.forbids_of.get(usize::from(backend.0))?;
         let mut first: Option<(u32, &ForbidRule)> = None;
         let mut look = |number: u32| {
             if let Some(forbid) = self.forbids.get(number as usize)
-                && forbid.binds(listener, &subject.binds)
+                && forbid.binds(listener, &subject.binds, moment)
                 && first.is_none_or(|(known, _)| number < known)
             {
                 first = Some((number, forbid));
@@ -259,9 +276,22 @@ impl Rules {
         self.reach.get(usize::from(listener.0)).is_some_and(|reach| reach.anything.meets(holds))
     }
 
-    pub(super) fn may_reach(&self, listener: ListenerId, holds: &Bits, backend: BackendId) -> bool {
-        let reach = self.reach.get(usize::from(listener.0));
-        reach.and_then(|reach| reach.backends.get(&backend)).is_some_and(|set| set.meets(holds))
+    pub(super) fn may_reach(
+        &self,
+        listener: ListenerId,
+        holds: &Bits,
+        backend: BackendId,
+        moment: Moment<'_>,
+    ) -> bool {
+        let Some(reach) = self.reach.get(usize::from(listener.0)) else { return false };
+        let allows = |rule: &Arc<RouteRule>| rule.allow.grants(holds).is_some() && rule.in_time(moment);
+        reach.backends.get(&backend).is_some_and(|set| set.meets(holds))
+            || reach.timed.get(&backend).is_some_and(|rules| rules.iter().any(allows))
+    }
+
+    /// Whether some forbid has its hours, so that time alone can forbid what runs.
+    pub(super) fn has_timed_forbids(&self) -> bool {
+        self.timed_forbids
     }
 
     /// Whether this route allows the caller, leads to that backend, and lets the journal stand in.
@@ -271,6 +301,7 @@ impl Rules {
         holds: &Bits,
         route: &str,
         backend: BackendId,
+        moment: Moment<'_>,
     ) -> bool {
         self.routes.iter().any(|rule| {
             *rule.told.id == *route
@@ -278,19 +309,21 @@ impl Rules {
                 && rule.terms.backend == backend
                 && rule.terms.on_failure == OnFailure::Journal
                 && rule.allow.grants(holds).is_some()
+                && rule.in_time(moment)
         })
     }
 
-    pub(super) fn offers(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
-        let allowed = self
-            .routes
-            .iter()
-            .filter(|rule| rule.told.on.contains(&listener) && rule.allow.grants(&subject.holds).is_some());
+    pub(super) fn offers(&self, listener: ListenerId, subject: &Subject, moment: Moment<'_>) -> Vec<Offer> {
+        let allowed = self.routes.iter().filter(|rule| {
+            rule.told.on.contains(&listener)
+                && rule.allow.grants(&subject.holds).is_some()
+                && rule.in_time(moment)
+        });
         allowed
             .map(|rule| {
                 let there = |forbid: &&ForbidRule| {
                     forbid.to.as_ref().is_none_or(|to| to.contains(&rule.terms.backend))
-                        && forbid.binds(listener, &subject.binds)
+                        && forbid.binds(listener, &subject.binds, moment)
                 };
                 let except = self.forbids.iter().filter(there);
                 Offer {
@@ -308,13 +341,21 @@ impl Rules {
 }
 
 impl Reach {
-    fn of(listener: ListenerId, routes: &[&Route]) -> Reach {
+    fn of(listener: ListenerId, routes: &[&Route], rules: &[Arc<RouteRule>]) -> Reach {
         let mut backends: HashMap<BackendId, Vec<_>> = HashMap::new();
-        for route in routes.iter().filter(|route| route.on.contains(&listener)) {
-            backends.entry(route.to).or_default().extend(route.allow.iter().map(|named| named.who));
+        let mut timed: HashMap<BackendId, Vec<_>> = HashMap::new();
+        let mut anything = Vec::new();
+        for (route, rule) in routes.iter().zip(rules).filter(|(route, _)| route.on.contains(&listener)) {
+            let whos = || route.allow.iter().map(|named| named.who);
+            anything.extend(whos());
+            match rule.times {
+                None => backends.entry(route.to).or_default().extend(whos()),
+                Some(_) => timed.entry(route.to).or_default().push(Arc::clone(rule)),
+            }
         }
         Reach {
-            anything: Set::of(backends.values().flatten().copied()),
+            anything: Set::of(anything),
+            timed,
             backends: backends.into_iter().map(|(backend, whos)| (backend, Set::of(whos))).collect(),
         }
     }
@@ -322,8 +363,9 @@ impl Reach {
 
 impl ForbidRule {
     /// Unknown binds: a forbid asks who is not known to be another.
-    fn binds(&self, listener: ListenerId, binds: &Bits) -> bool {
+    fn binds(&self, listener: ListenerId, binds: &Bits, moment: Moment<'_>) -> bool {
         self.on.as_ref().is_none_or(|on| on.contains(&listener))
+            && self.times.as_ref().is_none_or(|times| times.forbid(moment))
             && self.who.as_ref().is_none_or(|who| who.meets(binds))
     }
 }
@@ -354,7 +396,7 @@ impl Allow {
 }
 
 impl RouteRule {
-    fn build(policy: &Policy, route: &Route, texts: &mut Texts) -> RouteRule {
+    fn build(policy: &Policy, route: &Route, texts: &mut Texts, zones: &Zones) -> RouteRule {
         let opens = !route.encoded_slash.is_empty() || !route.path_parameter.is_empty();
         let opened = |piece: &Piece| {
             let named =
@@ -371,6 +413,7 @@ impl RouteRule {
         named.sort_by_key(|named| named.who);
         RouteRule {
             allow: Allow::of(&named),
+            times: Times::of(route.until, route.when.as_ref(), zones),
             query: route.query.as_ref().map(|names| texts.query(names)),
             terms: Terms {
                 backend: route.to,
@@ -393,7 +436,16 @@ impl RouteRule {
         }
     }
 
-    fn denial(&self, refusal: Refusal) -> Denial {
+    /// Whether time alone can take its grant back.
+    pub(super) fn may_end(&self) -> bool {
+        self.times.is_some()
+    }
+
+    fn in_time(&self, moment: Moment<'_>) -> bool {
+        self.times.as_ref().is_none_or(|times| times.allow(moment).is_ok())
+    }
+
+    pub(super) fn denial(&self, refusal: Refusal) -> Denial {
         Denial {
             refusal,
             route: Some(self.told.id.clone()),

@@ -1,7 +1,10 @@
 //! One connection's caller, as the policy sees it: which whos hold for it, worked out once.
 
+use std::sync::Arc;
+
+use super::caps::Cap;
 use super::table::{NamespaceRule, Who, WhoId};
-use crate::model::caller::{Attr, Caller, Gid, Namespace, Uid};
+use crate::model::caller::{Attr, Caller, Gid, Namespace};
 use crate::model::ids::ListenerId;
 use crate::model::truth::Truth;
 
@@ -15,9 +18,16 @@ pub struct Subject {
     /// Whos that are not known to be false: what a forbid asks.
     pub(super) binds: Bits,
     pub(super) stranger: bool,
+    /// What the whos give it that are not known to be false.
+    pub(super) caps: Box<[Arc<Cap>]>,
 }
 
 impl Subject {
+    /// The limits that hold for this caller.
+    pub fn caps(&self) -> &[Arc<Cap>] {
+        &self.caps
+    }
+
     /// Whether no route of the listener allows this caller anything.
     pub fn is_stranger(&self) -> bool {
         self.stranger
@@ -25,7 +35,7 @@ impl Subject {
 }
 
 /// One bit a who.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Bits(Box<[u64]>);
 
 impl Bits {
@@ -75,45 +85,64 @@ impl Set {
 }
 
 /// The parts of a caller that whos ask for, ready to be asked often.
-pub(super) struct Seen {
-    uid: Attr<Uid>,
-    gid: Attr<Gid>,
+pub(super) struct Seen<'c> {
+    caller: &'c Caller,
     /// In order.
     groups: Attr<Vec<Gid>>,
-    namespace: Attr<Namespace>,
 }
 
-impl Seen {
-    pub(super) fn of(caller: &Caller) -> Seen {
-        let credentials = &caller.credentials;
-        let mut groups = credentials.groups.clone();
+impl<'c> Seen<'c> {
+    pub(super) fn of(caller: &'c Caller) -> Seen<'c> {
+        let mut groups = caller.credentials.groups.clone();
         if let Attr::Known(groups) = &mut groups {
             groups.sort_unstable();
         }
-        Seen {
-            uid: credentials.uid.clone(),
-            gid: credentials.gid.clone(),
-            groups,
-            namespace: caller.namespace.clone(),
-        }
+        Seen { caller, groups }
     }
 
-    /// Whether `who` holds, if a namespace that was not written means `unwritten`.
+    /// Whether the conditions of `who` itself hold, if a namespace that was not written means `unwritten`. What it
+    /// is made of beside them is judged by [`super::sets`].
     pub(super) fn is(&self, who: &Who, unwritten: NamespaceRule) -> Truth {
+        let Caller { credentials, namespace, .. } = self.caller;
         let uid = match &who.uids {
-            Some(uids) => self.uid.is(|uid| uids.contains(uid)),
+            Some(uids) => credentials.uid.is(|uid| uids.contains(uid)),
             None => Truth::Yes,
         };
+        if uid == Truth::No {
+            return uid;
+        }
         let namespace = match who.namespace.unwrap_or(unwritten) {
-            NamespaceRule::Host => self.namespace.is(|namespace| *namespace == Namespace::Host),
-            NamespaceRule::Other => self.namespace.is(|namespace| *namespace == Namespace::Other),
+            NamespaceRule::Host => namespace.is(|namespace| *namespace == Namespace::Host),
+            NamespaceRule::Other => namespace.is(|namespace| *namespace == Namespace::Other),
             NamespaceRule::Any => Truth::Yes,
         };
-        who.groups.iter().fold(uid.and(namespace), |so_far, groups| so_far.and(self.in_one_of(groups)))
+        let groups =
+            who.groups.iter().fold(uid.and(namespace), |so_far, groups| so_far.and(self.in_one_of(groups)));
+        groups.and(self.narrowed(who))
+    }
+
+    /// What only narrows.
+    fn narrowed(&self, who: &Who) -> Truth {
+        let Caller { exe, unit, label, login_uid, .. } = self.caller;
+        fn asked<T, W>(wanted: Option<&W>, attribute: &Attr<T>, is: impl FnOnce(&W, &T) -> bool) -> Truth {
+            wanted.map_or(Truth::Yes, |wanted| attribute.is(|found| is(wanted, found)))
+        }
+        let trusted = if who.exe_trusted {
+            exe.known().map_or(Truth::Unknown, |exe| exe.trusted.is(|trusted| *trusted))
+        } else {
+            Truth::Yes
+        };
+        asked(who.exe.as_ref(), exe, |paths, exe| paths.iter().any(|path| path.as_bytes() == exe.path))
+            .and(trusted)
+            .and(asked(who.units.as_ref(), unit, |units, unit| units.contains(unit)))
+            .and(asked(who.labels.as_ref(), label, |labels, label| {
+                labels.iter().any(|wanted| wanted.as_bytes() == label)
+            }))
+            .and(asked(who.login_uids.as_ref(), login_uid, |uids, uid| uids.contains(uid)))
     }
 
     fn in_one_of(&self, groups: &[Gid]) -> Truth {
-        let primary = self.gid.is(|gid| groups.contains(gid));
+        let primary = self.caller.credentials.gid.is(|gid| groups.contains(gid));
         let supplementary =
             self.groups.is(|mine| groups.iter().any(|group| mine.binary_search(group).is_ok()));
         primary.or(supplementary)

@@ -2,6 +2,8 @@
 //! again.
 
 mod outward;
+mod time;
+mod who;
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -10,12 +12,18 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use super::pattern::{Pattern, VersionPrefix};
+use super::sets::Order;
+use super::times;
 use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, Keep, OnFailure};
 use crate::model::limits::Limits;
+use crate::model::time::Timestamp;
 
 pub use outward::{Feed, Only, Syslog, Witness};
+pub(super) use time::DAYS;
+pub use time::{Window, Zone};
+pub use who::{NamespaceRule, Rate, Who, WhoLimits};
 
 /// A policy that can be put in force. It is read through its [`Table`]; only the loader and
 /// [`Policy::from_bytes`] make one, and both check every reference in it.
@@ -61,6 +69,8 @@ pub struct Table {
     pub names: Vec<(Uid, String)>,
     /// Methods outside the known set that the policy names.
     pub methods: Vec<String>,
+    /// The time zones that windows are in.
+    pub zones: Vec<Zone>,
 }
 
 /// `[daemon]`.
@@ -199,33 +209,12 @@ pub enum Address {
     Tcp(SocketAddr),
 }
 
+/// Different time zones of one policy.
+pub(super) const MOST_ZONES: usize = 64;
+
 /// A place in [`Table::whos`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WhoId(pub u16);
-
-/// `[who.NAME]`: all conditions together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
-    /// Its name.
-    pub name: String,
-    /// One of these users; `None`: any, and then there is a condition on groups.
-    pub uids: Option<Vec<Uid>>,
-    /// In one of these groups, for each list.
-    pub groups: Vec<Vec<Gid>>,
-    /// Where the caller lives; `None`: it was not written, which is `host` for an allow and any for a forbid.
-    pub namespace: Option<NamespaceRule>,
-}
-
-/// Which namespaces a who asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NamespaceRule {
-    /// The warden's own.
-    Host,
-    /// Another.
-    Other,
-    /// No matter which.
-    Any,
-}
 
 /// One name in a route's `allow` or a forbid's `who`, and the line that it stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,6 +260,12 @@ pub struct Route {
     pub path_parameter: Vec<String>,
     /// It only records what it would have done.
     pub shadow: bool,
+    /// When it ends for good.
+    pub until: Option<Timestamp>,
+    /// The hours at which it holds; `None`: at any.
+    pub when: Option<Window>,
+    /// Why it is there, for who reads the policy.
+    pub reason: Option<String>,
 }
 
 /// `[[forbid]]`.
@@ -288,6 +283,8 @@ pub struct Forbid {
     pub matches: Vec<Pattern>,
     /// Whom it binds; `None`: everyone.
     pub who: Option<Vec<Named>>,
+    /// The hours at which it holds; `None`: at any.
+    pub when: Option<Window>,
     /// It only records what it would have done.
     pub shadow: bool,
 }
@@ -330,6 +327,11 @@ impl Table {
     /// The first eight hex digits of the hash, as records carry it.
     pub fn short_hash(&self) -> String {
         self.hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Where a line stands, as records have it: `policy.toml:42`.
+    pub fn place(&self, line: u32) -> String {
+        format!("{}:{line}", self.file.rsplit('/').next().unwrap_or(&self.file))
     }
 
     /// The listener of that place.
@@ -393,12 +395,15 @@ impl Table {
                 _ => {}
             }
         }
-        let authorises = |who: &Who| {
-            let lists = who.uids.iter().map(Vec::is_empty).chain(who.groups.iter().map(Vec::is_empty));
-            (who.uids.is_some() || !who.groups.is_empty()) && lists.into_iter().all(|empty| !empty)
-        };
-        if !self.whos.iter().all(authorises) {
+        if !self.whos.iter().all(Who::authorises) {
             return Err("a who names nobody");
+        }
+        let there = |other: WhoId| usize::from(other.0) < self.whos.len();
+        if !self.whos.iter().all(|who| who.is_sound() && who.others().all(there)) {
+            return Err("a who asks for nothing, or refers to what is not there");
+        }
+        if Order::of(&self.whos).is_err() {
+            return Err("a who is made of itself, or of too many others");
         }
         for route in &self.routes {
             if route.matches.is_empty() || !listeners_hold(&route.on) || !whos_hold(&route.allow) {
@@ -418,6 +423,14 @@ impl Table {
             if forbid.matches.is_empty() || !on || !to || !who {
                 return Err("a forbid matches nothing, or refers to what is not there");
             }
+        }
+        let windows = self.routes.iter().filter_map(|route| route.when.as_ref());
+        let mut windows = windows.chain(self.forbids.iter().filter_map(|forbid| forbid.when.as_ref()));
+        if !windows.all(|window| window.is_sound(self.zones.len())) || self.zones.len() > MOST_ZONES {
+            return Err("a rule holds at hours that there are not");
+        }
+        if !self.zones.iter().all(|zone| times::read(zone).is_some()) {
+            return Err("a time zone can't be read");
         }
         if !self.names.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Err("the names are not in order");

@@ -6,11 +6,18 @@ mod decisions;
 mod everything;
 #[cfg(feature = "cli")]
 mod explain;
+#[cfg(feature = "cli")]
+mod grants;
 mod identity;
+#[cfg(feature = "cli")]
+mod layout;
 mod mistakes;
 mod oracle;
 mod outward;
 mod samples;
+mod sets;
+mod time;
+mod who_oracle;
 
 use std::sync::Arc;
 
@@ -165,6 +172,16 @@ impl Asking {
 
     fn says_to(&self, caller: &Caller, listener: ListenerId, request: &str) -> String {
         self.answer(caller, listener, request, None)
+    }
+
+    /// The same as at another time; `None`: whenever every rule holds.
+    fn says_at(&self, user: &str, request: &str, instant: Option<&str>) -> String {
+        let (method, target) = request.split_once(' ').unwrap();
+        let (method, target) =
+            (Method::parse(method.as_bytes()).unwrap(), Target::parse(target.as_bytes()).unwrap());
+        let asked = Asked { method: &method, target: &target, upgrade: None };
+        let instant = instant.map(|instant| instant.parse().unwrap());
+        told(self.decider.decide_at(ListenerId(0), &self.subject(user), &asked, instant))
     }
 
     fn answer(&self, caller: &Caller, listener: ListenerId, request: &str, upgrade: Option<&str>) -> String {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::pattern::{Kind, Piece, Rank, STAR};
+use super::pattern::{CAPTURE, Piece, Rank, STAR};
+use super::value::{Kind, PLAIN};
 
 /// Patterns and what each stands for. Kept small and flat: at ten thousand patterns a decision costs what it
 /// misses in the caches.
@@ -47,8 +48,8 @@ impl End {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Node {
-    /// By [`Kind`].
-    captures: [u32; Kind::ALL.len()],
+    /// By [`PLAIN`]; those of other kinds stand behind [`Node::mixed`].
+    captures: [u32; PLAIN.len()],
     /// Where the literals behind a rest begin, the last segment first.
     rest: u32,
     /// How many literal children there are.
@@ -57,7 +58,7 @@ struct Node {
     only: (u32, u32),
     /// The first end here; 0 is none.
     ends: u32,
-    /// The longer literal first.
+    /// The longer literal first; captures without one come last.
     mixed: Vec<Mixed>,
 }
 
@@ -98,37 +99,36 @@ impl Tree {
                         _ => at,
                     })
                 }
-                Piece::Capture { kind, .. } => {
-                    let place = *kind as usize;
-                    let known = |node: &Node| node.captures.get(place).copied().unwrap_or(0);
-                    self.child(at, known, |node, child| {
-                        if let Some(capture) = node.captures.get_mut(place) {
-                            *capture = child;
-                        }
-                    })
-                }
+                Piece::Capture { kind, .. } => match PLAIN.iter().position(|plain| plain == kind) {
+                    Some(place) => {
+                        let known = |node: &Node| node.captures.get(place).copied().unwrap_or(0);
+                        self.child(at, known, |node, child| {
+                            if let Some(capture) = node.captures.get_mut(place) {
+                                *capture = child;
+                            }
+                        })
+                    }
+                    None => self.mixed(at, "", kind, "", piece.rank()),
+                },
                 Piece::Mixed { prefix, kind, suffix, .. } => {
-                    let same = |known: &&Mixed| {
-                        *known.prefix == **prefix && *known.suffix == **suffix && known.kind == *kind
-                    };
-                    let known = |node: &Node| node.mixed.iter().find(same).map_or(0, |known| known.child);
-                    self.child(at, known, |node, child| {
-                        let mixed = Mixed {
-                            prefix: prefix.as_str().into(),
-                            suffix: suffix.as_str().into(),
-                            kind: *kind,
-                            rank: piece.rank(),
-                            child,
-                        };
-                        let place = node.mixed.partition_point(|known| known.rank >= mixed.rank);
-                        node.mixed.insert(place, mixed);
-                    })
+                    self.mixed(at, prefix, kind, suffix, piece.rank())
                 }
             };
         }
         let method = method.map(|method| self.method_place(method));
         let ranks = pieces.iter().map(Piece::rank).collect();
         self.end_at(at, End { rule, pattern, method, next: 0, ranks });
+    }
+
+    fn mixed(&mut self, at: u32, prefix: &str, kind: &Kind, suffix: &str, rank: Rank) -> u32 {
+        let same =
+            |known: &&Mixed| *known.prefix == *prefix && *known.suffix == *suffix && known.kind == *kind;
+        let known = |node: &Node| node.mixed.iter().find(same).map_or(0, |known| known.child);
+        self.child(at, known, |node, child| {
+            let (prefix, suffix) = (prefix.into(), suffix.into());
+            let place = node.mixed.partition_point(|known| known.rank >= rank);
+            node.mixed.insert(place, Mixed { prefix, suffix, kind: kind.clone(), rank, child });
+        })
     }
 
     /// Of two alike at one node, the one that was added first is found first.
@@ -222,13 +222,17 @@ impl Tree {
             return Some(found);
         }
         if !segment.is_empty() {
-            for group in node.mixed.chunk_by(|a, b| a.rank == b.rank) {
-                let taking = group.iter().filter(|mixed| mixed.takes(segment)).map(|mixed| mixed.child);
-                if let Some(found) = self.best_of(taking, after, method) {
+            let (mixed, typed) = node.mixed_and_typed();
+            let taking = |group: &'t [Mixed]| {
+                group.iter().filter(|mixed| mixed.takes(segment)).map(|mixed| mixed.child)
+            };
+            for group in mixed.chunk_by(|a, b| a.rank == b.rank) {
+                if let Some(found) = self.best_of(taking(group), after, method) {
                     return Some(found);
                 }
             }
-            if let Some(found) = self.best_of(node.captures_taking(segment), after, method) {
+            let captures = node.captures_taking(segment).chain(taking(typed));
+            if let Some(found) = self.best_of(captures, after, method) {
                 return Some(found);
             }
         }
@@ -335,8 +339,14 @@ impl Tree {
 
 impl Node {
     fn captures_taking(&self, segment: &str) -> impl Iterator<Item = u32> {
-        let all = Kind::ALL.into_iter().zip(self.captures);
-        all.filter(move |(kind, child)| *child != 0 && kind.takes(segment)).map(|(_, child)| child)
+        let all = PLAIN.iter().zip(self.captures);
+        all.filter(move |(kind, child)| *child != 0 && kind.captures(segment)).map(|(_, child)| child)
+    }
+
+    /// Captures with literal text, and those that are a whole segment of a kind with terms.
+    fn mixed_and_typed(&self) -> (&[Mixed], &[Mixed]) {
+        let typed = self.mixed.partition_point(|mixed| mixed.rank > CAPTURE);
+        self.mixed.split_at_checked(typed).unwrap_or((&self.mixed, &[]))
     }
 }
 
@@ -348,7 +358,7 @@ impl Mixed {
         else {
             return false;
         };
-        same(before, &self.prefix) && same(behind, &self.suffix) && self.kind.takes(inside)
+        same(before, &self.prefix) && same(behind, &self.suffix) && self.kind.captures(inside)
     }
 }
 

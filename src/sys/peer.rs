@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 pub use namespace::OwnNamespaces;
-pub use process::{Process, real_uid};
+pub use process::{Process, Program, real_uid};
 
 /// SO_PEERCRED as it came (`ucred` in `unix(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::connections::{Connection, shut};
-use super::identify::identify;
+use super::identify::{Wanted, identify};
 use super::poll::{Interest, Source};
 use super::shed::{Told, WINDOW};
 use super::{Due, Warden};
@@ -166,15 +166,21 @@ impl Warden {
         if let Some(entrance) = self.door.at(listener) {
             entrance.accepted += 1;
         }
-        let Some(caller) = self.name(&socket) else { return shut(&socket) };
-        let stranger = self.force.is_stranger(listener, &caller);
+        let Some(caller) = self.name(listener, &socket) else { return shut(&socket) };
+        let subject = self.force.recognise(listener, &caller);
+        let stranger = subject.is_stranger();
         let limits = &self.force.policy.limits;
         if let Err(refusal) = self.callers.admit(caller.peer.uid, stranger, limits, Instant::now()) {
             return self.shed(listener, number, &caller, refusal, &socket);
         }
+        let Some(seats) = self.seats.take(caller.peer.uid, subject.caps()) else {
+            self.callers.leave(caller.peer.uid, stranger);
+            return self.shed(listener, number, &caller, Refusal::WhoConnections, &socket);
+        };
         if let Err(error) = self.watch_connection(number, &socket) {
             tracing::warn!(%error, "a connection can't be watched");
             self.callers.leave(caller.peer.uid, stranger);
+            self.seats.leave(caller.peer.uid, &seats);
             return self.shed(listener, number, &caller, Refusal::OutOfDescriptors, &socket);
         }
         let id = ConnectionId { boot: self.boot, number };
@@ -188,13 +194,18 @@ impl Warden {
             recorded: false,
             lane: None,
             opening: 0,
+            seats,
         };
         self.connections.insert(number, connection);
     }
 
-    fn name(&self, socket: &OwnedFd) -> Option<Caller> {
-        let names = |uid| self.force.user(uid);
-        match identify(socket.as_fd(), self.force.depth(), &self.own, names) {
+    fn name(&self, listener: ListenerId, socket: &OwnedFd) -> Option<Caller> {
+        let wanted = Wanted {
+            depth: self.force.depth(listener),
+            name: &|uid| self.force.user(uid),
+            names_program: &|path| self.force.names_program(path),
+        };
+        match identify(socket.as_fd(), &self.own, &wanted) {
             Ok(caller) => Some(caller),
             Err(error) => {
                 // Without so much as a uid there is nobody to write down.
@@ -242,7 +253,7 @@ impl Warden {
             if let Some(entrance) = self.door.at(listener) {
                 entrance.accepted += 1;
             }
-            if let Some(caller) = self.name(&socket) {
+            if let Some(caller) = self.name(listener, &socket) {
                 self.shed(listener, number, &caller, Refusal::OutOfDescriptors, &socket);
             }
         }

@@ -297,10 +297,13 @@ impl Warden {
                 Ok(Some(message)) => self.obey_app(number, message),
                 Ok(None) => return,
                 Err(error) => {
-                    // Its process's end is heard, or made.
                     tracing::debug!(%error, "an app is gone");
                     self.poll.forget(running.line.as_fd());
-                    return self.kill_app(number);
+                    // Its process's end is heard, or made; one that was told to end does so by itself.
+                    if !self.apps.leaving {
+                        self.kill_app(number);
+                    }
+                    return;
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Warden;
 use super::poll::{Interest, LaneId, Source};
@@ -26,6 +27,8 @@ pub(super) struct Connection {
     pub(super) lane: Option<LaneId>,
     /// Backends that are being connected for it.
     pub(super) opening: u8,
+    /// What it takes of the connections that whos may have open.
+    pub(super) seats: Box<[Arc<str>]>,
 }
 
 /// All of them.
@@ -104,6 +107,7 @@ impl Warden {
         let connection = self.connections.open.remove(&number)?;
         self.poll.forget(&connection.socket);
         self.callers.leave(connection.caller.peer.uid, connection.stranger);
+        self.seats.leave(connection.caller.peer.uid, &connection.seats);
         Some(connection)
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use super::Warden;
@@ -93,6 +93,7 @@ impl Warden {
                 self.reply_control(number, &report);
             }
             Ok(Some(ControlRequest::Reload)) => self.reload(Some(number)),
+            Ok(Some(ControlRequest::TryReload)) => self.try_reload(number),
             Ok(Some(ControlRequest::Rekey)) => self.rekey(number),
             Ok(Some(ControlRequest::Probe { name, subject, place })) => {
                 self.probe(number, &name, subject, place);
@@ -107,8 +108,18 @@ impl Warden {
 
     /// Answers a client, if it is still there. One that does not read its answers loses them.
     pub(super) fn reply_control(&mut self, number: u32, reply: &ControlReply) {
+        self.reply_control_with(number, reply, &[]);
+    }
+
+    /// The same, with descriptors that it may have.
+    pub(super) fn reply_control_with(
+        &mut self,
+        number: u32,
+        reply: &ControlReply,
+        descriptors: &[BorrowedFd<'_>],
+    ) {
         let Some(client) = self.control.clients.get(&number) else { return };
-        if let Err(error) = client.send(reply, &[]) {
+        if let Err(error) = client.send(reply, descriptors) {
             tracing::debug!(%error, "a client of the control socket gets no answer");
             self.poll.forget(client);
             self.control.clients.remove(&number);

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::identify::Depth;
 use crate::model::caller::{Caller, Uid};
+use crate::model::clock::Clock;
+use crate::model::depth::Depth;
 use crate::model::ids::{BackendId, Generation, ListenerId};
 use crate::model::time::Timestamp;
-use crate::policy::{Backend, Decider, Gates, IdentityDepth, Policy};
+use crate::policy::{Backend, Decider, Gates, IdentityDepth, Policy, Subject};
 
 /// So many earlier policies' backends are remembered by name: a lane may still ask by one of them. What is
 /// older is refused.
@@ -27,6 +29,8 @@ pub(super) struct InForce {
     pub(super) since: Timestamp,
     /// The first eight hex digits of its hash.
     pub(super) short: String,
+    /// The latest instant that was seen, over all policies of this start.
+    pub(super) clock: Arc<Clock>,
     decider: Decider,
     earlier: VecDeque<(Generation, Vec<String>)>,
     cores: u16,
@@ -34,11 +38,14 @@ pub(super) struct InForce {
 
 impl InForce {
     /// The first policy of this start.
-    pub(super) fn first(policy: Policy, memory: OwnedFd) -> InForce {
+    pub(super) fn first(policy: Policy, memory: OwnedFd, seen: Timestamp) -> InForce {
+        let clock = Arc::<Clock>::default();
+        clock.see(seen);
         let policy = Arc::new(policy);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         InForce {
-            decider: Decider::new(Arc::clone(&policy)),
+            decider: Decider::with_clock(Arc::clone(&policy), Arc::clone(&clock)),
+            clock,
             short: policy.short_hash(),
             policy,
             generation: Generation(1),
@@ -56,7 +63,7 @@ impl InForce {
             self.earlier.pop_front();
         }
         self.policy = Arc::new(policy);
-        self.decider = Decider::new(Arc::clone(&self.policy));
+        self.decider = Decider::with_clock(Arc::clone(&self.policy), Arc::clone(&self.clock));
         self.short = self.policy.short_hash();
         self.generation = Generation(self.generation.0 + 1);
         self.memory = Rc::new(memory);
@@ -68,9 +75,16 @@ impl InForce {
         self.policy.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether no route of the listener could ever allow this caller.
-    pub(super) fn is_stranger(&self, listener: ListenerId, caller: &Caller) -> bool {
-        self.decider.recognise(listener, caller).is_stranger()
+    /// What the policy makes of a caller.
+    pub(super) fn recognise(&self, listener: ListenerId, caller: &Caller) -> Subject {
+        self.decider.recognise(listener, caller)
+    }
+
+    /// After this a gate that nobody uses may end: it holds what its callers have used of their rates, and a new one
+    /// would not know.
+    pub(super) fn gate_idle(&self) -> Duration {
+        let idle = u64::from(self.policy.limits.gate_idle_ms);
+        Duration::from_millis(idle.max(self.decider.remembers_ms()))
     }
 
     /// Whether some route of the listener to that backend allows this caller.
@@ -96,12 +110,17 @@ impl InForce {
         self.policy.user_name(uid).map(str::to_owned)
     }
 
-    /// How much of a caller is read.
-    pub(super) fn depth(&self) -> Depth {
+    /// How much of a listener's callers is read.
+    pub(super) fn depth(&self, listener: ListenerId) -> Depth {
         match self.policy.daemon.identity {
-            IdentityDepth::Needed => Depth::Cheap,
-            IdentityDepth::Full => Depth::Full,
+            IdentityDepth::Needed => self.decider.depth(listener),
+            IdentityDepth::Full => Depth::FULL,
         }
+    }
+
+    /// Whether a rule names the program that lies there.
+    pub(super) fn names_program(&self, path: &[u8]) -> bool {
+        self.decider.names_program(path)
     }
 
     /// Whether one gate serves all callers.

@@ -84,6 +84,7 @@ impl Warden {
             listener: connection.listener,
             caller: connection.caller.clone(),
             recorded: connection.recorded,
+            seen: self.force.clock.now().latest,
         };
         let socket = Rc::clone(&connection.socket);
         self.tell_lane(id, message, vec![socket]);
@@ -334,7 +335,7 @@ impl Warden {
 
     /// Remembers since when a gate has had nothing to do, and looks again later.
     pub(super) fn note_idle(&mut self, number: u32) {
-        let wait = Duration::from_millis(self.force.policy.limits.gate_idle_ms.into());
+        let wait = self.force.gate_idle();
         let Some(gate) = self.roster.gate_mut(number) else { return };
         if gate.connections() > 0 {
             return;
@@ -348,7 +349,7 @@ impl Warden {
 
     /// Lets a gate go that has had nothing to do for long enough.
     pub(super) fn retire_if_idle(&mut self, number: u32) {
-        let wait = Duration::from_millis(self.force.policy.limits.gate_idle_ms.into());
+        let wait = self.force.gate_idle();
         let Some(gate) = self.roster.gate_mut(number).filter(|gate| !gate.leaving) else { return };
         gate.reminded = false;
         let Some(since) = gate.idle_since else { return };

@@ -4,26 +4,27 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
+use crate::model::depth::Depth;
 use crate::sys::peer;
 
 pub use crate::sys::peer::OwnNamespaces;
-
-/// How much to ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Credentials, groups, namespace, real uid.
-    Cheap,
-    /// Also start time, program, unit, login uid and label.
-    Full,
-}
 
 /// More groups than this, or a longer label, are unknown: all that is said of a caller has to fit into one message to
 /// its gate.
 const GROUPS: usize = 8192;
 const LABEL: usize = 4096;
 
-/// Collects the caller of an accepted connection. `names` gives a user's name from the table that was resolved
-/// at load; no name service is asked here.
+/// What is to be read, and what the policy in force can say about it.
+pub struct Wanted<'a> {
+    /// How much.
+    pub depth: Depth,
+    /// A user's name, from the table that was resolved at load; no name service is asked here.
+    pub name: &'a dyn Fn(Uid) -> Option<String>,
+    /// Whether a rule names the program that lies there.
+    pub names_program: &'a dyn Fn(&[u8]) -> bool,
+}
+
+/// Collects the caller of an accepted connection.
 ///
 /// What can't be read is unknown, and the caller is still served as far as the policy allows unknowns, which
 /// is never through a condition on them.
@@ -31,18 +32,14 @@ const LABEL: usize = 4096;
 /// # Errors
 ///
 /// Where SO_PEERCRED itself fails or says -1: then nobody is there to be named, and the connection must end.
-pub fn identify(
-    fd: BorrowedFd<'_>,
-    depth: Depth,
-    own: &OwnNamespaces,
-    names: impl Fn(Uid) -> Option<String>,
-) -> io::Result<Caller> {
+pub fn identify(fd: BorrowedFd<'_>, own: &OwnNamespaces, wanted: &Wanted<'_>) -> io::Result<Caller> {
+    let depth = wanted.depth;
     let frozen = peer::credentials(fd)?;
     let known_uid = |raw| Attr::from(Uid::new(raw).filter(|_uid| raw != own.overflow_uid()));
     let known_gid = |raw| Gid::new(raw).filter(|_gid| raw != own.overflow_gid());
 
     let uid = known_uid(frozen.uid);
-    let user = uid.known().and_then(|uid| names(*uid));
+    let user = uid.known().and_then(|uid| (wanted.name)(*uid));
     // One group without a number here makes the list say less than there is: unknown as a whole.
     let groups = peer::groups(fd).ok().filter(|raw| raw.len() <= GROUPS);
     let groups = groups.and_then(|raw| raw.into_iter().map(known_gid).collect());
@@ -57,7 +54,7 @@ pub fn identify(
         login_uid: Attr::Unknown,
         label: Attr::Unknown,
     };
-    if depth == Depth::Full {
+    if depth.label {
         // Frozen at connect, so that it needs no pidfd.
         caller.label = peer::label(fd).ok().filter(|label| label.len() <= LABEL).into();
     }
@@ -72,22 +69,30 @@ pub fn identify(
     let host = own.shared_by(pidfd, frozen.pid);
     caller.namespace = host.map(|host| if host { Namespace::Host } else { Namespace::Other }).into();
     caller.peer.real_uid = peer::real_uid(pidfd, frozen.pid, frozen.uid).filter(|real| *real != frozen.uid);
-    if depth == Depth::Full
+    if depth.looks_at_the_process()
         && let Ok(process) = peer::Process::open(pidfd, frozen.pid)
     {
-        let start_time = process.start_time();
-        let exe = process.exe().map(|(path, device, inode)| Exe { path, device, inode });
-        let unit = process.unit();
-        let login_uid = process.login_uid().map_or(Attr::Unknown, known_uid);
+        let start_time = depth.start.then(|| process.start_time()).flatten();
+        let program = depth.program.then(|| process.exe()).flatten();
+        let unit = depth.unit.then(|| process.unit()).flatten();
+        let login_uid = depth.login_uid.then(|| process.login_uid()).flatten();
+        // A path that a rule names is believed only where that very file lies there.
+        let program =
+            program.filter(|program| !(wanted.names_program)(&program.path) || program.lies_at_its_path());
         // Only now is it certain that all of this was about who connected.
         if process.alive() {
             caller.start_time = start_time.into();
-            caller.exe = exe.into();
+            caller.exe = program.map(exe).into();
             caller.unit = unit.into();
-            caller.login_uid = login_uid;
+            caller.login_uid = login_uid.map_or(Attr::Unknown, known_uid);
         }
     }
     Ok(caller)
+}
+
+fn exe(program: peer::Program) -> Exe {
+    let peer::Program { path, device, inode, trusted } = program;
+    Exe { path, device, inode, trusted: Attr::Known(trusted) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! stays so on any error.
 
 use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub(super) struct Reload {
     askers: Vec<u32>,
     /// Somebody asked after the present run had begun; the file may have changed since, so it needs another one.
     again: Option<Vec<u32>>,
+    /// The present run only tries the file, for somebody who wants to know.
+    trying: bool,
+    /// Who else wants that.
+    tries: Vec<u32>,
     /// A policy that is in force here and not yet in every lane.
     adopting: Option<Adopting>,
     /// Processes that were put down and are not reaped yet.
@@ -39,6 +44,16 @@ struct Adopting {
     generation: Generation,
     lanes: HashSet<LaneId>,
     reply: ControlReply,
+    memories: Memories,
+}
+
+/// What was in force and what is, in sealed memory: who asked can see what changed.
+type Memories = [Rc<OwnedFd>; 2];
+
+impl Reload {
+    fn is_busy(&self) -> bool {
+        self.loading.is_some() || self.adopting.is_some()
+    }
 }
 
 impl Warden {
@@ -48,12 +63,30 @@ impl Warden {
             let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
             return asker.into_iter().for_each(|asker| self.reply_control(asker, &reply));
         }
-        if self.reload.loading.is_some() || self.reload.adopting.is_some() {
+        if self.reload.is_busy() {
             self.reload.again.get_or_insert_default().extend(asker);
             return;
         }
         self.reload.askers.extend(asker);
         self.notify.reloading();
+        self.begin_run(false);
+    }
+
+    /// Loads the policy's file and judges it as for a reload, and leaves it at that; `asker` is told what would change.
+    pub(super) fn try_reload(&mut self, asker: u32) {
+        if self.phase != Phase::Serving {
+            let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
+            return self.reply_control(asker, &reply);
+        }
+        if self.reload.is_busy() {
+            return self.reload.tries.push(asker);
+        }
+        self.reload.askers.push(asker);
+        self.begin_run(true);
+    }
+
+    fn begin_run(&mut self, trying: bool) {
+        self.reload.trying = trying;
         self.reload.run = self.reload.run.wrapping_add(1);
         let run = self.reload.run;
         let begun = self.begin_loading().and_then(|loading| {
@@ -65,7 +98,7 @@ impl Warden {
                 self.reload.loading = Some(loading);
                 self.timers.after(loader::LIMIT, Due::LoaderLimit(run));
             }
-            Err(error) => self.keep_old(&format!("the loader can't be started: {error}")),
+            Err(error) => self.run_failed(&format!("the loader can't be started: {error}")),
         }
     }
 
@@ -84,9 +117,26 @@ impl Warden {
         self.put_down(loading.child);
         let loaded = loader::answer(received).map_err(|why| why.to_string());
         match loaded.and_then(|loaded| self.check_unchanged(loaded)) {
+            Ok(loaded) if self.reload.trying => self.tried(loaded),
             Ok(loaded) => self.put_in_force(loaded),
-            Err(why) => self.keep_old(&why),
+            Err(why) => self.run_failed(&why),
         }
+    }
+
+    /// It could be put in force, and is not.
+    fn tried(&mut self, loaded: Loaded) {
+        let (old, new) = (self.force.short.clone(), loaded.policy.short_hash());
+        let memories = [Rc::clone(&self.force.memory), Rc::new(loaded.memory)];
+        self.answer_askers(&ControlReply::Tried { old, new }, &memories);
+        self.next_run();
+    }
+
+    fn run_failed(&mut self, why: &str) {
+        if !self.reload.trying {
+            return self.keep_old(why);
+        }
+        self.answer_askers(&ControlReply::Refused { why: why.to_owned() }, &[]);
+        self.next_run();
     }
 
     /// The daemon stops: nothing is loaded any more, and who asked is told.
@@ -97,9 +147,10 @@ impl Warden {
         }
         self.reload.adopting = None;
         let again = self.reload.again.take().unwrap_or_default();
+        let tries = std::mem::take(&mut self.reload.tries);
         let askers = std::mem::take(&mut self.reload.askers);
         let reply = ControlReply::Refused { why: "the daemon is stopping".to_owned() };
-        askers.into_iter().chain(again).for_each(|asker| self.reply_control(asker, &reply));
+        askers.into_iter().chain(again).chain(tries).for_each(|asker| self.reply_control(asker, &reply));
     }
 
     /// The loader had its time.
@@ -110,7 +161,7 @@ impl Warden {
         let Some(loading) = self.reload.loading.take() else { return };
         self.poll.forget(&loading.channel);
         self.put_down(loading.child);
-        self.keep_old(loader::SILENT);
+        self.run_failed(loader::SILENT);
     }
 
     /// Ends a process that nobody needs any more. It is not waited for: what it hangs on, a network file system
@@ -152,6 +203,7 @@ impl Warden {
 
     fn put_in_force(&mut self, loaded: Loaded) {
         let old = self.force.short.clone();
+        let before = Rc::clone(&self.force.memory);
         self.force.replace(loaded.policy, loaded.memory);
         self.note_policy(Some(&old), None);
         // On record, and soon sealed.
@@ -167,7 +219,8 @@ impl Warden {
         self.judge_connects_again();
         self.tell_scribe_policy();
         let reply = ControlReply::Reloaded { old, new: self.force.short.clone() };
-        self.reload.adopting = Some(Adopting { generation, lanes: lanes.into_iter().collect(), reply });
+        let (lanes, memories) = (lanes.into_iter().collect(), [before, Rc::clone(&self.force.memory)]);
+        self.reload.adopting = Some(Adopting { generation, lanes, reply, memories });
         self.timers.after(ADOPT, Due::AdoptLimit(generation));
         self.end_when_adopted();
     }
@@ -203,7 +256,7 @@ impl Warden {
     /// The reload is over once every lane judges by the new policy.
     fn end_when_adopted(&mut self) {
         if let Some(adopting) = self.reload.adopting.take_if(|new| new.lanes.is_empty()) {
-            self.reload_ended(&adopting.reply);
+            self.reload_ended(&adopting.reply, &adopting.memories);
         }
     }
 
@@ -211,17 +264,29 @@ impl Warden {
         tracing::error!(why, "the old policy stays in force");
         let old = self.force.short.clone();
         self.note_policy(Some(&old), Some(why));
-        self.reload_ended(&ControlReply::Refused { why: why.to_owned() });
+        self.reload_ended(&ControlReply::Refused { why: why.to_owned() }, &[]);
     }
 
-    fn reload_ended(&mut self, reply: &ControlReply) {
-        for asker in std::mem::take(&mut self.reload.askers) {
-            self.reply_control(asker, reply);
-        }
+    fn reload_ended(&mut self, reply: &ControlReply, memories: &[Rc<OwnedFd>]) {
+        self.answer_askers(reply, memories);
         self.notify.ready();
+        self.next_run();
+    }
+
+    fn answer_askers(&mut self, reply: &ControlReply, memories: &[Rc<OwnedFd>]) {
+        let descriptors: Vec<BorrowedFd<'_>> = memories.iter().map(|memory| memory.as_fd()).collect();
+        for asker in std::mem::take(&mut self.reload.askers) {
+            self.reply_control_with(asker, reply, &descriptors);
+        }
+    }
+
+    /// Somebody asked meanwhile.
+    fn next_run(&mut self) {
         if let Some(askers) = self.reload.again.take() {
             self.reload.askers = askers;
             self.reload(None);
+        } else if let Some(asker) = self.reload.tries.pop() {
+            self.try_reload(asker);
         }
     }
 

@@ -2,6 +2,7 @@
 //! writers and gives back what they did not use. It writes into none but its own.
 
 mod kept;
+mod latest;
 mod left;
 mod place;
 

@@ -318,6 +318,7 @@ fn assemble(
     let apps = Apps::of(&loaded.policy, &options.apps);
     let nowhere =
         open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
+    let seen = log.segments.latest_on_record().when("list the audit directory")?;
     Ok(Warden {
         boot: ground.boot,
         executable: ground.executable,
@@ -327,9 +328,10 @@ fn assemble(
         signals: ground.signals,
         notify: ground.notify,
         watchdog,
-        force: InForce::first(loaded.policy, loaded.memory),
+        force: InForce::first(loaded.policy, loaded.memory, seen),
         door: Door::new(doors.entrances).when("keep a descriptor to spare")?,
         callers: Default::default(),
+        seats: Default::default(),
         connections: Default::default(),
         roster: Default::default(),
         homeless: false,

@@ -11,6 +11,7 @@ use crate::model::ids::{BackendId, BootId, Generation, ListenerId};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
+use crate::model::time::Timestamp;
 use crate::wire::report::Report;
 use crate::wire::told::{Lag, Serve};
 
@@ -49,6 +50,8 @@ pub enum ToGate {
         caller: Box<Caller>,
         /// Whether the warden could write its `conn` record; if not, every request is answered 503.
         recorded: bool,
+        /// The latest instant that the warden has seen.
+        seen: Timestamp,
     },
     /// The caller of this connection is gone (both directions are shut); the gate ends what it does for it.
     Ended {
@@ -411,6 +414,8 @@ pub enum ControlRequest {
     Status,
     /// Load the policy file again.
     Reload,
+    /// Load and judge it as for that, and leave what is in force.
+    TryReload,
     /// How each role is confined.
     Doctor,
     /// Begin another epoch, with another key.
@@ -433,11 +438,18 @@ pub enum ControlReply {
     Status(Box<Status>),
     /// How each role is confined.
     Doctor(Box<Report>),
-    /// The reload took effect.
+    /// The reload took effect. With it: both policies in sealed memory, the old one first.
     Reloaded {
         /// Hash before, eight hex digits.
         old: String,
         /// Hash now.
+        new: String,
+    },
+    /// A reload would take effect. With it: both policies, as above.
+    Tried {
+        /// Hash of what is in force, eight hex digits.
+        old: String,
+        /// Hash of what would be.
         new: String,
     },
     /// Another epoch began.

@@ -329,7 +329,12 @@ impl Made {
             namespace: known(3).then_some(Namespace::Other).into(),
             start_time: known(3).then_some(self.number).into(),
             exe: known(4)
-                .then(|| Exe { path: self.bytes[0].clone(), device: self.number, inode: self.number })
+                .then(|| Exe {
+                    path: self.bytes[0].clone(),
+                    device: self.number,
+                    inode: self.number,
+                    trusted: Attr::Known(true),
+                })
                 .into(),
             unit: known(5).then(|| self.texts[2].clone()).into(),
             login_uid: Uid::new(self.small).into(),

@@ -34,6 +34,11 @@ control = "@DIR@/run/control.sock"
 path = "@DIR@/run/api.sock"
 mode = "0666"
 
+# The same two routes, each decision on the disk before its effect.
+[listen.sync]
+path = "@DIR@/run/sync.sock"
+mode = "0666"
+
 [backend.up]
 proxy = "unix:@DIR@/up.sock"
 
@@ -45,15 +50,33 @@ user = ["@self"]
 
 [[route]]
 id = "proxy"
+on = "api"
 match = ["GET /health"]
 to = "up"
 allow = ["me"]
 
 [[route]]
 id = "builtin"
+on = "api"
 match = ["GET /_peergate/health"]
 to = "self"
 allow = ["me"]
+
+[[route]]
+id = "proxy-sync"
+on = "sync"
+match = ["GET /health"]
+to = "up"
+allow = ["me"]
+audit = { durability = "sync" }
+
+[[route]]
+id = "builtin-sync"
+on = "sync"
+match = ["GET /_peergate/health"]
+to = "self"
+allow = ["me"]
+audit = { durability = "sync" }
 "#;
 
 const NGINX: &str = r#"daemon off;
@@ -131,6 +154,9 @@ impl Field {
         field.ready_after = began.elapsed();
         field.add("peergate builtin", api.clone(), "/_peergate/health");
         field.add("peergate proxy", api, "/health");
+        let sync = place.join("run/sync.sock");
+        field.add("builtin, sync", sync.clone(), "/_peergate/health");
+        field.add("proxy, sync", sync, "/health");
 
         if installed("python3") {
             field.add_bare(peergated, &place);

@@ -22,12 +22,14 @@ enum Load {
 }
 
 /// What is compared with what, and the ratio that is the goal; one goal for each of [`LOADS`].
-const GOALS: [(&str, &str, &str, [Option<f64>; 4]); 6] = [
+const GOALS: [(&str, &str, &str, [Option<f64>; 4]); 8] = [
     ("builtin / unguarded axum", "peergate builtin", "axum", [Some(0.9), Some(0.9), Some(0.9), None]),
     ("proxy / HAProxy (ACL, log)", "peergate proxy", "haproxy", [Some(1.0), Some(1.0), Some(1.0), Some(0.8)]),
     ("proxy / nginx (access log)", "peergate proxy", "nginx", [Some(1.0), Some(1.0), Some(1.0), None]),
     ("builtin / without seccomp, Landlock", "peergate builtin", "bare builtin", [None; 4]),
     ("proxy / without seccomp, Landlock", "peergate proxy", "bare proxy", [None; 4]),
+    ("builtin, sync / write", "builtin, sync", "peergate builtin", [None; 4]),
+    ("proxy, sync / write", "proxy, sync", "peergate proxy", [None; 4]),
     ("proxy / unguarded axum", "peergate proxy", "axum", [None; 4]),
 ];
 

@@ -143,7 +143,12 @@ fn conn_golden() {
     caller.credentials.groups = Attr::Unknown;
     caller.user = None;
     caller.namespace = Attr::Known(Namespace::Other);
-    caller.exe = Attr::Known(Exe { path: b"/usr/bin/docker".to_vec(), device: 65024, inode: 9 });
+    caller.exe = Attr::Known(Exe {
+        path: b"/usr/bin/docker".to_vec(),
+        device: 65024,
+        inode: 9,
+        trusted: Attr::Known(true),
+    });
     caller.start_time = Attr::Known(123);
     caller.login_uid = Attr::Known(Uid::new(1000).unwrap());
     caller.label = Attr::Known(b"unconfined".to_vec());
@@ -381,7 +386,7 @@ proptest! {
         let mut caller = caller();
         caller.peer = Peer { uid: u32::MAX, gid: u32::MAX, pid: i32::MIN, real_uid: Some(u32::MAX) };
         caller.credentials.groups = Attr::Known(groups.iter().map(|gid| Gid::new(*gid).unwrap()).collect());
-        caller.exe = Attr::Known(Exe { path, device: u64::MAX, inode: u64::MAX });
+        caller.exe = Attr::Known(Exe { path, device: u64::MAX, inode: u64::MAX, trusted: Attr::Known(false) });
         caller.label = Attr::Known(label);
         caller.user = Some(text.clone());
         caller.unit = Attr::Known(text.clone());

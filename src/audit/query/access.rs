@@ -4,8 +4,12 @@ use std::rc::Rc;
 
 use super::parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
 use crate::audit::reader::Line;
+use crate::audit::segment::SegmentName;
 use crate::model::ids::RequestId;
 use crate::model::time::Timestamp;
+
+/// Between a decision and its grant, in microseconds: a sync on a slow disk, and the way to the warden.
+const APART: u64 = 10_000_000;
 
 /// What a record tells, joined.
 #[derive(Debug, Clone)]
@@ -78,6 +82,9 @@ pub enum Doubt {
     UidDiffers,
     /// The gate recorded a denial, but the warden granted a backend.
     DeniedButGranted,
+    /// The gate gives another time than the warden: earlier than the connection or its own segment, or far from the
+    /// grant.
+    TimeDiffers,
 }
 
 impl Doubt {
@@ -88,6 +95,7 @@ impl Doubt {
             Doubt::DecisionMissing => "decision-missing",
             Doubt::UidDiffers => "uid-differs",
             Doubt::DeniedButGranted => "denied-but-granted",
+            Doubt::TimeDiffers => "time-differs",
         }
     }
 }
@@ -97,12 +105,41 @@ impl Access {
         Access { id, conn, decision: None, grants: Vec::new(), outcome: None }
     }
 
-    /// When it was asked; where no decision is on record, the nearest that is known.
+    /// When it was asked, as far as a gate has no say in it: when the warden granted it. Where it granted nothing, the
+    /// gate's word, but not before the connection was there, nor the segment that it wrote into.
     pub fn when(&self) -> Timestamp {
-        let granted = || self.grants.first().map(|grant| grant.held.ts);
-        let ended = || self.outcome.as_ref().map(Outcome::begun);
+        if let Some(grant) = self.grants.first() {
+            return grant.held.ts;
+        }
         let decided = self.decision.as_ref().map(|decision| decision.held.ts);
-        decided.or_else(granted).or_else(ended).unwrap_or(Timestamp::from_micros(0))
+        let ended = || self.outcome.as_ref().map(Outcome::begun);
+        let said = decided.or_else(ended).unwrap_or(Timestamp::from_micros(0));
+        said.max(self.earliest())
+    }
+
+    /// When something was asked or granted under its id, in no order: a gate may ask again, and much later.
+    pub fn times(&self) -> impl Iterator<Item = Timestamp> {
+        let again = self.grants.iter().skip(1).map(|grant| grant.held.ts);
+        std::iter::once(self.when()).chain(again)
+    }
+
+    /// It was not asked before then, by what the warden wrote: the connection's record, and the name that it gave to the
+    /// gate's segment.
+    fn earliest(&self) -> Timestamp {
+        let came = self.conn.as_ref().map(|conn| conn.held.ts);
+        let segment = self.decision.as_ref().map(|decision| &*decision.held.segment);
+        let made = segment.and_then(SegmentName::parse).map(|name| name.made());
+        came.max(made).unwrap_or(Timestamp::from_micros(0))
+    }
+
+    /// Whether the gate's time can't be so.
+    fn time_differs(&self) -> bool {
+        let Some(decision) = &self.decision else { return false };
+        let (said, apart) =
+            (decision.held.ts.micros(), |one: u64, other: u64| one.saturating_sub(other) > APART);
+        // A connection lives as long as it likes; a grant follows the decision.
+        let granted = self.grants.first().map_or(said, |grant| grant.held.ts.micros());
+        apart(self.earliest().micros(), said) || apart(granted, said) || apart(said, granted)
     }
 
     /// The caller's uid: the warden's word, where it is at hand, else the gate's.
@@ -156,6 +193,9 @@ impl Access {
         }
         if self.allowed() == Some(false) && granted {
             doubts.push(Doubt::DeniedButGranted);
+        }
+        if self.time_differs() {
+            doubts.push(Doubt::TimeDiffers);
         }
         doubts
     }

@@ -231,8 +231,7 @@ impl Filter {
     pub fn covers_access(&self, access: &Access) -> bool {
         let decision = access.decision.as_ref();
         let outcome = access.outcome.as_ref();
-        let when = access.when();
-        self.covers_time(when, when)
+        access.times().any(|at| self.covers_time(at, at))
             && any(&self.req, |id| id.covers(access.id))
             && self.decision.is_none_or(|wanted| access.allowed() == Some(wanted == Verdict::Allow))
             && any(&self.status, |statuses| statuses.covers(access.status()))
@@ -252,10 +251,10 @@ impl Filter {
         any(&self.user, |user| user.is(Some(conn.uid), conn.user())) && self.covers_conn(Some(conn))
     }
 
-    /// Whether an access with this decision can be meant, as far as the decision tells: its end is not known yet.
+    /// Whether an access with this decision can be meant, as far as the decision tells: its end is not known yet, and its
+    /// time is for the warden to say.
     pub(super) fn covers_decision(&self, decision: &Decision) -> bool {
-        self.covers_time(decision.held.ts, decision.held.ts)
-            && any(&self.req, |id| id.covers(decision.id))
+        any(&self.req, |id| id.covers(decision.id))
             && self.decision.is_none_or(|wanted| decision.allowed == (wanted == Verdict::Allow))
             && self.covers_asked(Some(decision))
     }

@@ -28,6 +28,8 @@ pub struct Join {
     follows: bool,
     conns: Conns,
     waiting: Waiting,
+    /// Those that ended before their caller came, where somebody follows.
+    orphans: VecDeque<RequestId>,
     ready: VecDeque<Item>,
 }
 
@@ -39,6 +41,7 @@ impl Join {
             follows: false,
             conns: Conns::with_room(CONNECTIONS / 2),
             waiting: Waiting::default(),
+            orphans: VecDeque::new(),
             ready: VecDeque::new(),
         }
     }
@@ -61,8 +64,9 @@ impl Join {
             }
             match self.reader.next_line()? {
                 Some(line) => self.take(line),
-                None if self.follows => return Ok(None),
-                None => return Ok(self.waiting.pop_eldest().map(Item::Access)),
+                None if self.follows && !self.release() => return Ok(None),
+                None if self.follows => {}
+                None => return Ok(self.waiting.pop_eldest().map(|access| self.with_caller(access))),
             }
         }
     }
@@ -195,9 +199,10 @@ impl Join {
         }
         let (id, ended) = (decision.id, !decision.allowed || decision.status.is_some());
         if ended {
-            let mut access = self.waiting.remove(&id).unwrap_or_else(|| Box::new(Access::new(id, conn)));
+            let mut access = self.waiting.remove(&id).unwrap_or_else(|| Box::new(Access::new(id, None)));
+            access.conn = access.conn.take().or(conn);
             access.decision = Some(decision);
-            return self.ready.push_back(Item::Access(access));
+            return self.end(access);
         }
         let follows = self.follows;
         let access = self.waits(id);
@@ -222,10 +227,44 @@ impl Join {
             return self.disbelieve(held);
         }
         let conns = &mut self.conns;
-        let mut access =
-            self.waiting.remove(&id).unwrap_or_else(|| Box::new(Access::new(id, conns.find(id.connection))));
+        let mut access = self.waiting.remove(&id).unwrap_or_else(|| Box::new(Access::new(id, None)));
+        access.conn = access.conn.take().or_else(|| conns.find(id.connection));
+        if access.outcome.is_some() {
+            // A second end of one whose caller has not come: the first one is told as it is.
+            self.ready.push_back(Item::Access(access));
+            access = Box::new(Access::new(id, None));
+        }
         access.outcome = Some(outcome);
-        self.ready.push_back(Item::Access(access));
+        self.end(access);
+    }
+
+    /// Tells an access that has ended. One whose caller did not come yet may be back-dated by its gate: it waits for what
+    /// the warden wrote of it.
+    fn end(&mut self, access: Box<Access>) {
+        if access.conn.is_some() {
+            return self.ready.push_back(Item::Access(access));
+        }
+        if self.follows {
+            // As many as can wait; those before have had to give way.
+            if self.orphans.len() >= WAITING {
+                self.orphans.pop_front();
+            }
+            self.orphans.push_back(access.id);
+        }
+        let waits = self.waits(access.id);
+        *waits = *access;
+    }
+
+    /// Tells those, now that all is read; whether there are any.
+    fn release(&mut self) -> bool {
+        for id in std::mem::take(&mut self.orphans) {
+            let ended = self.waiting.get(&id).is_some_and(|access| !access.is_open());
+            if let Some(access) = ended.then(|| self.waiting.remove(&id)).flatten() {
+                let access = self.with_caller(access);
+                self.ready.push_back(access);
+            }
+        }
+        !self.ready.is_empty()
     }
 
     fn take_repeat(&mut self, name: SegmentName<'_>, held: Held) {
@@ -241,6 +280,14 @@ impl Join {
         }
     }
 
+    /// With its caller, if that came since.
+    fn with_caller(&mut self, mut access: Box<Access>) -> Item {
+        if access.conn.is_none() {
+            access.conn = self.conns.find(access.id.connection);
+        }
+        Item::Access(access)
+    }
+
     /// The waiting access of this id, made where there is none.
     fn waits(&mut self, id: RequestId) -> &mut Access {
         if self.waiting.is_full()
@@ -249,8 +296,12 @@ impl Join {
         {
             self.ready.push_back(Item::Access(access));
         }
-        let conns = &mut self.conns;
-        self.waiting.entry(id, || Box::new(Access::new(id, conns.find(id.connection))))
+        let access = self.waiting.entry(id, || Box::new(Access::new(id, None)));
+        // A decision whose gate back-dated it comes before its caller does.
+        if access.conn.is_none() {
+            access.conn = self.conns.find(id.connection);
+        }
+        access
     }
 }
 

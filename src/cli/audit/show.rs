@@ -11,12 +11,15 @@ use clap::Args;
 
 use super::print::{Form, How, Printer, word};
 use super::{Where, search, tell_torn};
+use crate::audit::plain::decoded;
 use crate::audit::query::filter::Id;
 use crate::audit::query::search::Question;
 use crate::audit::query::{Access, Conn, Decision, Filter, Held, Item};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
+use crate::model::caller::Caller;
 use crate::model::ids::ConnectionId;
+use crate::model::refusal::Refusal;
 use miss::Misses;
 use seals::Seals;
 
@@ -32,6 +35,62 @@ pub(in crate::cli) struct Arguments {
     policy: Option<PathBuf>,
     /// A request's or connection's id, as an answer or a record gave it
     id: Id,
+}
+
+/// A request as it is on record, so that a policy can be asked again.
+pub(in crate::cli) struct Recorded {
+    pub(in crate::cli) caller: Caller,
+    /// The listener's name.
+    pub(in crate::cli) on: String,
+    pub(in crate::cli) method: String,
+    pub(in crate::cli) target: String,
+    /// Where an upgrade was refused: one that no route takes, since which it was is not on record.
+    pub(in crate::cli) upgrade: Option<String>,
+    /// What was decided then: `deny (forbidden), forbid.ci-never-execs at policy.toml:42, policy 9f2c1e77`.
+    pub(in crate::cli) verdict: String,
+    /// The file that the policy came from.
+    pub(in crate::cli) file: Option<PathBuf>,
+    /// The short hash of that policy.
+    pub(in crate::cli) policy: String,
+}
+
+/// Finds one request in the record; says what is missing where it can't be asked again.
+pub(in crate::cli) fn recorded(place: &Where, id: Id, term: &mut Term) -> Result<Option<Recorded>, Failure> {
+    let directory = place.directory();
+    let question = Question { texts: Vec::new(), filter: Filter { req: vec![id], ..Filter::default() } };
+    let mut join = search::open(place, &question, term)?;
+    let mut found = None;
+    while let Some(item) = search::next(&mut join, term) {
+        match item {
+            Item::Access(access) if id.covers(access.id) => {
+                found.get_or_insert(access);
+            }
+            _ => {}
+        }
+    }
+    let Some(access) = found else {
+        term.complain(format!("{} has no record of it", directory.display()));
+        return Ok(None);
+    };
+    let (Some(decision), Some(conn)) = (&access.decision, &access.conn) else {
+        term.complain("its decision or its caller is not on record");
+        return Ok(None);
+    };
+    let [method, target] =
+        [decision.method(), decision.target()].map(|text| decoded(text.unwrap_or_default()).into_owned());
+    let refused = decision.refusal().map(|refusal| format!(" ({})", word(refusal)));
+    let allowed = if decision.allowed { "allow" } else { "deny" };
+    let policy = decision.policy().unwrap_or_default().to_owned();
+    Ok(Some(Recorded {
+        caller: crate::cli::recall::caller(conn),
+        on: conn.on().map(decoded).unwrap_or_default().into_owned(),
+        method,
+        target,
+        upgrade: (decision.refusal() == Some(Refusal::UpgradeRefused.code())).then(String::new),
+        verdict: format!("{allowed}{}, {}", refused.unwrap_or_default(), rule(decision)),
+        file: miss::on_record(&directory, &policy),
+        policy,
+    }))
 }
 
 /// What the record holds of it.

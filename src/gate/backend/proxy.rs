@@ -35,6 +35,8 @@ pub(in crate::gate) enum Payload {
         body: Incoming,
         /// The most bytes it may have.
         max: u64,
+        /// What a longer one is refused as.
+        over: Refusal,
     },
 }
 

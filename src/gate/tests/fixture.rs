@@ -136,8 +136,13 @@ impl Lane {
             login_uid: Attr::Unknown,
             label: Attr::Unknown,
         };
-        let message =
-            ToGate::Connection { number, listener: ListenerId(0), caller: Box::new(caller), recorded: true };
+        let message = ToGate::Connection {
+            number,
+            listener: ListenerId(0),
+            caller: Box::new(caller),
+            recorded: true,
+            seen: crate::model::time::Timestamp::from_micros(0),
+        };
         self.tell(&message, &[theirs.into()]);
         Connected { socket: ours, number }
     }

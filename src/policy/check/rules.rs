@@ -1,14 +1,13 @@
-//! Whos, routes and forbids.
+//! Routes and forbids.
 
 use std::collections::{HashMap, HashSet};
 
 use super::super::diagnostics::{At, Span, quoted};
-use super::super::file::{File, Route as WrittenRoute, Texts, Who as WrittenWho};
+use super::super::file::{File, Route as WrittenRoute, Texts};
 use super::super::names::Names;
 use super::super::pattern::{Pattern, Piece};
-use super::super::table::{Forbid, Named, Route, Who};
+use super::super::table::{Forbid, Named, Route};
 use super::{Checker, find, show_bad_pattern};
-use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::method::Method;
@@ -18,73 +17,7 @@ const MOST_QUERY_NAMES: usize = 64;
 const MOST_PATTERNS: usize = 256;
 const HELP_BYTES: usize = 512;
 
-/// The id that the kernel shows for users that it can't name here.
-const OVERFLOW: u32 = 65_534;
-
 impl<'c, N: Names> Checker<'c, '_, N> {
-    pub(super) fn whos(&mut self, file: &File) -> Vec<Who> {
-        file.whos.iter().map(|who| self.who(who)).collect()
-    }
-
-    fn who(&mut self, written: &WrittenWho) -> Who {
-        let users = written.user.as_ref().map(|names| {
-            let found = names.value.iter().filter_map(|name| {
-                let user = self.people.user(name, self.problems)?;
-                self.check_overflow(user.uid.raw(), name.span).then_some(user.uid)
-            });
-            found.collect::<Vec<Uid>>()
-        });
-        let uids = self.ids(written.uid.as_ref(), Uid::new);
-        let uids = match (uids, users) {
-            (Some(uids), Some(users)) => {
-                // Keys are ANDed: both lists name the caller.
-                let both: Vec<_> = uids.iter().filter(|uid| users.contains(uid)).copied().collect();
-                if both.is_empty() && !uids.is_empty() && !users.is_empty() {
-                    let help = "keys are ANDed, values ORed: write one of the two keys, or make two whos";
-                    let message = "this who holds for nobody: no `user` has an id in `uid`";
-                    self.problems.add_help(written.name.span, message, help);
-                }
-                Some(both)
-            }
-            (uids, users) => uids.or(users),
-        };
-        let gids = self.ids(written.gid.as_ref(), Gid::new);
-        let groups = written.group.as_ref().map(|names| {
-            let found = names.value.iter().filter_map(|name| {
-                let gid = self.people.group(name, self.problems)?;
-                self.check_overflow(gid.raw(), name.span).then_some(gid)
-            });
-            found.collect::<Vec<Gid>>()
-        });
-        Who {
-            name: written.name.value.clone(),
-            uids: uids.map(sorted),
-            groups: gids.into_iter().chain(groups).map(sorted).collect(),
-            namespace: written.namespace.as_ref().map(|namespace| namespace.value),
-        }
-    }
-
-    fn ids<I>(&mut self, written: Option<&At<Vec<At<u32>>>>, new: fn(u32) -> Option<I>) -> Option<Vec<I>> {
-        let list = &written?.value;
-        Some(
-            list.iter()
-                .filter(|id| self.check_overflow(id.value, id.span))
-                .filter_map(|id| new(id.value))
-                .collect(),
-        )
-    }
-
-    /// An id that stands for "somebody else" can't say who somebody is.
-    fn check_overflow(&mut self, id: u32, span: Span) -> bool {
-        if id == OVERFLOW {
-            let message = format!(
-                "the id {OVERFLOW} names nobody: the kernel shows it for everyone it can't name here"
-            );
-            self.problems.add(span, message);
-        }
-        id != OVERFLOW
-    }
-
     /// Each route with its place among those that were written.
     pub(super) fn routes(&mut self, file: &'c File) -> Vec<(usize, Route)> {
         let mut ids = HashMap::new();
@@ -105,12 +38,9 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         let to = written.to.as_ref().and_then(|name| find(self.problems, "backend", name, &self.backends));
         let allow = written.allow.as_ref().map(|names| self.named(names));
         self.check_query(written.query.as_ref());
-        if let Some(help) = &written.help
-            && (help.value.len() > HELP_BYTES || help.value.contains(char::is_control))
-        {
-            let message = format!("`help` is one line of at most {HELP_BYTES} bytes");
-            self.problems.add(help.span, message);
-        }
+        self.check_line("help", written.help.as_ref());
+        self.check_line("reason", written.reason.as_ref());
+        let when = written.when.as_ref().and_then(|when| self.window(when));
         let matches = matches?;
         self.check_captures("encoded_slash", written.encoded_slash.as_ref(), &matches);
         self.check_captures("path_parameter", written.path_parameter.as_ref(), &matches);
@@ -141,7 +71,19 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             encoded_slash: written.encoded_slash.as_ref().map(plain).unwrap_or_default(),
             path_parameter: written.path_parameter.as_ref().map(plain).unwrap_or_default(),
             shadow: written.shadow.as_ref().is_some_and(|shadow| shadow.value),
+            until: written.until.as_ref().map(|until| until.value),
+            when,
+            reason: written.reason.as_ref().map(|reason| reason.value.clone()),
         })
+    }
+
+    /// Text that is told to people in one line.
+    fn check_line(&mut self, key: &str, written: Option<&At<String>>) {
+        if let Some(line) = written
+            && (line.value.len() > HELP_BYTES || line.value.contains(char::is_control))
+        {
+            self.problems.add(line.span, format!("`{key}` is one line of at most {HELP_BYTES} bytes"));
+        }
     }
 
     /// What the route says, which may be more than what holds for all, never less.
@@ -170,6 +112,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             });
             let matches = written.matches.as_ref().map(|matches| self.patterns(matches));
             let who = written.who.as_ref().map(|names| self.named(names));
+            let when = written.when.as_ref().and_then(|when| self.window(when));
             if let (Some(id), Some(matches)) = (&written.id, matches) {
                 forbids.push(Forbid {
                     id: id.value.clone(),
@@ -178,6 +121,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
                     to,
                     matches,
                     who,
+                    when,
                     shadow: written.shadow.as_ref().is_some_and(|shadow| shadow.value),
                 });
             }
@@ -304,12 +248,6 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         }
         all
     }
-}
-
-fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
-    list.sort_unstable();
-    list.dedup();
-    list
 }
 
 fn plain(texts: &Texts) -> Vec<String> {

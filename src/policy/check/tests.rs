@@ -7,10 +7,11 @@ use super::super::file::{File, Test, TestWho};
 use super::super::names::Names;
 use super::super::table::Who;
 use super::{Checker, find};
-use crate::model::caller::{Attr, Caller, Credentials, Gid, Peer, Uid};
+use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Peer, Uid};
 use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
+use crate::model::time::Timestamp;
 
 /// A test that can be run.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Case {
     /// As a client would send it.
     pub(crate) target: String,
     pub(crate) upgrade: Option<String>,
+    /// When; `None`: times do not matter.
+    pub(crate) at: Option<Timestamp>,
     pub(crate) expect: At<Expect>,
     /// The route that is expected to match.
     pub(crate) route: Option<At<String>>,
@@ -59,9 +62,19 @@ impl<N: Names> Checker<'_, '_, N> {
             if let (Some(listener), Some(caller), Some((method, target)), Some(expect)) =
                 (listener, caller, request, expect)
             {
-                let Test { upgrade, route, .. } = test;
+                let Test { upgrade, route, at, .. } = test;
+                let at = at.as_ref().map(|at| at.value);
                 let upgrade = upgrade.as_ref().map(|upgrade| upgrade.value.clone());
-                cases.push(Case { caller, listener, method, target, upgrade, expect, route: route.clone() });
+                cases.push(Case {
+                    caller,
+                    listener,
+                    method,
+                    target,
+                    upgrade,
+                    at,
+                    expect,
+                    route: route.clone(),
+                });
             }
         }
         cases
@@ -94,6 +107,7 @@ impl<N: Names> Checker<'_, '_, N> {
         }
         groups
             .extend(who.gid.iter().flat_map(|gids| gids.value.iter().filter_map(|gid| Gid::new(gid.value))));
+        let login_uid = who.login_uid.as_ref().and_then(|uid| u32::try_from(uid.value).ok());
         Some(Caller {
             peer: Peer { uid: uid.raw(), gid: gid.raw(), pid: 1, real_uid: None },
             credentials: Credentials {
@@ -104,10 +118,14 @@ impl<N: Names> Checker<'_, '_, N> {
             user: None,
             namespace: who.lives(),
             start_time: Attr::Unknown,
-            exe: Attr::Unknown,
-            unit: Attr::Unknown,
-            login_uid: Attr::Unknown,
-            label: Attr::Unknown,
+            exe: Attr::from(who.exe.as_ref().and_then(|path| {
+                let trusted = who.exe_trusted.as_ref().is_some_and(|trusted| trusted.value);
+                let path = self.path(path)?.into_bytes();
+                Some(Exe { path, device: 0, inode: 0, trusted: Attr::Known(trusted) })
+            })),
+            unit: Attr::from(who.unit.as_ref().map(|unit| unit.value.clone())),
+            login_uid: Attr::from(login_uid.and_then(Uid::new)),
+            label: Attr::from(who.label.as_ref().map(|label| label.value.clone().into_bytes())),
         })
     }
 

@@ -125,7 +125,7 @@ fn meet(a: &Piece, b: &Piece) -> bool {
             let suffixes = suffix.ends_with(s.as_str()) || s.ends_with(suffix.as_str());
             if same { !a.kind().excludes(b.kind()) } else { prefixes && suffixes }
         }
-        (Piece::Capture { kind, .. }, Piece::Capture { kind: k, .. }) => !kind.excludes(*k),
+        (Piece::Capture { kind, .. }, Piece::Capture { kind: k, .. }) => !kind.excludes(k),
         _ => true,
     }
 }

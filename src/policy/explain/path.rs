@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::policy::near::distance;
 use crate::policy::pattern::{Pattern, Piece, VersionPrefix};
+use crate::policy::value::Kind;
 
 /// What the request has and the pattern has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,10 +177,10 @@ fn differs(piece: &Piece, segment: &str) -> u32 {
         Piece::Mixed { prefix, kind, suffix, .. } => {
             let inner =
                 segment.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_suffix(suffix.as_str()));
-            if inner.is_some_and(|inner| kind.takes(inner)) { 0 } else { OTHER }
+            if inner.is_some_and(|inner| kind.captures(inner)) { 0 } else { OTHER }
         }
         Piece::Capture { kind, .. } => {
-            if kind.takes(segment) {
+            if kind.captures(segment) {
                 0
             } else {
                 SLIP
@@ -191,8 +192,10 @@ fn differs(piece: &Piece, segment: &str) -> u32 {
 
 /// A piece as it was written.
 fn written(piece: &Piece) -> String {
-    let kind = crate::policy::pattern::Kind::NAMES.iter().find(|(_, kind)| *kind == piece.kind());
-    let kind = kind.map(|(name, _)| format!(":{name}")).unwrap_or_default();
+    let kind = match piece.kind() {
+        Kind::Any => String::new(),
+        kind => format!(":{kind}"),
+    };
     match piece {
         Piece::Literal(text) => text.clone(),
         Piece::Mixed { prefix, name, suffix, .. } => format!("{prefix}{{{name}{kind}}}{suffix}"),

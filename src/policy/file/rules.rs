@@ -1,53 +1,14 @@
-//! The tables that say who may ask what: whos, routes, forbids, tests.
+//! The tables that say what may be asked: routes, forbids, tests.
 
 use super::super::diagnostics::{At, Span};
 use super::super::quantity::{show_size, size};
 use super::super::reader::Section;
-use super::super::table::NamespaceRule;
 use super::Texts;
 use super::settings::DURABILITIES;
-use crate::model::caller::{Attr, Namespace};
+use super::when::When;
+use super::who::TestWho;
 use crate::model::keeping::{Durability, OnFailure};
-
-/// `[who.NAME]`.
-#[derive(Debug)]
-pub(crate) struct Who {
-    pub(crate) name: At<String>,
-    pub(crate) uid: Option<At<Vec<At<u32>>>>,
-    pub(crate) user: Option<Texts>,
-    pub(crate) gid: Option<At<Vec<At<u32>>>>,
-    pub(crate) group: Option<Texts>,
-    pub(crate) namespace: Option<At<NamespaceRule>>,
-}
-
-impl Who {
-    pub(super) fn read(name: At<String>, section: &mut Section<'_, '_, '_>) -> Who {
-        const NOBODY: &str = "leave the key out, or name someone: an empty list would hold for nobody";
-        let ids = |section: &mut Section<'_, '_, '_>, key| {
-            let ids = section.ids(key)?;
-            section.not_empty(key, &ids, NOBODY);
-            Some(ids)
-        };
-        let namespaces =
-            [("host", NamespaceRule::Host), ("other", NamespaceRule::Other), ("any", NamespaceRule::Any)];
-        let who = Who {
-            name,
-            uid: ids(section, "uid"),
-            user: section.some_texts("user", NOBODY),
-            gid: ids(section, "gid"),
-            group: section.some_texts("group", NOBODY),
-            namespace: section.word("namespace", &namespaces),
-        };
-        if !["uid", "user", "gid", "group"].iter().any(|key| section.has(key)) {
-            section.problems.add_help(
-                section.span,
-                "this who names nobody",
-                "write one of `user`, `group`, `uid` and `gid`; everything else only narrows",
-            );
-        }
-        who
-    }
-}
+use crate::model::time::Timestamp;
 
 /// `[[route]]`.
 #[derive(Debug)]
@@ -68,6 +29,9 @@ pub(crate) struct Route {
     pub(crate) encoded_slash: Option<Texts>,
     pub(crate) path_parameter: Option<Texts>,
     pub(crate) shadow: Option<At<bool>>,
+    pub(crate) until: Option<At<Timestamp>>,
+    pub(crate) when: Option<When>,
+    pub(crate) reason: Option<At<String>>,
 }
 
 const MODES: [(&str, bool); 2] = [("enforce", false), ("shadow", true)];
@@ -106,6 +70,9 @@ impl Route {
             encoded_slash: section.texts("encoded_slash"),
             path_parameter: section.texts("path_parameter"),
             shadow: section.word("mode", &MODES),
+            until: section.instant("until"),
+            when: section.table("when", "when", When::read),
+            reason: section.text("reason"),
         }
     }
 }
@@ -118,6 +85,7 @@ pub(crate) struct Forbid {
     pub(crate) to: Option<Texts>,
     pub(crate) matches: Option<Texts>,
     pub(crate) who: Option<Texts>,
+    pub(crate) when: Option<When>,
     pub(crate) shadow: Option<At<bool>>,
 }
 
@@ -131,6 +99,7 @@ impl Forbid {
             to: section.some_texts("to", "leave `to` out to forbid it for every backend"),
             matches: section.need("match", matches, "[\"* /exec/{rest...}\"]"),
             who: section.some_texts("who", "leave `who` out to forbid it to everyone"),
+            when: section.table("when", "when", When::read),
             shadow: section.word("mode", &MODES),
         }
     }
@@ -144,40 +113,14 @@ pub(crate) struct Test {
     pub(crate) on: Option<At<String>>,
     pub(crate) request: Option<At<String>>,
     pub(crate) upgrade: Option<At<String>>,
+    pub(crate) at: Option<At<Timestamp>>,
     pub(crate) expect: Option<At<String>>,
     pub(crate) route: Option<At<String>>,
 }
 
-/// `who` of a test: one caller.
-#[derive(Debug, Default)]
-pub(crate) struct TestWho {
-    pub(crate) user: Option<At<String>>,
-    pub(crate) uid: Option<At<u64>>,
-    pub(crate) group: Option<Texts>,
-    pub(crate) gid: Option<At<Vec<At<u32>>>>,
-    pub(crate) namespace: Option<At<usize>>,
-}
-
-impl TestWho {
-    /// Where the test's caller lives.
-    pub(crate) fn lives(&self) -> Attr<Namespace> {
-        match self.namespace.as_ref().map(|namespace| namespace.value) {
-            None | Some(0) => Attr::Known(Namespace::Host),
-            Some(1) => Attr::Known(Namespace::Other),
-            Some(_) => Attr::Unknown,
-        }
-    }
-}
-
 impl Test {
     pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Test {
-        let who = section.table("who", "test.who", |who| TestWho {
-            user: who.text("user"),
-            uid: who.integer("uid", 0, u64::from(u32::MAX) - 1),
-            group: who.texts("group"),
-            gid: who.ids("gid"),
-            namespace: who.word("namespace", &[("host", 0), ("other", 1), ("unknown", 2)]),
-        });
+        let who = section.table("who", "test.who", TestWho::read);
         let request = section.text("request");
         let expect = section.text("expect");
         Test {
@@ -186,6 +129,7 @@ impl Test {
             on: section.text("on"),
             request: section.need("request", request, "\"GET /containers/json\""),
             upgrade: section.text("upgrade"),
+            at: section.instant("at"),
             expect: section.need("expect", expect, "\"deny\""),
             route: section.text("route"),
         }

@@ -69,7 +69,7 @@ fn mistakes_in_every_table_are_named() {
         ("user = \"ci\"", "uid = 65534", "the id 65534 names nobody"),
         ("user = \"ci\"", "user = \"ci\"\nuid = 7", "this who holds for nobody"),
         ("group = \"docker-ops\"", "group = \"docker-op\"", "did you mean `docker-ops`?"),
-        ("group = \"docker-ops\"", "exe = \"/bin/sh\"", "`[who.NAME]` has no key `exe`"),
+        ("group = \"docker-ops\"", "pid = 1", "`[who.NAME]` has no key `pid`"),
         // Listeners.
         ("path = \"/run/peergate/docker.sock\"", "path = \"run/x\"", "`run/x` is no absolute path"),
         ("path = \"/run/peergate/docker.sock\"", "path = \"/run/../x\"", "`/run/../x` is no absolute path"),

@@ -3,8 +3,9 @@
 use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert_eq, proptest};
 
-use crate::policy::pattern::{Kind, Pattern, Piece};
+use crate::policy::pattern::{Pattern, Piece};
 use crate::policy::tree::Tree;
+use crate::policy::value::Kind;
 
 /// Whether `segments` are what `pieces` take, piece by piece.
 fn takes(pieces: &[Piece], segments: &[&str]) -> bool {
@@ -19,20 +20,22 @@ fn takes(pieces: &[Piece], segments: &[&str]) -> bool {
 }
 
 fn one(piece: &Piece, segment: &str) -> bool {
-    let typed = |kind: Kind, text: &str| match kind {
+    let typed = |kind: &Kind, text: &str| match kind {
         Kind::Any => true,
-        Kind::Hex => text.chars().all(|c| c.is_ascii_hexdigit()),
-        Kind::Int => text.chars().all(|c| c.is_ascii_digit()),
-        Kind::Uuid | Kind::Version => false,
+        Kind::Hex(None) => text.chars().all(|c| c.is_ascii_hexdigit()),
+        Kind::Int(None) => text.chars().all(|c| c.is_ascii_digit()),
+        Kind::Int(Some(range)) => (range.least..=range.most).any(|number| number.to_string() == text),
+        Kind::OneOf(values) => values.iter().any(|value| value == text),
+        _ => false,
     };
     match piece {
         Piece::Literal(text) => text == segment,
-        Piece::Capture { kind, .. } => !segment.is_empty() && typed(*kind, segment),
+        Piece::Capture { kind, .. } => !segment.is_empty() && typed(kind, segment),
         Piece::Mixed { prefix, suffix, kind, .. } => {
             segment.len() > prefix.len() + suffix.len()
                 && segment.starts_with(prefix.as_str())
                 && segment.ends_with(suffix.as_str())
-                && typed(*kind, &segment[prefix.len()..segment.len() - suffix.len()])
+                && typed(kind, &segment[prefix.len()..segment.len() - suffix.len()])
         }
         Piece::Rest { .. } => false,
     }
@@ -51,7 +54,19 @@ fn specificity(pattern: &Pattern) -> (Vec<(u8, usize)>, bool) {
 
 fn pattern() -> impl Strategy<Value = Pattern> {
     let segment = prop::sample::select(vec![
-        "a", "b", "ab", "{?}", "{?:hex}", "{?:int}", "a{?}", "{?}b", "a{?:int}", "1{?}",
+        "a",
+        "b",
+        "ab",
+        "{?}",
+        "{?:hex}",
+        "{?:int}",
+        "a{?}",
+        "{?}b",
+        "a{?:int}",
+        "1{?}",
+        "{?:int 1..9}",
+        "{?:one_of a|12}",
+        "a{?:one_of 1|b}",
     ]);
     let literal = prop::sample::select(vec!["a", "b", "ab"]);
     let before = prop::collection::vec(segment, 0..4);

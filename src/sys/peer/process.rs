@@ -1,15 +1,41 @@
 //! What `/proc/PID` says of a process that is alive: start time, program, unit, login uid, real uid.
 
+use std::ffi::{CStr, CString};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::libc;
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::Mode;
 
 use super::alive;
+
+/// The file that a process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Where the kernel says it lies, raw bytes, as seen from here.
+    pub path: Vec<u8>,
+    /// Its file system's device number.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+    /// It belongs to root, and nobody else can write to it.
+    pub trusted: bool,
+}
+
+impl Program {
+    /// Whether the file that lies at its path here is the one that runs. A process in a mount namespace of its own
+    /// can have any path say anything. To be asked of a path that the policy names: on another a file system of the
+    /// caller's could keep the question waiting.
+    #[must_use]
+    pub fn lies_at_its_path(&self) -> bool {
+        let Ok(path) = CString::new(self.path.as_slice()) else { return false };
+        let found = stat(None, &path, libc::AT_SYMLINK_NOFOLLOW);
+        found.is_some_and(|found| (found.device, found.inode) == (self.device, self.inode))
+    }
+}
 
 /// One process's directory below /proc, which stays its own: after its end every read fails, whoever has its
 /// pid then.
@@ -46,13 +72,13 @@ impl<'a> Process<'a> {
         start_time(&self.read("stat", 4096)?)
     }
 
-    /// Where its program lies (raw bytes, as seen from here) and the program's device and inode.
+    /// The program that it runs.
     #[must_use]
-    pub fn exe(&self) -> Option<(Vec<u8>, u64, u64)> {
+    pub fn exe(&self) -> Option<Program> {
         let path = readlinkat(&self.directory, "exe").ok()?.into_vec();
         // Followed to the open program itself, which may have another name or none by now.
-        let stat = fstatat(&self.directory, "exe", AtFlags::empty()).ok()?;
-        Some((path, stat.st_dev, stat.st_ino))
+        let Stated { device, inode, trusted } = stat(Some(self.directory.as_fd()), c"exe", 0)?;
+        Some(Program { path, device, inode, trusted })
     }
 
     /// Its systemd unit, where its cgroup lies in the system slice.
@@ -80,6 +106,36 @@ impl<'a> Process<'a> {
         std::fs::File::from(file).take(max + 1).read_to_end(&mut bytes).ok()?;
         (bytes.len() as u64 <= max).then_some(bytes)
     }
+}
+
+/// What `statx(2)` says of a file.
+struct Stated {
+    device: u64,
+    inode: u64,
+    /// Root's, and writable by root alone.
+    trusted: bool,
+}
+
+/// Looks at a file without asking the file system's server, which may be the caller's own and take for ever.
+fn stat(directory: Option<BorrowedFd<'_>>, name: &CStr, flags: libc::c_int) -> Option<Stated> {
+    const WANTED: u32 = libc::STATX_INO | libc::STATX_UID | libc::STATX_MODE;
+    let directory = directory.map_or(libc::AT_FDCWD, |directory| directory.as_raw_fd());
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: statx(2) reads the C string, which lives for the call, and writes at most one `struct statx` to the
+    // exclusively borrowed place.
+    let answer = unsafe {
+        let flags = flags | libc::AT_STATX_DONT_SYNC;
+        libc::statx(directory, name.as_ptr(), flags, WANTED, found.as_mut_ptr())
+    };
+    Errno::result(answer).ok()?;
+    // SAFETY: zeroed before, and written by the kernel; every bit pattern is valid for its integers.
+    let found = unsafe { found.assume_init() };
+    let told = found.stx_mask & WANTED == WANTED;
+    told.then(|| Stated {
+        device: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
+        inode: found.stx_ino,
+        trusted: found.stx_uid == 0 && found.stx_mode & 0o022 == 0,
+    })
 }
 
 /// The real uid now of the process of this pidfd, where its effective uid now still is `effective`. Never

@@ -13,7 +13,7 @@ use nix::unistd::{Uid as RawUid, getgid, getuid, setresuid};
 
 use super::*;
 use crate::model::truth::Truth;
-use crate::sys::listen::{Listener, Wanted};
+use crate::sys::listen::{self, Listener};
 use crate::sys::receive::receive;
 use crate::sys::testing::{Forked, STRANGER, Turn, become_user, directory, fork, is_root, turns};
 
@@ -27,7 +27,8 @@ struct Place {
 fn place() -> Place {
     let (keep, here) = directory();
     let path = here.join("a.sock");
-    let listener = Listener::bind(&Wanted { path: &path, mode: 0o666, uid: None, gid: None }).unwrap();
+    let listener =
+        Listener::bind(&listen::Wanted { path: &path, mode: 0o666, uid: None, gid: None }).unwrap();
     listener.listen().unwrap();
     Place { listener, path, _keep: keep }
 }
@@ -40,14 +41,19 @@ impl Place {
     /// The next connection and its caller, in full.
     fn accept(&self) -> (OwnedFd, Caller) {
         let connection = self.listener.accept().unwrap();
-        let caller = ask(&connection, Depth::Full);
+        let caller = ask(&connection, Depth::FULL);
         (connection, caller)
     }
 }
 
+/// Every user has a name, and no rule names a program.
+fn plainly(depth: Depth) -> Wanted<'static> {
+    Wanted { depth, name: &|uid| Some(format!("user-{uid}")), names_program: &|_path| false }
+}
+
 fn ask(connection: &OwnedFd, depth: Depth) -> Caller {
     let own = OwnNamespaces::read().unwrap();
-    identify(connection.as_fd(), depth, &own, |uid| Some(format!("user-{uid}"))).unwrap()
+    identify(connection.as_fd(), &own, &plainly(depth)).unwrap()
 }
 
 /// A child that does something and then stays until it is let go.
@@ -86,7 +92,7 @@ fn caller_in_full_is_this_process() {
     assert!(exe.path.starts_with(b"/"));
     assert!(caller.start_time.known().is_some());
 
-    let cheap = ask(&connection, Depth::Cheap);
+    let cheap = ask(&connection, Depth::CHEAP);
     assert_eq!((cheap.exe, cheap.start_time, cheap.unit), (Attr::Unknown, Attr::Unknown, Attr::Unknown));
     assert_eq!((cheap.credentials, cheap.namespace), (caller.credentials, caller.namespace));
 }
@@ -95,7 +101,7 @@ fn caller_in_full_is_this_process() {
 fn caller_of_a_socket_without_a_peer_is_an_error() {
     let unconnected = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     let own = OwnNamespaces::read().unwrap();
-    let refused = identify(unconnected.as_fd(), Depth::Full, &own, |_uid| None).unwrap_err();
+    let refused = identify(unconnected.as_fd(), &own, &plainly(Depth::FULL)).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
 }
 
@@ -341,7 +347,7 @@ fn pid_zero_is_another_namespace() {
         unshare(CloneFlags::CLONE_NEWPID).unwrap();
         let daemon = fork(&[place.listener.as_fd()], || {
             let connection = place.listener.accept().unwrap();
-            let caller = identify(connection.as_fd(), Depth::Full, &own, |_uid| None).unwrap();
+            let caller = identify(connection.as_fd(), &own, &plainly(Depth::FULL)).unwrap();
             assert_eq!((caller.peer.pid, uid(&caller)), (0, Some(0)));
             assert_eq!(caller.namespace, Attr::Known(Namespace::Other));
             assert_eq!(caller.exe, Attr::Unknown);

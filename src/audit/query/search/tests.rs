@@ -217,6 +217,91 @@ proptest! {
     }
 }
 
+/// A gate that was taken over writes an hour of weeks ago beside the warden's true times; one connection is old.
+fn back_dated(directory: &Path) {
+    let made = "20261123T100000.000000Z-7k3qzd";
+    let line = |kind: &str, ts: &str, rest: &str| {
+        format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":0,\"ts\":\"2026-11-{ts}.000000Z\",{rest}}}\n")
+    };
+    let conn = |number: u8, ts: &str| {
+        let rest = format!(
+            "\"id\":\"7k3qzd-{number}\",\"on\":\"docker\",\"uid\":1001,\"gid\":1,\"user\":\"deploy\",\"pid\":9"
+        );
+        line("conn", ts, &rest)
+    };
+    let decided = |id: &str, ts: &str| {
+        let rest = format!(
+            "\"id\":\"7k3qzd-{id}\",\"uid\":1001,\"pid\":9,\"method\":\"GET\",\"target\":\"/x\",\"route\":\"list\",\"decision\":\"allow\",\"policy\":\"9f\""
+        );
+        line("decision", ts, &rest)
+    };
+    let ended = |id: &str, ts: &str| {
+        let rest = "\"status\":200,\"result\":\"completed\",\"in\":0,\"out\":5,\"us\":9";
+        line("outcome", ts, &format!("\"id\":\"7k3qzd-{id}\",{rest}"))
+    };
+    let allow = |id: &str, ts: &str| decided(id, ts) + &ended(id, ts);
+    let grant = |id: &str, ts: &str| {
+        let rest = format!("\"id\":\"7k3qzd-{id}\",\"uid\":1001,\"backend\":\"docker\",\"policy\":\"9f\"");
+        line("grant", ts, &rest)
+    };
+    let warden = conn(1, "23T10:05:00")
+        + &grant("1-1", "23T10:05:01")
+        + &conn(2, "23T10:06:00")
+        + &grant("2-1", "23T10:06:01")
+        + &grant("2-1", "23T15:00:00");
+    let gate = allow("1-1", "01T10:05:01")
+        // Over the backend that was granted for the one before.
+        + &allow("1-2", "01T10:05:02")
+        + &decided("2-1", "23T10:06:01")
+        + &allow("2-2", "23T13:00:00")
+        + &ended("2-1", "23T15:30:00");
+    let close = format!("\"segment\":\"{made}-gate-1001-0-2.ndjson\",\"bytes\":1,\"torn\":false");
+    fs::write(directory.join(format!("{made}-warden-1.ndjson")), warden).unwrap();
+    fs::write(directory.join(format!("{made}-gate-1001-0-2.ndjson")), gate).unwrap();
+    fs::write(directory.join(format!("{made}-scribe-3.ndjson")), line("close", "23T16:00:00", &close))
+        .unwrap();
+}
+
+#[test]
+fn access_that_its_gate_back_dated_is_found_at_the_wardens_time() {
+    let directory = tempfile::tempdir().unwrap();
+    back_dated(directory.path());
+    let ids = |words: &[&str]| {
+        let question = question(words);
+        let mut join = open(directory.path(), &question, |why| panic!("{why}"), |_| ()).unwrap();
+        let mut ids = Vec::new();
+        while let Some(item) = join.next_item().unwrap() {
+            if let Item::Access(access) = item
+                && question.filter.covers_access(&access)
+            {
+                let doubts: Vec<&str> = access.doubts().into_iter().map(|doubt| doubt.code()).collect();
+                ids.push(format!("{} {}", access.id, doubts.join("+")));
+            }
+        }
+        ids.sort();
+        ids
+    };
+    const LIE: &str = "7k3qzd-1-1 time-differs";
+    for what in [
+        &[] as &[&str],
+        &["/x"],
+        &["--user", "deploy"],
+        &["--user", "1001"],
+        &["--status", "200"],
+        &["--route", "list"],
+    ] {
+        let then = |times: &[&str]| ids(&[what, times].concat());
+        let found = then(&["--since", "2026-11-23T10:05:00Z", "--until", "2026-11-23T10:05:30Z"]);
+        assert_eq!(found.first().map(String::as_str), Some(LIE), "{what:?}: {found:?}");
+        assert!(found.iter().any(|it| it == "7k3qzd-1-2 time-differs"), "{what:?}: {found:?}");
+        assert_eq!(then(&["--until", "2026-11-22"]), [""; 0], "{what:?}");
+        // Real delays are none: a request hours after its connection, and a second grant is found at its own time.
+        assert_eq!(then(&["--since", "2026-11-23T12:00:00Z"]), ["7k3qzd-2-1 ", "7k3qzd-2-2 "], "{what:?}");
+        // What was closed more than a day before is passed over by the scribe's word, not by the gate's.
+        assert_eq!(then(&["--since", "2026-11-24T15:59:00Z"]), [""; 0], "{what:?}");
+    }
+}
+
 #[test]
 fn scan_blocks_hold_whole_lines_and_find_each_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -152,5 +152,6 @@ fn in_words(doubt: Doubt) -> &'static str {
         Doubt::DecisionMissing => "No gate recorded a decision, though a backend was granted.",
         Doubt::UidDiffers => "The gate named another uid than the warden.",
         Doubt::DeniedButGranted => "A backend was granted for it nevertheless.",
+        Doubt::TimeDiffers => "Its gate gives another time for it than the warden does.",
     }
 }

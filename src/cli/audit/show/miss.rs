@@ -6,20 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::audit::plain::decoded;
-use crate::audit::query::{Access, Conn, Decision};
+use crate::audit::query::{Access, Decision};
 use crate::audit::reader::{Reader, Sieve};
 use crate::audit::segment::{Role, SegmentName};
+use crate::cli::recall::{caller, is_cut, parsed};
 use crate::cli::{Failure, policy};
-use crate::model::caller::{Attr, Caller, Credentials, Gid, Namespace, Peer, Uid};
 use crate::model::escape::Shown;
 use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
-use crate::model::target::{Asked, Target};
-use crate::policy::{Policy, explain};
-
-/// The id of whoever has none here (`/proc/sys/kernel/overflowuid`): it never authorises.
-const OVERFLOW: u32 = 65_534;
+use crate::model::target::Asked;
+use crate::policy::{Policy, explain_at};
 
 /// Explains denials by the policies that made them.
 pub(super) struct Misses<'a> {
@@ -51,7 +48,7 @@ impl<'a> Misses<'a> {
         let refused = decision.refusal().unwrap_or_default();
         let refusal = Refusal::ALL.iter().copied().find(|refusal| refusal.code() == refused);
         let why = refusal.map_or(refused, |refusal| refusal.text());
-        let cut = ["target_len", "target_b64"].iter().any(|key| decision.held.record().field(key).is_some());
+        let cut = is_cut(decision);
         let [method, target] =
             [decision.method(), decision.target()].map(|text| decoded(text.unwrap_or_default()));
         let read = (Method::parse(method.as_bytes()), parsed(&method, &target));
@@ -74,7 +71,7 @@ impl<'a> Misses<'a> {
         // Which protocol it wanted is not on record, only that the route did not take it.
         let upgrade = (refusal == Some(Refusal::UpgradeRefused)).then_some("");
         let asked = Asked { method: &method, target: &target, upgrade };
-        let explained = explain(&policy, listener, &caller(conn), &asked);
+        let explained = explain_at(&policy, listener, &caller(conn), &asked, Some(access.when()));
         let mut sentences: Vec<String> = first.into_iter().collect();
         match explained.refusal {
             None => sentences.push(format!("the rules allow it, something else refused it: {why}")),
@@ -108,11 +105,6 @@ fn another(policy: &Policy, hash: &str) -> Option<String> {
         .then(|| format!("{file} is another policy ({now}) than the one that decided ({hash}); by this one:"))
 }
 
-/// As a gate reads it.
-fn parsed(method: &str, target: &str) -> Result<Target, Refusal> {
-    if method == "OPTIONS" && target == "*" { Ok(Target::star()) } else { Target::parse(target.as_bytes()) }
-}
-
 /// The policy of that hash from the file that the record names.
 fn find(directory: &Path, hash: &str) -> Known {
     let file = on_record(directory, hash)
@@ -131,7 +123,7 @@ fn find(directory: &Path, hash: &str) -> Known {
 }
 
 /// The file that the warden says it loaded this policy from, the latest where there are several.
-fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
+pub(super) fn on_record(directory: &Path, hash: &str) -> Option<PathBuf> {
     let mut reader = Reader::open(directory).ok()?.sieved(Rc::new(Policies));
     let mut file = None;
     // A segment that can't be read was told of before.
@@ -154,31 +146,5 @@ impl Sieve for Policies {
 
     fn keeps(&self, _: &str, _: u64, line: &[u8]) -> bool {
         line.starts_with(b"{\"v\":1,\"t\":\"policy\"")
-    }
-}
-
-/// The caller as far as the record has it: what authorises is whole.
-fn caller(conn: &Conn) -> Caller {
-    let gids = |groups: Vec<u32>| groups.into_iter().map(Gid::new).collect::<Option<Vec<Gid>>>();
-    let namespace = [Namespace::Host, Namespace::Other].into_iter().find(|it| conn.ns() == Some(it.name()));
-    Caller {
-        peer: Peer {
-            uid: conn.uid,
-            gid: conn.gid,
-            pid: i32::try_from(conn.pid).unwrap_or(0),
-            real_uid: None,
-        },
-        credentials: Credentials {
-            uid: Uid::new(conn.uid).filter(|_| conn.uid != OVERFLOW).into(),
-            gid: Gid::new(conn.gid).filter(|_| conn.gid != OVERFLOW).into(),
-            groups: conn.groups().and_then(|groups| gids(groups.collect())).into(),
-        },
-        user: conn.user().map(str::to_owned),
-        namespace: namespace.into(),
-        start_time: Attr::Unknown,
-        exe: Attr::Unknown,
-        unit: Attr::Unknown,
-        login_uid: Attr::Unknown,
-        label: Attr::Unknown,
     }
 }

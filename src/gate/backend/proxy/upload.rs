@@ -23,8 +23,8 @@ pub(super) struct Upload {
 }
 
 enum Source {
-    /// The body as it comes, and how much more of it there may be.
-    Body { body: Incoming, left: u64 },
+    /// The body as it comes, how much more of it there may be, and what still more is refused as.
+    Body { body: Incoming, left: u64, over: Refusal },
     /// Everything is in `out` or beyond.
     Done,
     /// The backend takes no more; the rest of the body is not asked for.
@@ -41,7 +41,7 @@ impl Upload {
                 out.extend_from_slice(&bytes);
                 Source::Done
             }
-            Payload::Streamed { body, max } => Source::Body { body, left: max },
+            Payload::Streamed { body, max, over } => Source::Body { body, left: max, over },
         };
         Upload { out, at: 0, sent: 0, source, chunked: framing == Framing::Chunked }
     }
@@ -84,7 +84,7 @@ impl Upload {
             }
             self.out.clear();
             self.at = 0;
-            let Source::Body { body, left } = &mut self.source else { return Poll::Ready(Ok(())) };
+            let Source::Body { body, left, over } = &mut self.source else { return Poll::Ready(Ok(())) };
             let data = match ready!(Pin::new(body).poll_frame(cx)) {
                 None => None,
                 Some(Ok(frame)) => match frame.into_data() {
@@ -104,8 +104,8 @@ impl Upload {
                 Some(data) => {
                     let length = data.len() as u64;
                     let Some(rest) = left.checked_sub(length) else {
-                        connection.fail(Refusal::BodyTooLarge);
-                        return Poll::Ready(Err(Refusal::BodyTooLarge));
+                        connection.fail(*over);
+                        return Poll::Ready(Err(*over));
                     };
                     *left = rest;
                     connection.count_in(length);
