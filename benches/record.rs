@@ -37,6 +37,8 @@ fn main() -> std::io::Result<()> {
         at: Some("policy.toml:42"),
         policy: "9f2c1e77",
         shadow: None,
+        part: None,
+        fields: &[],
         status: None,
         us: None,
     });

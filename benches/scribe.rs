@@ -166,6 +166,8 @@ fn write(path: &Path, boot: BootId, requests: u32) -> io::Result<u64> {
             at: Some("policy.toml:42"),
             policy: "9f2c1e77",
             shadow: None,
+            part: None,
+            fields: &[],
             status: None,
             us: None,
         });

@@ -1,6 +1,8 @@
 //! Notes in files: state that handlers share, a directory that the policy places, a layer around all of it, and a
 //! `main` of the program's own. The policy for it is `policy/embedded.toml`.
 
+#![allow(clippy::disallowed_macros, reason = "a program of its own, which speaks to who started it")]
+
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ pub mod policy;
 pub mod probe;
 mod recall;
 pub mod term;
+pub mod whole;
 
 use std::ffi::OsString;
 use std::io;

@@ -29,7 +29,9 @@ use crate::model::posture::{Confinement, Finding, Grade, Layer};
 use landlock::Opened;
 use readback::Mirror;
 
-pub use plan::{AUDIT, Access, Connects, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, Walls};
+pub use plan::{
+    AUDIT, Access, Connects, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, WITNESS, Walls,
+};
 pub use seccomp::{Need, Row, Table, name_of};
 pub use terms::{Terms, Violation};
 
@@ -76,8 +78,10 @@ pub fn enter(plan: &Plan, terms: &Terms, reach: &[BorrowedFd<'_>]) -> Result<Con
     missing.may(Layer::Limits, limits(plan))?;
     let walls = missing.may(Layer::Landlock, walls(plan, reach))?.flatten();
     let before = readback::before_seccomp().map_err(blind)?;
-    let filters = seccomp::Filters::compile(&plan.table, terms.violation);
-    let filtered = missing.may(Layer::Seccomp, filters.and_then(|filters| filters.apply()))?.is_some();
+    let filtered = !plan.table.is_empty() && {
+        let filters = seccomp::Filters::compile(&plan.table, terms.violation);
+        missing.may(Layer::Seccomp, filters.and_then(|filters| filters.apply()))?.is_some()
+    };
     let status = mirror.status().map_err(blind)?;
     let mut held = Confinement {
         status,
@@ -170,9 +174,11 @@ fn walls(
     if files.iter().all(|reach| reach.what != EVERYTHING) {
         nothing_opens("/")?;
     }
-    let made_there =
-        |reach: &Reach| reach.access == Access::Tree && Path::new("/tmp").starts_with(&*reach.what);
-    if !files.iter().any(made_there) {
+    // A witness's file may lie there, and an app's directory may be it.
+    let may_make = |reach: &Reach| {
+        reach.what == WITNESS || reach.access == Access::Tree && Path::new("/tmp").starts_with(&*reach.what)
+    };
+    if !files.iter().any(may_make) {
         nothing_is_made("/tmp")?;
     }
     Ok(Some(held))

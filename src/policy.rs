@@ -49,6 +49,7 @@
 //! # }
 //! ```
 
+mod body;
 mod caps;
 mod cases;
 mod check;
@@ -75,6 +76,7 @@ mod needs;
 mod pattern;
 mod quantity;
 mod reader;
+mod reads;
 mod rules;
 mod sets;
 #[cfg(feature = "cli")]
@@ -93,18 +95,19 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use body::{BadPointer, JsonRule, Offence, Others, Pointer, Token};
 pub use caps::Cap;
 pub use check::Own;
 #[cfg(feature = "cli")]
 pub use coverage::{Touched, coverage};
-pub use decide::{Decider, Denial, Offer, Permit, Terms, Verdict};
+pub use decide::{Decider, Denial, Headed, Offer, Permit, Terms, Unjudged, Unread, Verdict};
 pub use diagnostics::{Diagnostic, Diagnostics};
 #[cfg(feature = "cli")]
 pub use draft::Draft;
 #[cfg(feature = "cli")]
 pub use explain::{
     Apart, Explained, ForbidStep, Key, Miss, RouteStep, Steps, WhoStep, explain, explain_at, explain_by,
-    steps,
+    explain_part, steps,
 };
 #[cfg(feature = "cli")]
 pub use hindsight::{Hindsight, Lacks, Past, Recalled};
@@ -112,11 +115,12 @@ pub use hindsight::{Hindsight, Lacks, Past, Recalled};
 pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 pub use pattern::{Pattern, VersionPrefix};
+pub use reads::Noted;
 pub use subject::Subject;
 pub use table::{
-    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Forbid,
-    Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Rate, Route, Syslog, Table, Who,
-    WhoId, WhoLimits, Window, Witness, Zone,
+    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Field,
+    Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Rate, Reads, Recorded, Route,
+    Syslog, Table, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 

@@ -7,6 +7,7 @@
 //! | [`begin`] | what it is given, and what it gives up before it begins |
 //! | [`follow`] | one segment: lines judged, ranges cut |
 //! | [`bytes`] | what was read and sealed before, looked at again |
+//! | [`clock`] | when what it reads can have been written |
 //! | [`requests`] | what was let go on and has no outcome yet |
 //! | [`round`] | sync, ranges and a seal, sync: each step with its place in the order |
 //! | [`sync`] | the thread that waits for the disk |
@@ -28,6 +29,7 @@
 
 mod begin;
 mod bytes;
+mod clock;
 mod durable;
 mod feed;
 mod follow;
@@ -57,6 +59,7 @@ use crate::model::probe::{Found, Place, Trial};
 use crate::wire::channel::{Channel, exactly};
 use crate::wire::message::{Damage, Followed as Source, FromScribe, LastSeal, ToScribe};
 pub use begin::run;
+use clock::Clock;
 use durable::Durables;
 use follow::Followed;
 use keep::Keeper;
@@ -120,6 +123,7 @@ struct Scribe {
     /// Segments that the disk failed under, and up to where they are sealed.
     abandoned: BTreeMap<String, u64>,
     requests: Requests,
+    clock: Clock,
     /// What is counted, and who is told.
     live: Live,
     /// Gates that are gone, until the last of their segments is read to its end.
@@ -178,6 +182,7 @@ impl Scribe {
             followed: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             requests: Requests::default(),
+            clock: Clock::new(),
             live: Live::new(),
             gone: BTreeSet::new(),
             known: BTreeMap::new(),
@@ -303,6 +308,7 @@ impl Scribe {
                 Ok([plain, packed]) => self.keeper.pack(segment, plain, packed)?,
                 Err(error) => tracing::error!(%error, segment, "there is no compressing a segment"),
             },
+            ToScribe::SyncNames { segment } => self.keeper.sync_names(segment, &self.directory)?,
             ToScribe::Prune { segment, packed, why } => match exactly(descriptors) {
                 Ok([file]) => self.prune(segment, file, packed, why)?,
                 Err(error) => tracing::error!(%error, segment, "there is no weighing a segment"),
@@ -324,7 +330,7 @@ impl Scribe {
         if let Some(known) = known.as_ref().filter(|known| known.closed) {
             // An earlier scribe's last word on it, which the warden has not heard. It is given back, and not closed twice.
             let bytes = segment.end().ok().filter(|end| *end == known.sealed());
-            self.leaving.push_back(FromScribe::Released { segment: name.to_string(), bytes });
+            self.leaving.push_back(FromScribe::Released { segment: name.to_string(), bytes, closed: true });
             self.closed_before.insert(name);
             self.wish = true;
             return Ok(());
@@ -343,6 +349,7 @@ impl Scribe {
     /// Reads what was written since the last look.
     fn look(&mut self) -> io::Result<()> {
         self.hear_failures()?;
+        self.clock.look();
         let names: Vec<Rc<str>> = self.followed.keys().cloned().collect();
         for name in names {
             self.look_at(&name)?;
@@ -356,14 +363,18 @@ impl Scribe {
         let Some(segment) = self.followed.get_mut(name) else { return Ok(()) };
         let lane = segment.lane().cloned();
         let (requests, live) = (&mut self.requests, &mut self.live);
-        let looked = segment.look(&mut |source: &Source, judged: &Judged<'_>| {
-            live.note(judged, source.role);
+        let looked = segment.look(&mut self.clock, &mut |source: &Source, judged: &Judged<'_>| {
+            live.note(judged, source);
             match (&lane, judged.request) {
                 // No gate writes so many.
                 (Some(lane), Some(progress)) if !requests.heed(lane, progress) => Err(Fault::Kind),
                 _ => Ok(()),
             }
         });
+        if let Some(at) = segment.take_doubt() {
+            tracing::warn!(segment = &**name, at, "a line says that it was written long before it was");
+            self.unsent.push_back(FromScribe::Doubted { segment: name.to_string(), at });
+        }
         match looked {
             Ok(()) => Ok(()),
             Err(trouble) => self.trouble(name, trouble),

@@ -17,6 +17,7 @@
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
+//! | [`allowance`] | how much of that each uid may have |
 //! | [`mod@keep`] | what of the record is kept: compressed, removed, renewed |
 //! | [`watch`] | whether what is written is still found under its name |
 //! | [`witness`] | who else keeps the heads of the seals |
@@ -27,6 +28,7 @@
 //! | [`control`], [`notify`], [`signals`], [`drain`] | what the operator and the service manager say and hear |
 
 mod accept;
+mod allowance;
 mod appeal;
 mod apps;
 mod connect;
@@ -77,6 +79,7 @@ use crate::model::ids::{BootId, Generation};
 use crate::model::posture::Confinement;
 
 use accept::Door;
+use allowance::Allowances;
 use apps::Apps;
 use connect::Connects;
 use connections::Connections;
@@ -192,6 +195,7 @@ pub(crate) struct Warden {
     homeless: bool,
     connects: Connects,
     segments: Segments,
+    allowances: Allowances,
     record: Record,
     scribe: Scribe,
     apps: Apps,

@@ -103,6 +103,8 @@ fn decision(number: u32, target: &str, verdict: Decided) -> Entry<'_> {
         at: Some("policy.toml:42"),
         policy: "9f2c1e77",
         shadow: None,
+        part: None,
+        fields: &[],
         status: matches!(verdict, Decided::Deny(_)).then_some(403),
         us: None,
     })

@@ -6,6 +6,8 @@
 #[path = "support/entries.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 mod entries;
+#[path = "audit_export/events.rs"]
+mod events;
 #[path = "support/support.rs"]
 mod support;
 
@@ -13,6 +15,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::rc::Rc;
@@ -42,12 +45,13 @@ struct Stage {
 }
 
 impl Stage {
+    fn empty() -> Stage {
+        let (directory, clock) = (tempfile::tempdir().unwrap(), Rc::new(Cell::new(START)));
+        Stage { directory, clock, expected: BTreeMap::new() }
+    }
+
     fn new() -> Stage {
-        let mut stage = Stage {
-            directory: tempfile::tempdir().unwrap(),
-            clock: Rc::new(Cell::new(START)),
-            expected: BTreeMap::new(),
-        };
+        let mut stage = Stage::empty();
         let mut runner = TestRunner::deterministic();
         let mut any = |kind: usize| entries::made(kind).new_tree(&mut runner).unwrap().current();
         let (mut warden, mut gate) = (stage.segment("warden-1"), stage.segment("gate-shared-0-2"));
@@ -288,7 +292,9 @@ fn rsyslog_understands_every_message_in_each_framing() {
             let text = message["text"].as_str().unwrap();
             assert_eq!(text.starts_with('\u{feff}'), arguments.contains(&"--bom"), "{text}");
             let Some(id) = fields["id"].as_str().filter(|_| message["kind"] == "access") else { continue };
-            assert_eq!(message["time"], stage.says(id, "decision", "ts").unwrap());
+            // The warden's time, where it granted something.
+            let time = stage.says(id, "grant", "ts").or_else(|| stage.says(id, "decision", "ts"));
+            assert_eq!(message["time"], time.unwrap());
             for (name, kind, field) in [
                 ("target", "decision", "target"),
                 ("method", "decision", "method"),
@@ -379,8 +385,8 @@ fn parquet_is_read_alike_by_duckdb_and_clickhouse() {
         }
         let groups = stage.says(id, "conn", "groups");
         assert_eq!(Some(row["groups"].to_string()).filter(|it| it != "null"), groups);
-        let asked = stage.says(id, "decision", "ts").unwrap();
-        assert_eq!(row["time"], asked, "{id}");
+        let asked = stage.says(id, "grant", "ts").or_else(|| stage.says(id, "decision", "ts"));
+        assert_eq!(row["time"], asked.unwrap(), "{id}");
     }
 }
 
@@ -451,10 +457,31 @@ fn a_file_has_its_name_only_when_it_is_whole() {
     assert!(support::said(&full).contains("can't write /dev/full/x"), "{}", support::said(&full));
     let file = stage.path().join("out.json");
     std::fs::write(&file, "before").unwrap();
-    std::os::unix::fs::symlink("/dev/full", stage.path().join("out.json.part")).unwrap();
-    let output = export(stage.path(), &["ocsf", "-o", file.to_str().unwrap()]);
+    // Nothing is longer than this here: the file is written, and can't become whole.
+    let mut limited = Command::new("prlimit");
+    limited.args([
+        "--fsize=4096",
+        "env",
+        "--ignore-signal=XFSZ",
+        env!("CARGO_BIN_EXE_peergate"),
+        "audit",
+        "export",
+    ]);
+    limited.args(["--to", "ocsf", "-o"]).arg(&file).arg("--dir").arg(stage.path());
+    let output = limited.output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", support::said(&output));
     assert_eq!(std::fs::read(&file).unwrap(), b"before");
+    let left = std::fs::read_dir(stage.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().ends_with(".part")));
+    let output = export(stage.path(), &["ocsf", "-o", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", support::said(&output));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    // Neither through a link nor in the place of one.
+    let link = stage.path().join("link.json");
+    std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+    let output = export(stage.path(), &["ocsf", "-o", link.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", support::said(&output));
+    assert!(link.is_symlink() && !stage.path().join("elsewhere").exists());
     let strange = export(stage.path(), &["cef", "--host", "a b"]);
     assert_eq!(strange.status.code(), Some(2));
 }

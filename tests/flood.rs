@@ -103,3 +103,43 @@ fn flood_by_one_uid_lets_another_in_on_the_same_listener() {
     let counted: u64 = of_hers().filter_map(|record| record["count"].as_u64()).sum();
     assert!(counted > 0, "what she did beyond her share of the log is counted and not written out");
 }
+
+/// The latest segment of one uid's gates.
+fn latest_of(audit: &Path, uid: u32) -> Option<String> {
+    let ours = format!("-gate-{uid}-");
+    let all =
+        std::fs::read_dir(audit).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    all.filter(|name| name.contains(&ours) && name.ends_with(".ndjson")).max()
+}
+
+#[test]
+fn gate_that_writes_more_than_its_budget_gets_no_more_disk_and_others_are_served() {
+    need_root!();
+    const RATE: u64 = 4 << 20;
+    // What an account holds at most: `warden::allowance`.
+    const MOST: u64 = 5 * RATE + (8 << 20);
+    const AT_ONCE: u64 = 16 << 20;
+    let place = daemon::place();
+    let _upstream = Upstream::start(&place.path().join("up.sock"));
+    let policy = include_str!("policies/up.toml");
+    let daemon = Daemon::start_in(place, &format!("{policy}\n[limits]\nlog_bytes = \"4MiB/s\"\n"));
+    let (audit, mallory) = (daemon.path("audit"), person("pg-mallory"));
+    let (begin, mut flooded) = (std::time::Instant::now(), std::collections::BTreeSet::new());
+    while flooded.len() < 5 {
+        // Her gate runs again and again, refuses her while there is no segment for it, and others feel nothing.
+        mallory.curl(&daemon.socket(), "/allowed/x", &[]);
+        assert_eq!(client::ask(&daemon.socket(), "GET", "/allowed/x").status(), 200);
+        let Some(latest) = latest_of(&audit, mallory.uid.as_raw()) else { continue };
+        if flooded.insert(latest.clone()) {
+            // As if her gate had been taken over: more than it may, past what is reserved. It is ended for that.
+            let mut segment = std::fs::OpenOptions::new().append(true).open(audit.join(latest)).unwrap();
+            std::io::Write::write_all(&mut segment, &vec![b'x'; usize::try_from(AT_ONCE).unwrap()]).unwrap();
+        }
+    }
+    let written = 5 * AT_ONCE;
+    // All but what came last was paid for when that was given; what it was given before may have exceeded what was left.
+    let paid = MOST + RATE * begin.elapsed().as_secs() + RATE + AT_ONCE;
+    assert!(written - AT_ONCE <= paid + (1 << 20), "{written} bytes, and {paid} were paid");
+    assert!(daemon.said().contains("more of the disk than `log_bytes` allows"), "{}", daemon.said());
+    daemon.kill();
+}

@@ -364,6 +364,21 @@ fn suggest_denied_takes_over_what_the_policy_at_hand_asks_for() {
 }
 
 #[test]
+fn suggest_used_keeps_what_the_route_at_hand_asks_for() {
+    let mut record = Record::new();
+    record.asked(1001, "GET", "/v1.47/containers/json?all=1", ALLOWED);
+    record.asked(1001, "POST", "/containers/web/attach", &ALLOWED.replace("200", "101"));
+    let attach = "[[route]]\nid = \"attach\"\nmatch = \"POST /containers/{id}/attach\"\nto = \"docker\"\nallow = \"ci\"\nupgrade = [\"tcp\"]\nstream = true\n";
+    let file = record.policy("p.toml", &policy(&format!("{LIST}{attach}")));
+    let (text, err, code) = run("suggest", &record.audit(), &["--policy", file.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (0, ""), "{text}");
+    assert!(text.contains("upgrade = [\"tcp\"]") && text.contains("stream = true"), "{text}");
+    let asking = Asking::new(&text);
+    assert!(asking.allows(1001, "POST", "/containers/web/attach"), "{text}");
+    assert!(!asking.allows(1001, "POST", "/containers/db/attach"), "{text}");
+}
+
+#[test]
 fn suggest_by_group_names_the_group_that_all_are_in() {
     let mut record = Record::new();
     record.asked(1001, "GET", "/version", ALLOWED);

@@ -17,6 +17,9 @@ use std::process::{Command, Stdio};
 use peergate::model::time::Timestamp;
 use proptest::prelude::*;
 
+#[path = "review/limits.rs"]
+mod limits;
+
 const WARDEN: &str = "20261123T100000.000000Z-7k3qzd-warden-1.ndjson";
 const GATE: &str = "20261123T100000.000000Z-7k3qzd-gate-1001-0-2.ndjson";
 const NEXT: &str = "20261123T110000.000000Z-7k3qzd-gate-1001-0-3.ndjson";
@@ -125,14 +128,14 @@ fn search_prints_an_access_in_each_form() {
     assert_eq!(
         (out.as_str(), code),
         (
-            "2026-11-23 10:00:01.000 ALLOW 7k3qzd-41-1 deploy(1001) GET /containers/json 200 completed us=7456 route=list by=who.ci at=policy.toml:42 on=docker exe=/usr/bin/docker unit=ci.service\n",
+            "2026-11-23 10:00:02.000 ALLOW 7k3qzd-41-1 deploy(1001) GET /containers/json 200 completed us=7456 route=list by=who.ci at=policy.toml:42 on=docker exe=/usr/bin/docker unit=ci.service\n",
             0
         )
     );
     let (out, _) = log.run(&["search", "containers", "--format", "sentence"]);
     assert_eq!(
         out,
-        "2026-11-23 10:00:01.000: deploy (uid 1001), by /usr/bin/docker in ci.service, was allowed GET /containers/json on docker by who.ci (policy.toml:42); the warden granted docker; it ended with 200 after 7 ms (completed), 0 bytes in, 5120 out.\n"
+        "2026-11-23 10:00:02.000: deploy (uid 1001), by /usr/bin/docker in ci.service, was allowed GET /containers/json on docker by who.ci (policy.toml:42); the warden granted docker; it ended with 200 after 7 ms (completed), 0 bytes in, 5120 out.\n"
     );
     let (out, _) = log.run(&["search", "--decision", "deny", "--format", "json"]);
     let value: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use peergate::audit::chain::{Head, Public, is_scribes};
 use peergate::audit::verify::{End, Kind, Question, Report, verify};
 
+#[path = "verify_properties/fair.rs"]
+mod fair;
 #[path = "verify_properties/journald.rs"]
 mod journald;
 #[path = "support/sealed.rs"]

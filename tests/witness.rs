@@ -116,6 +116,65 @@ fn command_that_others_could_replace_is_refused() {
     }
 }
 
+#[test]
+fn keepers_have_no_more_than_they_need_and_doctor_says_so() {
+    need_root!();
+    let place = daemon::place();
+    let witness =
+        format!("file = \"@DIR@/kept/heads\"\ncommand = [\"{}\", \"-c\", \"cat\"]", program("/bin/sh"));
+    std::fs::create_dir(place.path().join("kept")).unwrap();
+    let policy = with(&witness);
+    let daemon = Daemon::start_in(place, &policy);
+    heads::until("a head", || (!heads::of(&daemon.path("kept/heads")).is_empty()).then_some(()));
+    let mut peergate = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    peergate.args(["doctor", "--format", "json", "--control"]).arg(daemon.path("run/control.sock"));
+    let report: serde_json::Value = serde_json::from_slice(&peergate.output().unwrap().stdout).unwrap();
+    for (name, seccomp) in [("file-keeper", "2"), ("command-keeper", "0")] {
+        let role = report["roles"].as_array().unwrap().iter().find(|role| role["role"] == name).unwrap();
+        assert!(role["held"].is_object(), "{role}");
+        let findings = role["findings"].as_array().unwrap();
+        assert!(findings.iter().all(|finding| finding["grade"] != "red"), "{role}");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", role["pid"])).unwrap();
+        let says = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            line.trim_start_matches(':').trim().to_owned()
+        };
+        for set in ["CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"] {
+            assert_eq!(says(set), "0000000000000000", "{name} {set}");
+        }
+        assert_eq!([says("NoNewPrivs"), says("Seccomp")], ["1", seccomp], "{name}");
+    }
+    let mut plan = Command::new(env!("CARGO_BIN_EXE_peergated"));
+    let plan = plan.args(["--print-plan", "--policy"]).arg(daemon.path("policy.toml")).output().unwrap();
+    let plan = support::out(&plan);
+    assert!(plan.contains("file-keeper") && plan.contains("the witness's directory, to write"), "{plan}");
+    assert!(plan.contains("command-keeper") && plan.contains("nobody knows what a command"), "{plan}");
+    // One that hangs holds up nobody, is told, and goes on when it can.
+    let pid = report["roles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|role| role["role"] == "command-keeper")
+        .unwrap()["pid"]
+        .as_i64()
+        .unwrap();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+    let command = |suits: &dyn Fn(&serde_json::Value) -> bool| {
+        heads::until("told", || {
+            health(&daemon);
+            let told = status(&daemon);
+            let sink =
+                told["witness"].as_array().unwrap().iter().find(|sink| sink["sink"] == "command").cloned();
+            sink.filter(suits)
+        })
+    };
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let hung = command(&|sink| sink["why"].as_str().unwrap().contains("still at an earlier head"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    command(&|sink| sink["taken"].as_u64() > hung["taken"].as_u64() && sink["why"] == "");
+    daemon.stop();
+}
+
 /// What `peergate audit verify` says of a record, with what a witness has kept.
 fn verify(audit: &Path, witness: &Path) -> (Option<i32>, String) {
     let mut peergate = Command::new(env!("CARGO_BIN_EXE_peergate"));

@@ -32,6 +32,7 @@ const NAME: usize = 256;
 const PLACE: usize = 1 << 10;
 const HASH: usize = 64;
 const WHY: usize = 8 << 10;
+const FIELDS: usize = 8;
 const GROUPS: usize = 512;
 const LIVE: usize = 1_024;
 const MISSING: usize = 32;
@@ -136,6 +137,10 @@ fn write_decision(decision: &Decision<'_>, mut to: Object<'_>) {
     to.maybe_text("at", decision.at, PLACE);
     to.text("policy", decision.policy, HASH);
     to.maybe_text("shadow", decision.shadow, NAME);
+    to.maybe_text("part", decision.part, NAME);
+    if !decision.fields.is_empty() {
+        to.texts("fields", decision.fields, FIELDS, NAME);
+    }
     to.maybe_integer("status", decision.status.map(u64::from));
     to.maybe_integer("us", decision.us);
     to.end();
@@ -185,6 +190,7 @@ fn write_gate(event: &GateEvent<'_>, mut to: Object<'_>) {
             to.signed("signal", signal.into());
         }
         Life::Panicked => to.word("event", "panicked"),
+        Life::Backdated => to.word("event", "backdated"),
         Life::Intruded => to.word("event", "intruded"),
         Life::Violated => {
             to.word("event", "violated");

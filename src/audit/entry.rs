@@ -125,6 +125,10 @@ pub struct Decision<'a> {
     pub policy: &'a str,
     /// What a rule in shadow mode would have done.
     pub shadow: Option<&'a str>,
+    /// What of the request the route did not take: `body /HostConfig/Privileged`. Never a value.
+    pub part: Option<&'a str>,
+    /// What the route has recorded of head and body, `body /Image=alpine`; secret ones as keyed hashes.
+    pub fields: &'a [String],
     /// The status, where the reply is immediate.
     pub status: Option<u16>,
     /// From head to decision, in microseconds, where the reply is immediate.
@@ -219,6 +223,8 @@ pub enum Life {
     Panicked,
     /// It was ended for a system call that its table does not have; follows its [`Life::Killed`].
     Violated,
+    /// A line of its segment says an instant long before it was written. It lives on: that may have an honest cause.
+    Backdated,
     /// The scribe found in its segment what no gate writes, or what somebody changed: it is ended for that.
     Intruded,
 }

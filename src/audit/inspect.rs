@@ -5,6 +5,8 @@
 //! what it has read: nobody behind it reads the line again. What it finds wrong no writer of ours does: the line was
 //! forged, or the writer was taken over.
 
+#[cfg(feature = "cli")]
+mod later;
 mod said;
 mod shape;
 
@@ -62,6 +64,10 @@ pub enum Fault {
     Boot,
     /// A segment begins with its `open`, and has one.
     Open,
+    /// It speaks of another uid than the one that its gate serves.
+    Uid,
+    /// It is later than the present.
+    Instant,
 }
 
 impl Fault {
@@ -75,6 +81,8 @@ impl Fault {
             Fault::Key => "keys that no record of this kind has",
             Fault::Boot => "an id of another start",
             Fault::Open => "no open record where it belongs, or one where it does not",
+            Fault::Uid => "a uid that this gate does not serve",
+            Fault::Instant => "an instant that is still to come",
         }
     }
 }
@@ -101,6 +109,8 @@ pub struct Judged<'a> {
     pub kind: Kind,
     /// The line without its LF.
     pub line: &'a [u8],
+    /// When it was written, as it says; all instants are spelt with as many letters, so they compare as they follow.
+    pub at: &'a str,
     /// Whether a request began that an outcome has to follow, or ended.
     pub request: Option<Progress>,
     /// The rest, as far as somebody wants to know it.
@@ -121,6 +131,7 @@ pub enum Progress {
 pub struct Inspector {
     role: Role,
     boot: BootId,
+    serves: Option<u32>,
     n: u64,
 }
 
@@ -128,13 +139,25 @@ impl Inspector {
     /// For a segment of this writer and start, from its first line on.
     #[must_use]
     pub fn new(role: Role, boot: BootId) -> Inspector {
-        Inspector { role, boot, n: 0 }
+        Inspector { role, boot, serves: None, n: 0 }
+    }
+
+    /// The same, where the writer is the gate of one uid: it has no other to speak of. `None`: of many.
+    #[must_use]
+    pub fn serving(self, serves: Option<u32>) -> Inspector {
+        Inspector { serves, ..self }
     }
 
     /// The same, behind `n` lines that were judged before.
     #[must_use]
+    pub fn behind(self, n: u64) -> Inspector {
+        Inspector { n, ..self }
+    }
+
+    /// [`Inspector::new`], [`behind`](Inspector::behind) `n` lines.
+    #[must_use]
     pub fn resumed(role: Role, boot: BootId, n: u64) -> Inspector {
-        Inspector { role, boot, n }
+        Inspector::new(role, boot).behind(n)
     }
 
     /// How many lines it has judged.
@@ -162,7 +185,7 @@ impl Inspector {
     /// What is wrong with it; the next line is then expected to be this one again.
     pub fn judge<'a>(&mut self, line: &'a [u8]) -> Result<Judged<'a>, Fault> {
         let seen = match self.role {
-            Role::Probe => Judged { kind: Kind::Open, line, request: None, said: Said::default() },
+            Role::Probe => Judged { kind: Kind::Open, line, at: "", request: None, said: Said::default() },
             _ => self.read(line)?,
         };
         self.n += 1;
@@ -177,17 +200,17 @@ impl Inspector {
         let rest = text.strip_prefix("{\"v\":1,\"t\":\"").ok_or(Fault::Spelling)?;
         let (word, rest) = rest.split_once('"').ok_or(Fault::Spelling)?;
         let kind = Kind::named(word).filter(|kind| kind.is_written_by(self.role)).ok_or(Fault::Kind)?;
-        let rest = self.numbered(rest)?;
+        let (at, rest) = self.numbered(rest)?;
         if (kind == Kind::Open) != (self.n == 0) {
             return Err(Fault::Open);
         }
-        let mut judged = Judged { kind, line, request: None, said: Said::default() };
+        let mut judged = Judged { kind, line, at, request: None, said: Said::default() };
         judged.request = self.fields(kind, rest, &mut judged.said)?;
         Ok(judged)
     }
 
-    /// `,"n":4,"ts":"2026-11-23T03:46:29.123456Z"`; what follows it.
-    fn numbered<'a>(&self, rest: &'a str) -> Result<&'a str, Fault> {
+    /// `,"n":4,"ts":"2026-11-23T03:46:29.123456Z"`; the instant, and what follows.
+    fn numbered<'a>(&self, rest: &'a str) -> Result<(&'a str, &'a str), Fault> {
         let rest = rest.strip_prefix(",\"n\":").ok_or(Fault::Spelling)?;
         let (n, rest) = split_decimal(rest);
         if n != Some(self.n) || !rest.starts_with(',') {
@@ -195,7 +218,8 @@ impl Inspector {
         }
         let rest = rest.strip_prefix(",\"ts\":\"").ok_or(Fault::Spelling)?;
         let (instant, rest) = rest.split_at_checked(27).ok_or(Fault::Spelling)?;
-        rest.strip_prefix('"').filter(|_| is_instant(instant)).ok_or(Fault::Spelling)
+        let rest = rest.strip_prefix('"').filter(|_| is_instant(instant)).ok_or(Fault::Spelling)?;
+        Ok((instant, rest))
     }
 
     fn fields<'a>(&self, kind: Kind, rest: &'a str, said: &mut Said<'a>) -> Result<Option<Progress>, Fault> {
@@ -236,7 +260,7 @@ impl Inspector {
             }
             let text = match value {
                 // Printed where a text belongs, a list would break out of what is around it.
-                Value::List(_) if !matches!(key, "groups" | "missing" | "live" | "ids") => {
+                Value::List(_) if !matches!(key, "groups" | "missing" | "live" | "ids" | "fields") => {
                     return Err(Fault::Key);
                 }
                 Value::Text(_) if matches!(number, UID | STATUS | US | IN | OUT | COUNT) => {
@@ -250,7 +274,13 @@ impl Inspector {
                     &mut said.id
                 }
                 BOOT if text != self.boot.as_str() => return Err(Fault::Boot),
-                UID => &mut said.uid,
+                UID => {
+                    // A caller of its own is the kernel's to name; what a gate says of others it makes up.
+                    if self.serves.is_some() && split_decimal(text) != (self.serves.map(u64::from), "") {
+                        return Err(Fault::Uid);
+                    }
+                    &mut said.uid
+                }
                 ON => &mut said.on,
                 ROUTE => &mut said.route,
                 DECISION => &mut said.decision,

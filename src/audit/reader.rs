@@ -1,7 +1,7 @@
 //! The records of a directory, segment by segment joined into one stream in the order of time.
 //!
-//! A segment is opened when the stream reaches the time at which it was made, and closed at its end, so that a
-//! directory of thousands of them costs few descriptors. Reading goes on after the end: [`Reader::rescan`]
+//! A segment is opened when the stream reaches the time at which it was made, and closed at its end; of those that
+//! overlap so many are open at a time, so that a directory of thousands of them costs few descriptors. Reading goes on after the end: [`Reader::rescan`]
 //! looks for new segments and for what was appended since. A line without its LF is not there yet; whether the
 //! writer is about to finish it or died over it, only time tells ([`Reader::torn`]). A segment is the same one in its
 //! compressed form (`….ndjson.zst`), and reading goes on where it was when the one takes the other's place.
@@ -10,11 +10,13 @@ pub mod source;
 mod tail;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use nix::libc;
 
 use super::plain::Record;
 use super::segment::{self, Role, SegmentName};
@@ -62,7 +64,14 @@ pub struct Reader {
     sieve: Option<Rc<dyn Sieve>>,
     /// Why the segment of the line before has no next one.
     trouble: Option<io::Error>,
+    /// Those that have a descriptor, the one that has it longest first; and some that don't any more.
+    holders: VecDeque<Rc<str>>,
 }
+
+/// Segments that are open at a time.
+const OPEN: usize = 256;
+/// How much of a segment is read at a time: of many that overlap less.
+const ROOM: [usize; 2] = [128 << 10, 16 << 10];
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -126,6 +135,7 @@ impl Reader {
             #[cfg(feature = "cli")]
             sieve: None,
             trouble: None,
+            holders: VecDeque::new(),
         };
         reader.list()?;
         Ok(reader)
@@ -217,7 +227,9 @@ impl Reader {
     }
 
     fn start(&mut self, segment: &Rc<str>) {
-        self.opened.insert(Rc::clone(segment), Tail::new(self.directory.clone(), Rc::clone(segment)));
+        let [room, less] = ROOM;
+        let room = if self.opened.len() < OPEN { room } else { less };
+        self.opened.insert(Rc::clone(segment), Tail::new(self.directory.clone(), Rc::clone(segment), room));
     }
 
     fn list(&mut self) -> io::Result<()> {
@@ -243,10 +255,32 @@ impl Reader {
     /// Puts the segment's next line, where it has one, among the heads.
     fn refill(&mut self, segment: &Rc<str>) -> io::Result<()> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{segment}: {error}"));
-        let Some((ts, at, bytes)) = self.next_of(segment).map_err(named)? else { return Ok(()) };
+        let had = self.opened.get(segment).is_some_and(Tail::is_open);
+        if !had && self.holders.len() >= OPEN {
+            self.park(1);
+        }
+        let mut next = self.next_of(segment);
+        if next.as_ref().is_err_and(|error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)))
+        {
+            // There are fewer descriptors than that: all others give theirs back.
+            self.park(usize::MAX);
+            self.opened.get_mut(segment).into_iter().for_each(Tail::retreat);
+            next = self.next_of(segment);
+        }
+        if !had && self.opened.get(segment).is_some_and(Tail::is_open) {
+            self.holders.push_back(Rc::clone(segment));
+        }
+        let Some((ts, at, bytes)) = next.map_err(named)? else { return Ok(()) };
         let follows = SegmentName::parse(segment).is_none_or(|name| name.role() != Role::Warden);
         self.heads.push(Reverse(Head { ts, follows, segment: Rc::clone(segment), at, bytes }));
         Ok(())
+    }
+
+    /// Takes back the descriptors of so many segments.
+    fn park(&mut self, count: usize) {
+        for segment in self.holders.drain(..count.min(self.holders.len())) {
+            self.opened.get_mut(&segment).into_iter().for_each(Tail::park);
+        }
     }
 
     /// A segment's next line that is asked about.

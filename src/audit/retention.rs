@@ -2,9 +2,10 @@
 //! `peergate audit prune --dry-run` prints it.
 //!
 //! Nothing goes that is still written, not sealed, or not shipped where shipping is asked for. The oldest goes
-//! first. A scribe's segment seals what was written in its time, so it goes only after all of that has gone, and
+//! first, but nobody's records push out those of others beyond half of all ([`shares`]). A scribe's segment seals what was written in its time, so it goes only after all of that has gone, and
 //! never before an older one of the scribe's.
 
+mod shares;
 mod shipped;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use super::entry::Pruned;
 use crate::model::keeping::Keep;
 use crate::model::time::Timestamp;
 
+use shares::{Shares, Turns};
 pub use shipped::shipped;
 
 /// One segment in the audit directory, compressed or not.
@@ -93,85 +95,117 @@ const DAY: u64 = 86_400_000_000;
 
 /// Plans what of `stored` goes.
 pub fn plan(stored: &[Stored], terms: &Terms<'_>) -> Plan {
-    let mut order: Vec<&Stored> = stored.iter().collect();
-    order.sort_by(|a, b| (a.ended, a.seals, &a.name).cmp(&(b.ended, b.seals, &b.name)));
-    let closed = || stored.iter().filter(|segment| segment.settled);
-    let mut left = Left {
-        bytes: closed().map(|segment| segment.bytes).sum(),
-        count: closed().count() as u64,
-        free: terms.free,
-    };
-    let mut plan = Plan::default();
-    let mut gone = BTreeSet::new();
-    // The scribe's come last: what they seal decides whether they may go.
-    for seals in [false, true] {
-        for segment in order.iter().filter(|segment| segment.seals == seals) {
-            let Some(why) = left.exceeds(segment, terms) else { continue };
-            match holds(segment, stored, &gone, terms) {
-                Some(held) => plan.held.push((segment.name.clone(), held)),
+    let (mut order, mut seals): (Vec<&Stored>, Vec<&Stored>) =
+        stored.iter().partition(|segment| !segment.seals);
+    order.sort_by(|a, b| (a.ended, &a.name).cmp(&(b.ended, &b.name)));
+    seals.sort_by(|a, b| (a.made, &a.name).cmp(&(b.made, &b.name)));
+    let mut planning = Planning { plan: Plan::default(), shares: Shares::of(stored, terms), terms };
+    let stays = planning.writers(&order);
+    planning.scribes(&seals, &Stays::of(stays));
+    planning.plan
+}
+
+/// The plan as far as it is made.
+struct Planning<'a> {
+    plan: Plan,
+    shares: Shares<'a>,
+    terms: &'a Terms<'a>,
+}
+
+impl<'a> Planning<'a> {
+    /// Of what the scribe's segments seal; what stays.
+    fn writers(&mut self, order: &[&'a Stored]) -> Vec<&'a Stored> {
+        let mut stays = Vec::new();
+        let (old, young): (Vec<&Stored>, Vec<&Stored>) =
+            order.iter().partition(|segment| self.terms.is_old(segment));
+        let mut turns = Turns::of(&young);
+        let mut old = old.into_iter();
+        loop {
+            let (segment, why) = match old.next() {
+                Some(segment) => (segment, Pruned::Age),
                 None => {
-                    left.without(segment);
-                    gone.insert(segment.name.as_str());
-                    plan.going.push(Going { name: segment.name.clone(), bytes: segment.bytes, why });
+                    let Some(why) = self.shares.all.exceeds(self.terms) else { break };
+                    let Some(segment) = turns.next(&self.shares, why) else { break };
+                    (segment, why)
                 }
+            };
+            if !self.goes(segment, why) {
+                stays.push(segment);
+            }
+        }
+        stays.extend(turns.left());
+        stays
+    }
+
+    /// A scribe's goes only after all that it seals, and never before an older one: the chain is kept from its end.
+    fn scribes(&mut self, seals: &[&'a Stored], stays: &Stays) {
+        let mut older_stays = false;
+        for segment in seals {
+            let old = self.terms.is_old(segment).then_some(Pruned::Age);
+            let Some(why) = old.or_else(|| self.shares.all.exceeds(self.terms)) else {
+                older_stays = true;
+                continue;
+            };
+            if segment.settled && !self.terms.is_unshipped(segment) && (older_stays || stays.needs(segment)) {
+                self.plan.held.push((segment.name.clone(), Held::Seals));
+                older_stays = true;
+            } else {
+                older_stays |= !self.goes(segment, why);
             }
         }
     }
-    plan
-}
 
-/// What would be there after what goes has gone.
-struct Left {
-    bytes: u64,
-    count: u64,
-    free: u64,
-}
-
-impl Left {
-    fn exceeds(&self, segment: &Stored, terms: &Terms<'_>) -> Option<Pruned> {
-        let Keep { days, bytes, count, free } = *terms.keep;
-        let age = terms.now.micros().saturating_sub(segment.ended.micros());
-        if age > u64::from(days) * DAY {
-            return Some(Pruned::Age);
+    /// Whether it goes; else it is told why not.
+    fn goes(&mut self, segment: &'a Stored, why: Pruned) -> bool {
+        let held = match segment.settled {
+            false => Some(Held::Unsettled),
+            true => self.terms.is_unshipped(segment).then_some(Held::Unshipped),
+        };
+        match held {
+            Some(held) => self.plan.held.push((segment.name.clone(), held)),
+            None => {
+                self.shares.without(segment);
+                self.plan.going.push(Going { name: segment.name.clone(), bytes: segment.bytes, why });
+            }
         }
-        if self.bytes > bytes {
-            return Some(Pruned::Bytes);
-        }
-        if count.is_some_and(|count| self.count > u64::from(count)) {
-            return Some(Pruned::Count);
-        }
-        (self.free < free.min(terms.whole / 10)).then_some(Pruned::Space)
-    }
-
-    fn without(&mut self, segment: &Stored) {
-        self.bytes = self.bytes.saturating_sub(segment.bytes);
-        self.count = self.count.saturating_sub(1);
-        self.free = self.free.saturating_add(segment.bytes);
+        held.is_none()
     }
 }
 
-fn holds(segment: &Stored, stored: &[Stored], gone: &BTreeSet<&str>, terms: &Terms<'_>) -> Option<Held> {
-    if !segment.settled {
-        return Some(Held::Unsettled);
+impl Terms<'_> {
+    fn is_old(&self, segment: &Stored) -> bool {
+        let age = self.now.micros().saturating_sub(segment.ended.micros());
+        age > u64::from(self.keep.days) * DAY
     }
-    if terms.shipped.is_some_and(|shipped| !shipped.contains(&segment.name)) {
-        return Some(Held::Unshipped);
+
+    fn is_unshipped(&self, segment: &Stored) -> bool {
+        self.shipped.is_some_and(|shipped| !shipped.contains(&segment.name))
     }
-    let stays = |other: &&Stored| other.name != segment.name && !gone.contains(other.name.as_str());
-    // What began before this one ended and ended after it began may be sealed here. The scribe closes a segment a
-    // moment after its last record, and a file's time is coarser than a name's.
-    let slack = 10_000_000;
-    let sealed_here = |other: &Stored| {
-        other.made.micros() <= segment.ended.micros().saturating_add(slack)
-            && other.ended.micros().saturating_add(slack) >= segment.made.micros()
-    };
-    let older = |other: &Stored| (other.made, &other.name) < (segment.made, &segment.name);
-    let needed = segment.seals
-        && stored
-            .iter()
-            .filter(stays)
-            .any(|other| if other.seals { older(other) } else { sealed_here(other) });
-    needed.then_some(Held::Seals)
+}
+
+/// What stays of what scribes sealed: when each was made, and the latest end of those made until then.
+struct Stays(Vec<(u64, u64)>);
+
+impl Stays {
+    fn of(mut stays: Vec<&Stored>) -> Stays {
+        stays.sort_by_key(|segment| segment.made);
+        let mut latest = 0;
+        let ends = stays.iter().map(|segment| {
+            latest = latest.max(segment.ended.micros());
+            (segment.made.micros(), latest)
+        });
+        Stays(ends.collect())
+    }
+
+    /// Whether one of them may be sealed here: it began before this one ended and ended after this one began. The
+    /// scribe closes a segment a moment after its last record, and a file's time is coarser than a name's.
+    fn needs(&self, scribes: &Stored) -> bool {
+        const SLACK: u64 = 10_000_000;
+        let until = scribes.ended.micros().saturating_add(SLACK);
+        let began = self.0.partition_point(|(made, _)| *made <= until);
+        let latest = began.checked_sub(1).and_then(|last| self.0.get(last));
+        latest.is_some_and(|(_, ended)| ended.saturating_add(SLACK) >= scribes.made.micros())
+    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,15 @@ impl<'a> SegmentName<'a> {
     }
 }
 
+/// The one uid whose gate writes a segment, as its name says; `None` where another role does, or a shared gate.
+#[must_use]
+pub fn serves(segment: &str) -> Option<u32> {
+    match SegmentName::parse(segment)?.role() {
+        Role::Gate(uid) => uid,
+        _ => None,
+    }
+}
+
 /// The name of a segment made at `made`; `writer` as in [`SegmentName::writer`].
 pub fn name(made: Timestamp, boot: BootId, writer: &str) -> String {
     let made: String = made.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();

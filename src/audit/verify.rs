@@ -11,19 +11,19 @@
 #![doc = include_str!("../manual/verify.md")]
 
 mod bytes;
+mod heads;
 mod kind;
 mod lineage;
 mod rename;
 mod survey;
+mod together;
 mod told;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::chain::{Breach, EPOCHS, Head, Ledger, Public, is_scribes};
 use super::entry::{Interrupted, Seen};
@@ -32,15 +32,19 @@ use super::segment::{PACKED, SegmentName};
 use crate::model::time::Timestamp;
 use bytes::{Checked, Expected};
 use survey::{Forms, Survey};
+use together::together;
 use told::{Told, What};
 use witness::Wanted;
 
+pub use heads::heads;
 pub use kind::{Damage, Kind};
-pub use witness::{End, heads};
+pub use witness::End;
 
 /// A segment that no seal names yet may be so much older than the last seal, in microseconds: the daemon refuses
 /// requests long before.
-const YOUNG: u64 = 30_000_000;
+const YOUNG: i64 = 30_000_000;
+/// And no segment is so much younger, in microseconds: the next seal would name it, within a minute.
+const AHEAD: i64 = 3_600_000_000;
 /// The longest list of epochs that is read: two hundred thousand of them.
 const EPOCHS_MAX: u64 = 128 << 20;
 
@@ -85,6 +89,11 @@ pub struct Report {
     /// Epochs that found segments which an earlier start had left open: a crash, or a cut at a seal. Only a witness
     /// tells these apart.
     pub interrupted: Vec<u64>,
+    /// Lines of a kind or with keys that this release does not know: a later one's, by the promise of the format.
+    pub later: u64,
+    /// Pinned keys that lead to no epoch of this record, which begins with a new genesis: to one before it, perhaps,
+    /// that lies elsewhere.
+    pub elsewhere: Vec<Public>,
 }
 
 impl Report {
@@ -109,7 +118,7 @@ pub fn verify(
         let mut bytes = Vec::new();
         file.take(EPOCHS_MAX).read_to_end(&mut bytes).map(|_| bytes)
     });
-    let Survey { segments, strangers } = survey::survey(directory)?;
+    let Survey { mut segments, strangers } = survey::survey(directory)?;
     let mut report = Report { damages: strangers, ..Report::default() };
     let wanted = Wanted::of(question.heads.as_deref().unwrap_or_default(), &question.pins);
 
@@ -138,8 +147,8 @@ pub fn verify(
     }
     told.sort_by_key(|told: &Told| (told.epoch.as_ref().map(|(epoch, _)| epoch.epoch), told.segment.clone()));
 
-    let walked = lineage::walk(listed, &question.pins, &mut told);
-    report.damages.extend(walked.damages);
+    let mut walked = lineage::walk(listed, &question.pins, &mut told);
+    report.damages.append(&mut walked.damages);
     let told_why = |damage: &Damage| matches!(damage.kind, Kind::NewGenesis | Kind::WrongKey);
     if walked.lost && !report.damages.iter().any(told_why) {
         report.damages.push(Damage::of(
@@ -150,24 +159,35 @@ pub fn verify(
     }
     lineage::join(&walked.lineage, &told, &mut report.damages);
     report.epochs = walked.lineage.epochs().count() as u64;
+    lineage::unused(&walked, &question.pins, &mut report);
     for told in &mut told {
         report.damages.append(&mut told.damages);
         report.seals += told.seals;
         report.bytes += told.bytes;
+        report.later += told.later;
     }
 
     let Accounts { ledger, expected } = accounts(&told, &segments, &mut report);
     if !walked.lost {
+        let known = |name: &str| segments.contains_key(name);
+        if ledger.segments().any(|(name, account)| !account.pruned && !known(name)) {
+            // One may have been begun behind the first look, and sealed before the scribe's segments were read.
+            let now = survey::survey(directory)?.segments;
+            let born = now.into_iter().filter(|(name, _)| ledger.segment(name).is_some());
+            born.for_each(|(name, forms)| _ = segments.entry(name).or_insert(forms));
+        }
         missing(&ledger, &expected, &segments, &mut report);
         let items = items(&segments, question);
         let check = |item: &(String, String, bool)| {
             let (segment, file, packed) = item;
             let expected = expected.get(segment).cloned().unwrap_or_default();
-            let source = if *packed {
-                Source::open_packed(directory, segment)
-            } else {
-                Source::open(directory, segment, 0)
-            };
+            let plain = || Source::open(directory, segment, 0);
+            let source = if *packed { Source::open_packed(directory, segment) } else { plain() };
+            let both = segments.get(segment).is_some_and(|forms| forms.plain.is_some());
+            if *packed && both && is_scribes(segment) {
+                let compared = source.and_then(|packed| bytes::compare(file, plain()?, packed));
+                return (item.clone(), compared);
+            }
             let mut count = |bytes| {
                 done.fetch_add(bytes, Ordering::Relaxed);
             };
@@ -179,6 +199,7 @@ pub fn verify(
             together(threads, &items, check, &mut || progress(done.load(Ordering::Relaxed), total));
         results.sort_by(|(one, _), (other, _)| one.cmp(other));
         rename::find(directory, &mut results, &expected);
+        let known = Known::of(&told);
         for ((segment, file, packed), checked) in results {
             let checked = match checked {
                 Ok(checked) => checked,
@@ -192,7 +213,7 @@ pub fn verify(
                     continue;
                 }
             };
-            add(&mut report, &segment, &file, checked, &ledger, &told);
+            add(&mut report, &segment, &file, checked, &ledger, &known);
         }
     }
     let newest = told.iter().rev().find(|told| told.epoch.is_some()).map(|told| told.segment.clone());
@@ -206,12 +227,13 @@ pub fn verify(
         let (epoch, _) = told.epoch.as_ref()?;
         told.last.as_ref().map(|mark| (epoch.epoch, mark.i, mark.ts.clone()))
     });
-    let pruned = |epoch: u64| {
-        told.iter().flat_map(|told| &told.facts).any(|fact| match &fact.what {
-            What::Prune(prune) => prune.ended.is_some_and(|ended| ended.epoch == epoch),
-            _ => false,
+    let facts = told.iter().flat_map(|told| &told.facts);
+    let pruned: BTreeSet<u64> = facts
+        .filter_map(|fact| match &fact.what {
+            What::Prune(prune) => prune.ended.map(|ended| ended.epoch),
+            _ => None,
         })
-    };
+        .collect();
     report.end = Some(match question.heads {
         None => End::NotProven,
         Some(_) => wanted.judge(&told, &pruned, &mut report.damages),
@@ -234,6 +256,9 @@ fn accounts(told: &[Told], segments: &BTreeMap<String, Forms>, report: &mut Repo
     let late = first.is_none_or(|(epoch, _)| epoch.epoch > 0);
     let mut ledger = if late { Ledger::late() } else { Ledger::new() };
     let mut expected: BTreeMap<String, Expected> = BTreeMap::new();
+    // Those of the scribe's that end with a seal: it went on in another after that, or was done.
+    let ended = told.iter().filter(|told| told.behind == 0 && told.torn == 0);
+    let ended: BTreeSet<&str> = ended.map(|told| told.segment.as_str()).collect();
     for told in told {
         let number = told.epoch.as_ref().map_or(0, |(epoch, _)| epoch.epoch);
         for fact in &told.facts {
@@ -270,7 +295,8 @@ fn accounts(told: &[Told], segments: &BTreeMap<String, Forms>, report: &mut Repo
                 }
                 What::Recover(_, _, torn, why) => {
                     account.torn |= torn;
-                    if *why == Interrupted::Restart && report.interrupted.last() != Some(&number) {
+                    let interrupted = *why == Interrupted::Restart && !ended.contains(name);
+                    if interrupted && report.interrupted.last() != Some(&number) {
                         report.interrupted.push(number);
                     }
                 }
@@ -330,30 +356,55 @@ fn items(segments: &BTreeMap<String, Forms>, question: &Question) -> Vec<(String
     items.into_iter().map(|(_, item)| item).collect()
 }
 
+/// What is known of all the scribe's segments together.
+struct Known<'t> {
+    /// Those with an epoch.
+    own: BTreeSet<&'t str>,
+    starts: BTreeSet<&'t str>,
+    last: Option<&'t str>,
+}
+
+impl<'t> Known<'t> {
+    fn of(told: &'t [Told]) -> Known<'t> {
+        Known {
+            own: told.iter().filter(|told| told.epoch.is_some()).map(|told| told.segment.as_str()).collect(),
+            starts: told.iter().filter_map(|told| start(&told.segment)).collect(),
+            last: told.iter().rev().find_map(|told| told.last.as_ref()).map(|mark| mark.ts.as_str()),
+        }
+    }
+
+    /// Why a segment that no seal names can't be just a young one.
+    fn why_not_young(&self, segment: &str) -> Option<&'static str> {
+        let before = |last: &str, micros: i64| is_made_by(segment, last, micros);
+        match self.last {
+            _ if start(segment).is_none_or(|start| !self.starts.contains(start)) => {
+                Some("it is of another start")
+            }
+            Some(last) if before(last, -YOUNG) => Some("it is older than the last one"),
+            Some(last) if !before(last, AHEAD) => Some("its name is of more than an hour after the last one"),
+            _ => None,
+        }
+    }
+}
+
 /// What came of one file.
-fn add(report: &mut Report, segment: &str, file: &str, checked: Checked, ledger: &Ledger, told: &[Told]) {
+fn add(report: &mut Report, segment: &str, file: &str, checked: Checked, ledger: &Ledger, known: &Known<'_>) {
     report.segments += 1;
     report.damages.extend(checked.damages);
     // Those are counted by what their own seals say.
-    if told.iter().any(|told| told.segment == segment && told.epoch.is_some()) {
+    if known.own.contains(segment) {
         return;
     }
     report.bytes += checked.bytes;
     report.sealed += checked.sealed;
     report.unsealed += checked.unsealed;
     report.torn += checked.torn;
+    report.later += checked.later;
     let Some(account) = ledger.segment(segment) else {
-        let old = told
-            .iter()
-            .rev()
-            .find_map(|told| told.last.as_ref())
-            .is_some_and(|last| is_older(segment, &last.ts));
-        let strange = !told.iter().any(|told| is_of_start(segment, &told.segment));
-        if (old || strange) && checked.bytes > 0 {
-            let what = format!(
-                "no seal names it, and it is older than the last one or of another start: {} records",
-                checked.unsealed
-            );
+        if let Some(why) = known.why_not_young(segment)
+            && checked.bytes > 0
+        {
+            let what = format!("no seal names it, and {why}: {} records", checked.unsealed);
             report.damages.push(Damage::of(Kind::Unnamed, file, what));
         }
         return;
@@ -381,20 +432,17 @@ fn add_own(report: &mut Report, own: &Told, is_newest: bool, expected: Option<&E
     }
 }
 
-/// Whether two segments are of one start of the daemon.
-fn is_of_start(one: &str, other: &str) -> bool {
-    match (SegmentName::parse(one), SegmentName::parse(other)) {
-        (Some(one), Some(other)) => one.boot == other.boot,
-        _ => false,
-    }
+/// Of which start of the daemon a segment is.
+fn start(segment: &str) -> Option<&str> {
+    SegmentName::parse(segment)?;
+    segment.split('-').nth(1)
 }
 
-/// Whether a segment was made well before this instant.
-fn is_older(segment: &str, ts: &str) -> bool {
+/// Whether a segment was made by so many microseconds after this instant.
+fn is_made_by(segment: &str, ts: &str, micros: i64) -> bool {
     let Some(name) = SegmentName::parse(segment) else { return true };
     let Ok(instant) = ts.parse::<Timestamp>() else { return true };
-    let then = Timestamp::from_micros(instant.micros().saturating_sub(YOUNG)).to_bytes();
-    name.made_by(&then)
+    name.made().micros() <= instant.micros().saturating_add_signed(micros)
 }
 
 /// A segment's file, as it is called in the directory.
@@ -408,39 +456,4 @@ fn shown(name: &str, forms: Option<&Forms>) -> String {
 fn unreadable(file: &str, error: &io::Error) -> Damage {
     let kind = if file.ends_with(PACKED) { Kind::Packed } else { Kind::Unreadable };
     Damage::of(kind, file, error.to_string())
-}
-
-/// Works on `items`, `threads` at a time, in no order; `wait` is called now and then meanwhile.
-fn together<I: Sync, O: Send>(
-    threads: usize,
-    items: &[I],
-    work: impl Fn(&I) -> O + Sync,
-    wait: &mut dyn FnMut(),
-) -> Vec<O> {
-    let next = AtomicUsize::new(0);
-    let (sender, results) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, items.len().max(1)) {
-            let sender = sender.clone();
-            let (next, work) = (&next, &work);
-            scope.spawn(move || {
-                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if sender.send(work(item)).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut all = Vec::with_capacity(items.len());
-        loop {
-            match results.recv_timeout(Duration::from_millis(100)) {
-                Ok(result) => all.push(result),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            }
-            wait();
-        }
-        all
-    })
 }

@@ -8,6 +8,7 @@ mod hash;
 mod init;
 mod page;
 mod print;
+mod proper;
 mod prune;
 mod rekey;
 mod report;
@@ -29,6 +30,9 @@ use super::{Answer, Failure, Format, control};
 use crate::audit::reader::Reader;
 
 pub(in crate::cli) use show::{Recorded, recorded};
+
+/// The exit code where something could not be read.
+const INCOMPLETE: u8 = 3;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -71,6 +75,12 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(command: Command, term: &mut Term) -> Result<Answer, Failure> {
+    let answer = answer(command, term)?;
+    // Whatever it is, it is not of all that was asked.
+    Ok(if term.left_out() > 0 { Answer::NoBecause(INCOMPLETE) } else { answer })
+}
+
+fn answer(command: Command, term: &mut Term) -> Result<Answer, Failure> {
     match command {
         Command::Tail(arguments) => tail::run(&arguments, term),
         Command::Search(arguments) => search::run(&arguments, term),

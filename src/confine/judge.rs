@@ -16,7 +16,7 @@ impl Plan {
             self.identity_of(status),
             self.capabilities_of(status, as_root),
             no_new_privs(status),
-            seccomp(status),
+            self.seccomp_of(status),
         ]
     }
 
@@ -24,7 +24,7 @@ impl Plan {
     #[must_use]
     pub fn judge(&self, held: &Confinement, as_root: bool) -> Vec<Finding> {
         let mut findings = self.judge_status(&held.status, as_root);
-        if held.seccomp_rows == (0, 0) {
+        if held.seccomp_rows == (0, 0) && !self.table.is_empty() {
             // What it inherited is no filter of its own.
             findings.retain(|finding| finding.layer != Layer::Seccomp);
             findings.push(red(Layer::Seccomp, "no filter of its own".to_owned()));
@@ -50,6 +50,16 @@ impl Plan {
         }
         findings.sort_by_key(|finding| finding.layer);
         findings
+    }
+
+    fn seccomp_of(&self, status: &ProcStatus) -> Finding {
+        if self.table.is_empty() {
+            return amber(
+                Layer::Seccomp,
+                "none is planned: it may make any call that its ids allow".to_owned(),
+            );
+        }
+        seccomp(status)
     }
 
     fn identity_of(&self, status: &ProcStatus) -> Finding {

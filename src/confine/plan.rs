@@ -23,11 +23,23 @@ pub enum Role {
     Loader,
     /// Runs an embedding program's handlers.
     App,
+    /// Keeps heads of the seals in a file.
+    FileKeeper,
+    /// Feeds heads of the seals to a command.
+    CommandKeeper,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 5] = [Role::Warden, Role::Gate, Role::Scribe, Role::Loader, Role::App];
+    pub const ALL: [Role; 7] = [
+        Role::Warden,
+        Role::Gate,
+        Role::Scribe,
+        Role::Loader,
+        Role::App,
+        Role::FileKeeper,
+        Role::CommandKeeper,
+    ];
 
     /// Its name.
     #[must_use]
@@ -38,6 +50,8 @@ impl Role {
             Role::Scribe => "scribe",
             Role::Loader => "loader",
             Role::App => "app",
+            Role::FileKeeper => "file-keeper",
+            Role::CommandKeeper => "command-keeper",
         }
     }
 }
@@ -122,7 +136,7 @@ pub struct Plan {
     pub capabilities: Vec<Kept>,
     /// Landlock.
     pub walls: Walls,
-    /// seccomp.
+    /// seccomp; none where it is empty.
     pub table: Table,
     /// RLIMIT_FSIZE; RLIMIT_CORE is 0 for all.
     pub file_size: Option<u64>,
@@ -188,6 +202,39 @@ impl Plan {
                 connects: Connects::Anywhere("a name service may be another machine's"),
             },
             table: seccomp::LOADER.to_vec(),
+            file_size: None,
+        }
+    }
+
+    /// Of the process that keeps heads in a file: that file's directory.
+    #[must_use]
+    pub fn file_keeper() -> Plan {
+        Plan {
+            role: Role::FileKeeper,
+            identity: None,
+            capabilities: Vec::new(),
+            walls: Walls::AllBut {
+                files: vec![Reach {
+                    what: Cow::Borrowed(WITNESS),
+                    access: Access::Write,
+                    why: "the file that heads go into, which may be moved away and made again",
+                }],
+                connects: Connects::Nowhere,
+            },
+            table: [seccomp::COMMON, seccomp::KEEPER].concat(),
+            file_size: None,
+        }
+    }
+
+    /// Of the process that feeds heads to a command, and of the command.
+    #[must_use]
+    pub fn command_keeper() -> Plan {
+        Plan {
+            role: Role::CommandKeeper,
+            identity: None,
+            capabilities: Vec::new(),
+            walls: Walls::None(UNKNOWN),
+            table: Vec::new(),
             file_size: None,
         }
     }
@@ -282,6 +329,10 @@ impl Plan {
 pub const AUDIT: &str = "the audit directory";
 /// The directory of rolling diagnostics.
 pub const DIAGNOSTICS: &str = "the diagnostics directory";
+/// The directory of the witness's file.
+pub const WITNESS: &str = "the witness's directory";
+/// Why there is less for a command that the policy names.
+const UNKNOWN: &str = "nobody knows what a command of the policy's needs";
 /// The root directory.
 pub const EVERYTHING: &str = "/";
 
@@ -340,6 +391,9 @@ impl fmt::Display for Plan {
                     }
                 }
             }
+        }
+        if self.table.is_empty() {
+            return writeln!(f, "  seccomp       none: {UNKNOWN}");
         }
         let (allowed, absent) = self.rows();
         writeln!(f, "  seccomp       {allowed} calls, {absent} that answer ENOSYS; any other kills")?;

@@ -7,6 +7,7 @@
 mod app;
 mod common;
 mod gate;
+mod keeper;
 mod loader;
 mod scribe;
 mod warden;
@@ -25,6 +26,7 @@ use super::terms::Violation;
 pub(super) use app::{APP, APP_TCP};
 pub(super) use common::{COMMON, NO_FILES};
 pub(super) use gate::GATE;
+pub(super) use keeper::KEEPER;
 pub(super) use loader::LOADER;
 pub(super) use scribe::{SCRIBE, SCRIBE_ROLLING};
 pub(super) use warden::{START, WARDEN};

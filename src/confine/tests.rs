@@ -148,6 +148,7 @@ fn tables_have_each_call_once_and_compile() {
         Plan::scribe(None, false),
         Plan::scribe(None, true),
         Plan::loader(),
+        Plan::file_keeper(),
         Plan::warden(Vec::new(), false),
         Plan::warden(Vec::new(), true),
         Plan::app(None, &Default::default()),

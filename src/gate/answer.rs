@@ -61,7 +61,13 @@ pub(super) fn refusal(id: RequestId, refusal: Refusal, help: Option<&str>) -> Re
         | Refusal::NoRoute
         | Refusal::QueryName
         | Refusal::Expired
-        | Refusal::OutOfHours => (Refusal::NotAllowed.code(), Refusal::NotAllowed.text()),
+        | Refusal::OutOfHours
+        | Refusal::QueryValue
+        | Refusal::QueryLacks
+        | Refusal::HeaderRule
+        | Refusal::BodyMember
+        | Refusal::BodyValue
+        | Refusal::BodyLacks => (Refusal::NotAllowed.code(), Refusal::NotAllowed.text()),
         other => (other.code(), other.text()),
     };
     let mut body = serde_json::json!({
@@ -103,9 +109,19 @@ mod tests {
         let of = |refused| text(refused, None);
         assert_eq!(of(Refusal::NoRoute), of(Refusal::NotAllowed));
         assert_eq!(of(Refusal::Forbidden), of(Refusal::NotAllowed));
-        assert_eq!(of(Refusal::QueryName), of(Refusal::NotAllowed));
-        assert_eq!(of(Refusal::Expired), of(Refusal::NotAllowed));
-        assert_eq!(of(Refusal::OutOfHours), of(Refusal::NotAllowed));
+        for alike in [
+            Refusal::Expired,
+            Refusal::OutOfHours,
+            Refusal::QueryName,
+            Refusal::QueryValue,
+            Refusal::QueryLacks,
+            Refusal::HeaderRule,
+            Refusal::BodyMember,
+            Refusal::BodyValue,
+            Refusal::BodyLacks,
+        ] {
+            assert_eq!(of(alike), of(Refusal::NotAllowed));
+        }
     }
 
     #[test]

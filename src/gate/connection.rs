@@ -283,7 +283,8 @@ impl Connection {
         let subject = self.subject(policy);
         let asked = Asked { method, target, upgrade: upgrade.as_deref() };
         match policy.decider.decide(self.listener, &subject.1, &asked) {
-            Verdict::Allow(_) => None,
+            // What header lines and a body held is not here any more, only that they were judged once.
+            Verdict::Allow(_) | Verdict::Read(_) => None,
             Verdict::Deny(denial) => Some(denial.refusal),
         }
     }

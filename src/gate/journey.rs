@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -15,6 +16,7 @@ use super::answer::{self, Answer};
 use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
 use super::backend::proxy::{self, Payload, Told};
+use super::backend::told;
 use super::budget::Denying;
 use super::caps::{self, Over};
 use super::connection::{Begun, Connection, micros};
@@ -27,14 +29,14 @@ use super::recorded::Recorded;
 use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
 use crate::model::keeping::{Durability, OnFailure};
+use crate::model::message::Coming;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
-use crate::policy::{BackendKind, Denial, Permit, Verdict};
-use crate::wire::app::{GRANT_HEADER, Granted};
+use crate::policy::{BackendKind, Denial, Headed, Permit, Terms, Unjudged, Verdict};
 
-/// What one record is reckoned to cost, against the budget of record bytes.
+/// What the records of one request are reckoned to cost beside its target, against the budget of record bytes.
 const RECORD_BYTES: u64 = 512;
 /// A body that comes with an `Upgrade` is read whole before the backend sees anything of it.
 const UPGRADE_BODY_MAX: u64 = 64 << 10;
@@ -55,6 +57,14 @@ impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
         Stop::Denied(Denial::plain(refusal))
     }
+}
+
+/// A request's body.
+enum Read {
+    /// It was read whole and judged.
+    Judged(Bytes),
+    /// No rule reads it.
+    Coming(Incoming),
 }
 
 /// One request on its way.
@@ -104,7 +114,10 @@ impl Traveller<'_> {
     async fn travel(&self, head: &Head, body: Incoming) -> Result<Response<Answer>, Stop> {
         self.admit()?;
         self.enter()?;
-        let permit = self.lookup(head)?;
+        let (permit, body) = match self.lookup(head)? {
+            Headed::Permit(permit) => (permit, Read::Coming(body)),
+            Headed::Body(unjudged) => Box::pin(self.read(unjudged, body)).await?,
+        };
         if !self.recordable() && permit.terms().on_failure == OnFailure::Deny {
             return Err(Stop::Unrecordable);
         }
@@ -118,17 +131,9 @@ impl Traveller<'_> {
                 let recorded = self.record(permit, Some(&withheld)).await?;
                 Ok(withheld.release(recorded))
             }
-            BackendKind::Proxy { identity_headers: true, .. } => {
-                let told = proxy::identity_headers(self.connection);
+            kind => {
+                let told = told::of(kind, self.connection, self.id, &self.policy.hash, &permit);
                 Box::pin(self.forward(head, body, permit, told)).await
-            }
-            // It has the caller from the warden.
-            BackendKind::App { .. } => {
-                let told = vec![(GRANT_HEADER, self.granted(&permit).to_header())];
-                Box::pin(self.forward(head, body, permit, told)).await
-            }
-            BackendKind::Proxy { .. } | BackendKind::Scribe { .. } => {
-                Box::pin(self.forward(head, body, permit, Told::new())).await
             }
         }
     }
@@ -152,11 +157,15 @@ impl Traveller<'_> {
     async fn forward(
         &self,
         head: &Head,
-        body: Incoming,
+        body: Read,
         permit: Permit,
         told: Told,
     ) -> Result<Response<Answer>, Stop> {
-        let payload = self.payload(&permit, head, body).await?;
+        let (payload, judged) = match body {
+            // What was judged is what is sent, byte for byte.
+            Read::Judged(bytes) => (Payload::Whole(bytes.clone()), Some(bytes)),
+            Read::Coming(body) => (self.payload(&permit, head, body).await?, None),
+        };
         let stands_in = permit.terms().on_failure == OnFailure::Journal;
         let begun = if self.recordable() { self.begin(permit, head).await } else { Err(Stop::Unrecordable) };
         let (recorded, link) = match begun {
@@ -164,7 +173,7 @@ impl Traveller<'_> {
                 let link = self.reach(&recorded).await?;
                 (recorded, link)
             }
-            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head).await?,
+            Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head, judged.as_ref()).await?,
             Err(stop) => return Err(stop),
         };
         match proxy::send(self.connection, &recorded, link, head, payload, &told).await {
@@ -179,21 +188,6 @@ impl Traveller<'_> {
         }
     }
 
-    /// What an app is told of the permission.
-    fn granted(&self, permit: &Permit) -> Granted {
-        let terms = permit.terms();
-        Granted {
-            id: self.id.to_string(),
-            route: permit.route_id().to_owned(),
-            by: permit.by().to_owned(),
-            at: permit.at().to_owned(),
-            policy: self.policy.hash.to_string(),
-            stream: terms.stream,
-            body_max: terms.body_max,
-            durability: terms.durability,
-        }
-    }
-
     /// Whether a record of this request can be written now, as far as that is known.
     fn recordable(&self) -> bool {
         self.connection.lane.recordable() && self.connection.recorded
@@ -205,7 +199,8 @@ impl Traveller<'_> {
         let limits = &self.policy.decider.policy().limits;
         let stranger = self.connection.subject(&self.policy).1.is_stranger();
         let uid = self.connection.caller.peer.uid;
-        let admitted = lane.budgets.borrow_mut().admit(uid, stranger, RECORD_BYTES, limits, Timestamp::now());
+        let bytes = RECORD_BYTES + self.target.len() as u64;
+        let admitted = lane.budgets.borrow_mut().admit(uid, stranger, bytes, limits, Timestamp::now());
         if admitted { Ok(()) } else { Err(Refusal::RateLimited.into()) }
     }
 
@@ -220,41 +215,65 @@ impl Traveller<'_> {
         Ok(())
     }
 
-    /// The policy decides.
-    fn lookup(&self, head: &Head) -> Result<Permit, Stop> {
+    /// The policy decides, as far as the head goes.
+    fn lookup(&self, head: &Head) -> Result<Headed, Stop> {
         let subject = self.connection.subject(&self.policy);
         let asked = Asked { method: head.method(), target: head.target(), upgrade: head.upgrade() };
-        match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
-            Verdict::Allow(permit) => match head.framing() {
-                Framing::Length(length) => self.takes_length(length, permit),
-                _ => Ok(permit),
-            },
-            Verdict::Deny(denial) => Err(Stop::Denied(denial)),
+        let coming = match head.framing() {
+            Framing::None | Framing::Length(0) | Framing::UntilClose => Coming::Nothing,
+            Framing::Length(length) => Coming::Length(length),
+            Framing::Chunked => Coming::Chunked,
+        };
+        let headed = match self.policy.decider.decide(self.connection.listener, &subject.1, &asked) {
+            Verdict::Allow(permit) => Headed::Permit(permit),
+            Verdict::Read(unread) => unread.head(head, coming).map_err(Stop::Denied)?,
+            Verdict::Deny(denial) => return Err(Stop::Denied(denial)),
+        };
+        match coming {
+            Coming::Length(length) => self.takes_length(length, headed),
+            _ => Ok(headed),
         }
     }
 
     /// Whether a body of that length may come.
-    fn takes_length(&self, length: u64, permit: Permit) -> Result<Permit, Stop> {
+    fn takes_length(&self, length: u64, headed: Headed) -> Result<Headed, Stop> {
         let subject = self.connection.subject(&self.policy);
-        if length > self.route_body_max(&permit) {
-            return Err(Stop::Denied(permit.deny(Refusal::BodyTooLarge)));
+        if length > self.route_body_max(headed.terms()) {
+            return Err(Stop::Denied(headed.deny(Refusal::BodyTooLarge)));
         }
         match caps::tightest_body(subject.1.caps()) {
             Some((most, cap)) if length > most => {
                 let over = caps::body_over(cap).denial();
-                Err(Stop::Denied(Denial { by: over.by, at: over.at, ..permit.deny(over.refusal) }))
+                Err(Stop::Denied(Denial { by: over.by, at: over.at, ..headed.deny(over.refusal) }))
             }
-            _ => Ok(permit),
+            _ => Ok(headed),
         }
     }
 
-    fn route_body_max(&self, permit: &Permit) -> u64 {
-        permit.terms().body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
+    /// Reads the whole body, as much as the route takes, and has the policy judge it. From here on these bytes are
+    /// the body; what the caller sends is not asked again.
+    async fn read(&self, unjudged: Unjudged, body: Incoming) -> Result<(Permit, Read), Stop> {
+        let (most, over) = self.body_max(unjudged.terms());
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let whole = match self.in_time(Limited::new(body, most).collect()).await {
+            Ok(Ok(whole)) => whole.to_bytes(),
+            Ok(Err(_)) => {
+                let refusal = self.connection.failure().unwrap_or(over);
+                return Err(Stop::Denied(unjudged.deny(refusal)));
+            }
+            Err(refusal) => return Err(Stop::Denied(unjudged.deny(refusal))),
+        };
+        let permit = unjudged.body(&whole).map_err(Stop::Denied)?;
+        Ok((permit, Read::Judged(whole)))
+    }
+
+    fn route_body_max(&self, terms: &Terms) -> u64 {
+        terms.body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
     }
 
     /// The largest body, and what a larger one is refused as.
-    fn body_max(&self, permit: &Permit) -> (u64, Refusal) {
-        let route = self.route_body_max(permit);
+    fn body_max(&self, terms: &Terms) -> (u64, Refusal) {
+        let route = self.route_body_max(terms);
         let subject = self.connection.subject(&self.policy);
         match caps::tightest_body(subject.1.caps()) {
             Some((most, _)) if most < route => (most, Refusal::WhoBody),
@@ -289,7 +308,7 @@ impl Traveller<'_> {
 
     /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.
     async fn payload(&self, permit: &Permit, head: &Head, body: Incoming) -> Result<Payload, Stop> {
-        let (max, over) = self.body_max(permit);
+        let (max, over) = self.body_max(permit.terms());
         match head.framing() {
             // A request has no body that the connection's end delimits.
             Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
@@ -372,10 +391,14 @@ impl Traveller<'_> {
 
     /// Begins an exchange that only the journal will know of: its record goes to the warden with the wish for a backend,
     /// and the backend comes back only once the journal has taken it.
-    async fn begin_by_journal(&self, head: &Head) -> Result<(Recorded, Link), Stop> {
+    async fn begin_by_journal(&self, head: &Head, judged: Option<&Bytes>) -> Result<(Recorded, Link), Stop> {
         let lane = &self.connection.lane;
         // The one that could not be recorded is spent.
-        let permit = self.lookup(head)?;
+        let permit = match (self.lookup(head)?, judged) {
+            (Headed::Permit(permit), _) => permit,
+            (Headed::Body(unjudged), Some(bytes)) => unjudged.body(bytes).map_err(Stop::Denied)?,
+            (Headed::Body(unjudged), None) => return Err(Stop::Denied(unjudged.deny(Refusal::Internal))),
+        };
         self.begin_exchange(&permit, head, true);
         let (backend, generation) = (permit.terms().backend, self.policy.generation);
         let line = lane.record.line_of(&permit, self.named());

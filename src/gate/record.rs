@@ -13,7 +13,7 @@ use crate::model::caller::Peer;
 use crate::model::ids::{BootId, RequestId};
 use crate::model::posture::Confinement;
 use crate::model::time::Timestamp;
-use crate::policy::{Denial, Permit};
+use crate::policy::{Denial, Noted, Permit};
 
 /// More than any outcome's line takes.
 const OUTCOME_BYTES: u64 = 320;
@@ -87,9 +87,11 @@ impl Recorder {
         request: Named<'_>,
         immediate: Option<Immediate>,
     ) -> impl Future<Output = Result<Receipt<Permit>, Unwritable>> + use<> {
-        let target = self.secrets.cleaned(request.target, &[]);
+        let target = self.secrets.cleaned(request.target, permit.hides());
+        let fields = self.fields(permit.noted());
         let noted = self.log.note_of(permit, |permit, put| {
             put(&Entry::Decision(Decision {
+                fields: &fields,
                 route: Some(permit.route_id()),
                 by: Some(permit.by()),
                 at: Some(permit.at()),
@@ -103,14 +105,26 @@ impl Recorder {
 
     /// The line that would record a permission, for the journal.
     pub(super) fn line_of(&self, permit: &Permit, request: Named<'_>) -> String {
-        let target = self.secrets.cleaned(request.target, &[]);
+        let target = self.secrets.cleaned(request.target, permit.hides());
+        let fields = self.fields(permit.noted());
         line(&Entry::Decision(Decision {
+            fields: &fields,
             route: Some(permit.route_id()),
             by: Some(permit.by()),
             at: Some(permit.at()),
             shadow: permit.shadow(),
             ..decision(request, &target, Decided::Allow, None)
         }))
+    }
+
+    /// What a route has recorded of a request, each as it stands in the record.
+    fn fields(&self, noted: &[Noted]) -> Vec<String> {
+        let shown = |noted: &Noted| match &noted.value {
+            Some(value) if noted.plain => format!("{}={value}", noted.name),
+            Some(value) => format!("{}={}", noted.name, self.secrets.hash(value.as_bytes())),
+            None => format!("{} absent", noted.name),
+        };
+        noted.iter().map(shown).collect()
     }
 
     /// Writes a denial down; the answer may leave once this is done.
@@ -124,8 +138,9 @@ impl Recorder {
         request: Named<'_>,
         immediate: Immediate,
     ) -> impl Future<Output = Result<(), Unwritable>> + use<> {
-        let target = self.secrets.cleaned(request.target, &[]);
+        let target = self.secrets.cleaned(request.target, &denial.hides);
         let entry = Entry::Decision(Decision {
+            part: denial.part.as_deref(),
             route: denial.route.as_deref(),
             by: denial.by.as_deref(),
             at: denial.at.as_deref(),
@@ -213,6 +228,8 @@ fn decision<'a>(
         at: None,
         policy: request.policy,
         shadow: None,
+        part: None,
+        fields: &[],
         status: immediate.map(|i| i.status),
         us: immediate.map(|i| i.us),
     }

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Connections that one thread of a gate holds at most, whatever `connections` allows: a request of each may be open,
+/// and the record names all that are open wherever the scribe goes on in another segment.
+pub const LANE_CONNECTIONS: u32 = 8_192;
+
 /// What one caller, connection and request may use. Bytes are bytes, times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

@@ -106,6 +106,20 @@ refusals! {
     /// A query that separates by `;`, or a name that can't be read in one way, where a rule reads it.
     QuerySyntax = "query-syntax", 400, "the query can be read in more than one way";
 
+    // --- what a rule reads ------------------------------------------------------------------------------
+    /// A content type that the route does not take, or none.
+    ContentType = "content-type", 415, "this content type is not taken here";
+    /// An encoded body, where a rule reads it.
+    ContentEncoding = "content-encoding", 415, "an encoded body is not taken here";
+    /// No body, where a rule reads it.
+    BodyMissing = "body-missing", 400, "a body is needed";
+    /// A body that is no JSON in one reading (RFC 8259), where a rule reads it.
+    JsonSyntax = "json-syntax", 400, "the body is no JSON that can be read in one way";
+    /// A key twice in one object of a body, case apart.
+    JsonTwice = "json-twice", 400, "the body holds a key twice";
+    /// A body that is nested too deeply, or holds too many values.
+    JsonBounds = "json-bounds", 400, "the body is too deep or holds too many values";
+
     // --- limits ----------------------------------------------------------------------------------------
     /// The head is too long.
     HeadTooLarge = "head-too-large", 431, "the head is too large";
@@ -161,6 +175,18 @@ refusals! {
     OutOfHours = "out-of-hours", 403, "not allowed";
     /// A query name that the route does not list.
     QueryName = "query-name", 403, "not allowed";
+    /// A query value of another type than the route takes.
+    QueryValue = "query-value", 403, "not allowed";
+    /// A query name that the route needs is not there.
+    QueryLacks = "query-lacks", 403, "not allowed";
+    /// A header line that the route does not take, of another type than it takes, or not there though it needs it.
+    HeaderRule = "header-rule", 403, "not allowed";
+    /// A member of the body that the route does not allow.
+    BodyMember = "body-member", 403, "not allowed";
+    /// A value in the body of another type than the route takes.
+    BodyValue = "body-value", 403, "not allowed";
+    /// A member of the body that the route needs is not there.
+    BodyLacks = "body-lacks", 403, "not allowed";
     /// The policy in force no longer allows what an older one allowed.
     RefusedByReload = "refused-by-reload", 403, "not allowed any more";
 

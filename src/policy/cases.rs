@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::check::{Case, Expect};
-use super::decide::{Decider, Denial, Verdict};
+use super::decide::{Decider, Denial, Headed, Permit, Unread, Verdict};
 use super::diagnostics::{Problems, quoted};
 use super::table::Policy;
+use crate::model::message::Coming;
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
 
@@ -54,25 +55,34 @@ impl Answer {
     fn told(&self) -> String {
         match self {
             Answer::Allowed { route, by, at } => format!("the route `{route}` allows it, by `{by}` at {at}"),
-            Answer::Denied(denial) => match (&denial.by, &denial.at) {
-                (Some(by), Some(at)) => format!("it is refused as `{}`, by `{by}` at {at}", denial.refusal),
-                _ => format!("it is refused as `{}`", denial.refusal),
-            },
+            Answer::Denied(denial) => {
+                let part =
+                    denial.part.as_ref().map(|part| format!(" for {}", quoted(part))).unwrap_or_default();
+                match (&denial.by, &denial.at) {
+                    (Some(by), Some(at)) => {
+                        format!("it is refused as `{}`{part}, by `{by}` at {at}", denial.refusal)
+                    }
+                    _ => format!("it is refused as `{}`", denial.refusal),
+                }
+            }
         }
     }
 }
 
 fn ask(decider: &Decider, case: &Case) -> Answer {
-    let refused = |refusal| {
-        Answer::Denied(Box::new(Denial {
-            refusal,
-            route: None,
-            by: None,
-            at: None,
-            help: None,
-            shadow: None,
-        }))
-    };
+    match judge(decider, case) {
+        Ok(permit) => Answer::Allowed {
+            route: permit.route_id().to_owned(),
+            by: permit.by().to_owned(),
+            at: permit.at().to_owned(),
+        },
+        Err(denial) => Answer::Denied(Box::new(denial)),
+    }
+}
+
+/// Asks as a gate does, head and body.
+pub(super) fn judge(decider: &Decider, case: &Case) -> Result<Permit, Denial> {
+    let refused = |refusal| Err(Denial::plain(refusal));
     let named = decider.policy().methods.iter().any(|extra| extra == case.method.as_str());
     if !case.method.is_known() && !named {
         return refused(Refusal::MethodUnknown);
@@ -88,11 +98,18 @@ fn ask(decider: &Decider, case: &Case) -> Answer {
     let subject = decider.recognise(case.listener, &case.caller);
     let asked = Asked { method: &case.method, target: &target, upgrade: case.upgrade.as_deref() };
     match decider.decide_at(case.listener, &subject, &asked, case.at) {
-        Verdict::Allow(permit) => Answer::Allowed {
-            route: permit.route_id().to_owned(),
-            by: permit.by().to_owned(),
-            at: permit.at().to_owned(),
-        },
-        Verdict::Deny(denial) => Answer::Denied(Box::new(denial)),
+        Verdict::Allow(permit) => Ok(permit),
+        Verdict::Read(unread) => read(unread, case),
+        Verdict::Deny(denial) => Err(denial),
+    }
+}
+
+/// Judges head and body as a gate does.
+fn read(unread: Unread, case: &Case) -> Result<Permit, Denial> {
+    let body = case.body.as_deref().unwrap_or_default();
+    let coming = if body.is_empty() { Coming::Nothing } else { Coming::Length(body.len() as u64) };
+    match unread.head(&case.headers, coming)? {
+        Headed::Permit(permit) => Ok(permit),
+        Headed::Body(unjudged) => unjudged.body(body.as_bytes()),
     }
 }

@@ -5,6 +5,7 @@ mod apps;
 mod outward;
 mod people;
 mod places;
+mod reads;
 mod rules;
 mod tests;
 mod ties;
@@ -109,6 +110,8 @@ pub(crate) struct Checker<'c, 't, N> {
     builtins: HashSet<BackendId>,
     /// Time zones that were named so far.
     zones: Vec<Zone>,
+    /// What a body may have, where a route does not say.
+    body_bytes: u64,
 }
 
 /// What `file` means. The table is whole only where no problem was noted.
@@ -133,6 +136,7 @@ pub(crate) fn check<N: Names>(
         durability: file.audit.durability.as_ref().map(|at| at.value).unwrap_or_default(),
         builtins: HashSet::new(),
         zones: Vec::new(),
+        body_bytes: limits(file).body_bytes,
         problems,
     };
     checker.name_all(file);

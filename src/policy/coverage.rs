@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::decide::{Decider, Verdict};
+use super::cases;
+use super::decide::Decider;
 use super::draft::Draft;
 use super::table::Named;
-use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
-use crate::model::target::{Asked, Target};
 
 /// One rule, and whether a test touches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +26,9 @@ pub fn coverage(draft: &Draft) -> Vec<Touched> {
     let decider = Decider::new(std::sync::Arc::clone(policy));
     let (mut routes, mut allows, mut forbids) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for case in &draft.cases {
-        let Some(target) = target_of(case.method.as_str(), &case.target) else { continue };
-        let listener: ListenerId = case.listener;
-        let subject = decider.recognise(listener, &case.caller);
-        let asked = Asked { method: &case.method, target: &target, upgrade: case.upgrade.as_deref() };
-        match decider.decide(listener, &subject, &asked) {
-            Verdict::Allow(permit) => {
+        let subject = decider.recognise(case.listener, &case.caller);
+        match cases::judge(&decider, case) {
+            Ok(permit) => {
                 let id = permit.route_id().to_owned();
                 let route = policy.routes.iter().find(|route| route.id == id);
                 for Named { who, .. } in route.map_or([].as_slice(), |route| &route.allow) {
@@ -42,7 +38,7 @@ pub fn coverage(draft: &Draft) -> Vec<Touched> {
                 }
                 routes.insert(id);
             }
-            Verdict::Deny(denial) => {
+            Err(denial) => {
                 if denial.refusal == Refusal::Forbidden
                     && let Some(id) = denial.by.as_deref().and_then(|by| by.strip_prefix("forbid."))
                 {
@@ -67,12 +63,4 @@ pub fn coverage(draft: &Draft) -> Vec<Touched> {
         all.push(Touched { rule, line: forbid.line, touched: forbids.contains(&forbid.id) });
     }
     all
-}
-
-/// As a gate reads it; `None` where the request itself is refused.
-pub(super) fn target_of(method: &str, raw: &str) -> Option<Target> {
-    match raw {
-        "*" if method == "OPTIONS" => Some(Target::star()),
-        raw => Target::parse(raw.as_bytes()).ok(),
-    }
 }

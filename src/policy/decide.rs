@@ -3,12 +3,15 @@
 //! The most specific route → any forbid wins → an allow is needed → what the route reads of the query and the
 //! upgrade → else deny. Rules in shadow mode are judged in a second set of rules, which never decides.
 
+mod unread;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::caps::{self, Cap};
 use super::needs::Needs;
+use super::reads::Noted;
 use super::rules::{Found, Rules};
 use super::sets::Order;
 #[cfg(feature = "cli")]
@@ -25,6 +28,7 @@ use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 
 pub use super::rules::{Offer, Terms};
+pub use unread::{Headed, Unjudged, Unread};
 
 /// A policy, ready to decide: cheap to ask, built once a generation.
 #[derive(Debug)]
@@ -47,15 +51,18 @@ pub struct Decider {
 pub enum Verdict {
     /// It may go on, on these terms.
     Allow(Permit),
+    /// By method, path, query and caller it may; its route reads more.
+    Read(Unread),
     /// It may not.
     Deny(Denial),
 }
 
-/// That one request may go on. Made by [`Decider::decide`] alone, and good for one use.
+/// That one request may go on, all of it judged that its route reads. Made here alone, and good for one use.
 pub struct Permit {
     found: Found,
     shadow: Option<Arc<str>>,
     may_end: bool,
+    noted: Vec<Noted>,
 }
 
 /// That a request may not go on, and why.
@@ -73,6 +80,10 @@ pub struct Denial {
     pub help: Option<Arc<str>>,
     /// What rules in shadow mode would have done, where that differs.
     pub shadow: Option<Arc<str>>,
+    /// What of the request the route did not take: `query limit`, `header X-Auth`, `body /HostConfig/Privileged`.
+    pub part: Option<Arc<str>>,
+    /// Names of the query whose values the record must not show.
+    pub hides: Arc<[String]>,
 }
 
 impl Permit {
@@ -106,10 +117,21 @@ impl Permit {
         self.shadow.as_deref()
     }
 
+    /// What the route has recorded of head and body.
+    pub fn noted(&self) -> &[Noted] {
+        &self.noted
+    }
+
+    /// Names of the query whose values the record must not show.
+    pub fn hides(&self) -> &[String] {
+        &self.found.rule.told.hides
+    }
+
     /// Gives it up for a denial by the same route, where something outside the policy's rules forbids it.
     pub fn deny(self, refusal: Refusal) -> Denial {
-        let route = Some(Arc::clone(&self.found.rule.told.id));
-        Denial { refusal, route, by: None, at: None, help: None, shadow: self.shadow }
+        let told = &self.found.rule.told;
+        let (route, hides) = (Some(Arc::clone(&told.id)), Arc::clone(&told.hides));
+        Denial { route, hides, shadow: self.shadow, ..Denial::plain(refusal) }
     }
 }
 
@@ -125,7 +147,16 @@ impl fmt::Debug for Permit {
 impl Denial {
     /// A denial that no rule of the policy is behind.
     pub fn plain(refusal: Refusal) -> Denial {
-        Denial { refusal, route: None, by: None, at: None, help: None, shadow: None }
+        Denial {
+            refusal,
+            route: None,
+            by: None,
+            at: None,
+            help: None,
+            shadow: None,
+            part: None,
+            hides: Arc::default(),
+        }
     }
 }
 
@@ -215,17 +246,22 @@ impl Decider {
             return Verdict::Deny(Denial::plain(Refusal::Internal));
         }
         let verdict = self.enforced.judge(listener, subject, asked, moment);
-        let shadow = self.tried.as_ref().and_then(|tried| {
-            let other = tried.judge(listener, subject, asked, moment);
-            differing(&verdict, &other)
-        });
-        match verdict {
-            Ok(found) => {
-                let may_end = self.enforced.has_timed_forbids() || found.rule.may_end();
-                Verdict::Allow(Permit { found, shadow, may_end })
+        let tried = self.tried.as_ref().map(|tried| tried.judge(listener, subject, asked, moment));
+        let found = match verdict {
+            Ok(found) => found,
+            Err(denial) => {
+                let shadow = tried.as_ref().and_then(|tried| differing(Err(&denial), tried.as_ref()));
+                return Verdict::Deny(Denial { shadow, ..denial });
             }
-            Err(denial) => Verdict::Deny(Denial { shadow, ..denial }),
+        };
+        let may_end = self.enforced.has_timed_forbids() || found.rule.may_end();
+        let tried_reads =
+            tried.as_ref().is_some_and(|tried| tried.as_ref().is_ok_and(|it| it.reads().is_some()));
+        if found.reads().is_some() || tried_reads {
+            return Verdict::Read(Unread { found, tried, may_end });
         }
+        let shadow = tried.as_ref().and_then(|tried| differing(Ok(&found), tried.as_ref()));
+        Verdict::Allow(Permit { found, shadow, may_end, noted: Vec::new() })
     }
 
     /// Whether some route of the listener to that backend allows this caller now: what the warden asks before it
@@ -284,19 +320,26 @@ impl Decider {
     }
 }
 
-/// What the second set of rules would have done, where the caller would see a difference.
-fn differing(decided: &Result<Found, Denial>, other: &Result<Found, Denial>) -> Option<Arc<str>> {
+/// What the second set of rules would have done, where the caller would see a difference. `unread` says that a route
+/// would have read a body which was not read: nothing enforced asked for it.
+fn differing(decided: Result<&Found, &Denial>, other: Result<&Found, &Denial>) -> Option<Arc<str>> {
     match (decided, other) {
-        (Ok(_), Ok(_)) => None,
+        (Ok(_), Ok(found)) if !found.reads_body() => None,
         (Err(a), Err(b)) if a.refusal == b.refusal => None,
-        (_, Ok(found)) => Some(
-            format!("allow {} by {}", found.rule.told.id, found.grant().map_or("", |grant| &grant.by)).into(),
-        ),
+        (_, Ok(found)) => {
+            let (id, by) = (&found.rule.told.id, found.grant().map_or("", |grant| &grant.by));
+            let verb = if found.reads_body() { "unread" } else { "allow" };
+            Some(format!("{verb} {id} by {by}").into())
+        }
         (_, Err(denial)) => {
             let mut text = format!("deny {}", denial.refusal);
             if let Some(by) = &denial.by {
                 text.push_str(" by ");
                 text.push_str(by);
+            }
+            if let Some(part) = &denial.part {
+                text.push_str(": ");
+                text.push_str(part);
             }
             Some(text.into())
         }

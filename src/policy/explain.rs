@@ -2,6 +2,7 @@
 
 mod keys;
 mod path;
+mod reads;
 mod steps;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 
 pub use path::Apart;
+pub use reads::explain_part;
 pub use steps::{ForbidStep, RouteStep, Steps, WhoStep, steps};
 
 use keys::Looked;
@@ -64,6 +66,11 @@ pub enum Miss {
         name: String,
         /// Those that it takes.
         takes: Vec<String>,
+    },
+    /// Something of query, head or body is not as the route takes it.
+    Part {
+        /// All that there is to say.
+        told: String,
     },
     /// The route does not take this upgrade.
     Upgrade {
@@ -134,7 +141,7 @@ pub fn explain_by(
     let policy = decider.policy();
     let subject = decider.recognise(listener, caller);
     let denial = match decider.decide_at(listener, &subject, asked, instant) {
-        Verdict::Allow(_) => return Explained { refusal: None, misses: Vec::new() },
+        Verdict::Allow(_) | Verdict::Read(_) => return Explained { refusal: None, misses: Vec::new() },
         Verdict::Deny(denial) => denial,
     };
     let looked = Looked::at(policy, caller);
@@ -153,6 +160,13 @@ pub fn explain_by(
         }
         (Refusal::Expired | Refusal::OutOfHours, Some(route)) => vec![timed(policy, route)],
         (Refusal::NoRoute, _) => nearest(policy, &looked, listener, asked),
+        (refusal, Some(route)) => {
+            let part = denial.part.as_deref().unwrap_or_default();
+            explain_part(policy, &route.id, refusal, part)
+                .map(|told| Miss::Part { told })
+                .into_iter()
+                .collect()
+        }
         _ => Vec::new(),
     };
     Explained { refusal: Some(denial.refusal), misses }
@@ -266,6 +280,7 @@ impl fmt::Display for Miss {
             Miss::Query { route, at, name, takes } => {
                 write!(f, "route {route} ({at}) does not take \"{name}\" in its query, {}", Takes(takes))
             }
+            Miss::Part { told } => f.write_str(told),
             Miss::Upgrade { route, at, takes } => {
                 write!(f, "route {route} ({at}) does not take that upgrade, {}", Takes(takes))
             }

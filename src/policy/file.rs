@@ -1,5 +1,6 @@
 //! The policy as it is written: plain values, each with its place. What they mean is [`super::check`]'s.
 
+mod reads;
 mod rules;
 mod settings;
 mod when;
@@ -10,6 +11,7 @@ use toml::de::DeTable;
 use super::diagnostics::{At, Problems, Span};
 use super::reader::Section;
 
+pub(crate) use reads::Json;
 pub(crate) use rules::{Forbid, Route, Test};
 pub(crate) use settings::{Audit, Backend, Builtin, Daemon, Diagnostics, Keep, Listen, Only, Witness};
 pub(crate) use when::When;

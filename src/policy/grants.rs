@@ -70,6 +70,12 @@ pub(crate) fn say(decider: &Decider, listener: ListenerId, subject: &Subject, as
             by: permit.by().to_owned(),
             at: permit.at().to_owned(),
         },
+        // What it reads is a condition on the request.
+        Verdict::Read(unread) => Said::Granted {
+            route: unread.route_id().to_owned(),
+            by: unread.by().to_owned(),
+            at: unread.at().to_owned(),
+        },
         Verdict::Deny(denial) => {
             let text = |text: Option<std::sync::Arc<str>>| text.map(|text| text.to_string());
             let (route, by, at) = (text(denial.route), text(denial.by), text(denial.at));
@@ -88,7 +94,12 @@ pub(crate) fn say(decider: &Decider, listener: ListenerId, subject: &Subject, as
 fn is_condition(refusal: Refusal) -> bool {
     matches!(
         refusal,
-        Refusal::QueryName | Refusal::QueryTwice | Refusal::QuerySyntax | Refusal::UpgradeRefused
+        Refusal::QueryName
+            | Refusal::QueryTwice
+            | Refusal::QuerySyntax
+            | Refusal::QueryValue
+            | Refusal::QueryLacks
+            | Refusal::UpgradeRefused
     )
 }
 

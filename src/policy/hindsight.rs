@@ -99,6 +99,9 @@ impl Decider {
         {
             return Hindsight::Deny(found.rule.denial(Refusal::BodyTooLarge));
         }
+        if found.reads().is_some() {
+            return lacks(&found, "the header lines or the body that the route reads");
+        }
         allow(&found)
     }
 }

@@ -131,6 +131,7 @@ keys! {
         "on" = "the only listener",
         "match" = NEEDED,
         "query" = "any",
+        "header" = "any",
         "to" = NEEDED,
         "allow" = NEEDED,
         "body" = "",
@@ -152,7 +153,17 @@ keys! {
         "zone" = NEEDED,
     }
     "route.body" {
-        "max" = "`body_bytes` of `[limits]`",
+        "max" = "`body_bytes` of `[limits]`; at most `\"1MiB\"` with `json`",
+        "content_type" = "any; `\"application/json\"` with `json`",
+        "json" = "anything",
+    }
+    "route.body.json" {
+        "allow" = "nothing",
+        "others" = "`\"refuse\"`",
+        "values" = "none",
+        "required" = "none",
+        "null" = "none",
+        "maps" = "none",
     }
     "VALUE" {
         "one_of" = "one of the four",
@@ -161,10 +172,18 @@ keys! {
         "text" = "one of the four",
         "max" = "255",
         "empty" = "false",
+        "required" = "false",
     }
     "route.audit" {
         "durability" = "`durability` of `[audit]`",
         "on_failure" = "`\"deny\"`",
+        "record" = "nothing",
+    }
+    "route.audit.record" {
+        "query" = "none",
+        "headers" = "none",
+        "body" = "none",
+        "plain" = "none",
     }
     "forbid" {
         "id" = NEEDED,
@@ -181,6 +200,8 @@ keys! {
         "request" = NEEDED,
         "upgrade" = "none",
         "at" = "whenever every rule holds",
+        "headers" = "none",
+        "body" = "none",
         "expect" = NEEDED,
         "route" = "any",
     }

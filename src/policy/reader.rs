@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostics::{At, Problems, Span, quoted};
 use super::keys;
 use crate::model::time::Timestamp;
+pub(crate) use value::Entry;
 
 /// One table while it is read.
 pub(crate) struct Section<'a, 'p, 't> {
@@ -390,6 +391,8 @@ fn shown(section: &str) -> String {
         "forbid" => "a forbid".to_owned(),
         "test" => "a test".to_owned(),
         "route.body" => "a route's `body`".to_owned(),
+        "route.body.json" => "a body's `json`".to_owned(),
+        "route.audit.record" => "a route's `record`".to_owned(),
         "test.who" => "a test's `who`".to_owned(),
         "VALUE" => "a type".to_owned(),
         "who.limits" => "a who's `limits`".to_owned(),

@@ -1,20 +1,24 @@
 //! The routes and forbids of a policy as trees, and the journey of one request through them.
 
+mod texts;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::body::Offence;
 use super::decide::Denial;
 use super::hidden::{Opened, first_hidden, opened_at, other_reading};
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
-use super::table::{Named, Policy, Route, WhoId};
+use super::table::{Named, Policy, Reads, Route, WhoId};
 use super::times::{Moment, Times, Zones};
 use super::tree::{End, Tree, same};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
+use texts::Texts;
 
 /// On which terms a request may go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +86,8 @@ pub(super) struct RouteRule {
     times: Option<Box<Times>>,
     /// The names between `&`; no name holds one. Routes that take the same share them.
     query: Option<Arc<str>>,
+    /// What more it reads; most routes read nothing.
+    pub(super) reads: Option<Box<Reads>>,
     pub(super) terms: Terms,
     /// What only an answer needs stands apart: deciding does not touch it.
     pub(super) told: Box<Told>,
@@ -105,6 +111,8 @@ pub(super) struct Told {
     help: Option<Arc<str>>,
     /// In the order of their whos.
     grants: Box<[(WhoId, Grant)]>,
+    /// Names of the query whose values are not to be read in the record.
+    pub(super) hides: Arc<[String]>,
     /// The pieces of each pattern that was put into a tree, by its number there; kept only where a capture of
     /// the route takes what others may not.
     shapes: Vec<Vec<Opened>>,
@@ -134,9 +142,21 @@ struct ForbidRule {
 pub(super) struct Found {
     pub(super) rule: Arc<RouteRule>,
     who: WhoId,
+    /// The body that it reads is judged.
+    pub(super) judged: bool,
 }
 
 impl Found {
+    /// What it reads of head and body.
+    pub(super) fn reads(&self) -> Option<&Reads> {
+        self.rule.reads.as_deref().filter(|reads| reads.is_of_message())
+    }
+
+    /// Whether it reads a body that is not judged yet.
+    pub(super) fn reads_body(&self) -> bool {
+        !self.judged && self.reads().is_some_and(|reads| reads.json.is_some())
+    }
+
     pub(super) fn grant(&self) -> Option<&Grant> {
         let grants = &self.rule.told.grants;
         let place = grants.binary_search_by_key(&self.who, |(who, _)| *who).ok()?;
@@ -224,7 +244,7 @@ impl Rules {
             } else {
                 Refusal::NoRoute
             };
-            return Err(Denial { refusal, route: None, by: None, at: None, help: None, shadow: None });
+            return Err(Denial::plain(refusal));
         };
         if hidden {
             rule.takes_hidden(end, asked.target).map_err(|refusal| rule.denial(refusal))?;
@@ -238,12 +258,15 @@ impl Rules {
             times.allow(moment).map_err(|refusal| rule.denial(refusal))?;
         }
         rule.takes_query(asked.target).map_err(|refusal| rule.denial(refusal))?;
+        if let Some(reads) = rule.reads.as_ref().filter(|reads| reads.is_of_query()) {
+            reads.judge_query(asked.target).map_err(|offence| rule.offended(offence))?;
+        }
         if let Some(protocol) = asked.upgrade
             && !rule.terms.upgrade.iter().any(|known| known.eq_ignore_ascii_case(protocol))
         {
             return Err(rule.denial(Refusal::UpgradeRefused));
         }
-        Ok(Found { rule: rule.clone(), who })
+        Ok(Found { rule: rule.clone(), who, judged: false })
     }
 
     /// The first forbid, in the order of the file, that binds this caller here.
@@ -415,6 +438,7 @@ impl RouteRule {
             allow: Allow::of(&named),
             times: Times::of(route.until, route.when.as_ref(), zones),
             query: route.query.as_ref().map(|names| texts.query(names)),
+            reads: (route.reads != Reads::default()).then(|| Box::new(route.reads.clone())),
             terms: Terms {
                 backend: route.to,
                 stream: route.stream,
@@ -430,6 +454,7 @@ impl RouteRule {
                 at: texts.place(route.line),
                 help: route.help.as_deref().map(Into::into),
                 grants: named.into_iter().map(|named| (named.who, texts.grant(named))).collect(),
+                hides: route.reads.record.query.clone().into(),
                 shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
                 patterns: route.matches.iter().map(Pattern::to_string).collect(),
             }),
@@ -447,13 +472,18 @@ impl RouteRule {
 
     pub(super) fn denial(&self, refusal: Refusal) -> Denial {
         Denial {
-            refusal,
             route: Some(self.told.id.clone()),
             by: Some(self.told.by.clone()),
             at: Some(self.told.at.clone()),
             help: self.told.help.clone(),
-            shadow: None,
+            hides: Arc::clone(&self.told.hides),
+            ..Denial::plain(refusal)
         }
+    }
+
+    /// The denial of a request that holds something which the route does not take.
+    pub(super) fn offended(&self, offence: Offence) -> Denial {
+        Denial { part: Some(offence.part.into()), ..self.denial(offence.refusal) }
     }
 
     /// `%2F` and `;` only where the capture that takes the segment opts in.
@@ -501,35 +531,4 @@ fn shapes<'p>(
         }
     }
     shapes
-}
-
-/// The texts of records, each made once.
-struct Texts {
-    file: String,
-    places: HashMap<u32, Arc<str>>,
-    whos: Vec<Arc<str>>,
-    queries: HashMap<String, Arc<str>>,
-}
-
-impl Texts {
-    fn of(policy: &Policy) -> Texts {
-        let file = policy.file.rsplit('/').next().unwrap_or(&policy.file).to_owned();
-        let whos = policy.whos.iter().map(|who| format!("who.{}", who.name).into()).collect();
-        Texts { file, places: HashMap::new(), whos, queries: HashMap::new() }
-    }
-
-    fn place(&mut self, line: u32) -> Arc<str> {
-        let file = &self.file;
-        self.places.entry(line).or_insert_with(|| format!("{file}:{line}").into()).clone()
-    }
-
-    fn query(&mut self, names: &[String]) -> Arc<str> {
-        let joined = names.join("&");
-        self.queries.entry(joined.clone()).or_insert_with(|| joined.into()).clone()
-    }
-
-    fn grant(&mut self, named: &Named) -> Grant {
-        let by = self.whos.get(usize::from(named.who.0)).cloned().unwrap_or_default();
-        Grant { by, at: self.place(named.line) }
-    }
 }

@@ -2,6 +2,7 @@
 //! again.
 
 mod outward;
+mod reads;
 mod time;
 mod who;
 
@@ -21,6 +22,7 @@ use crate::model::limits::Limits;
 use crate::model::time::Timestamp;
 
 pub use outward::{Feed, Only, Syslog, Witness};
+pub use reads::{Field, Reads, Recorded, Wants};
 pub(super) use time::DAYS;
 pub use time::{Window, Zone};
 pub use who::{NamespaceRule, Rate, Who, WhoLimits};
@@ -238,6 +240,8 @@ pub struct Route {
     pub matches: Vec<Pattern>,
     /// The query names it takes; `None`: any query.
     pub query: Option<Vec<String>>,
+    /// What it reads of query, headers and body, beyond names of the query.
+    pub reads: Reads,
     /// What stands behind it.
     pub to: BackendId,
     /// Who may.

@@ -14,6 +14,7 @@ mod layout;
 mod mistakes;
 mod oracle;
 mod outward;
+mod reads;
 mod samples;
 mod sets;
 mod time;
@@ -204,6 +205,7 @@ fn told(verdict: Verdict) -> String {
         Verdict::Allow(permit) => {
             (format!("allow {} by {}", permit.route_id(), permit.by()), permit.shadow().map(str::to_owned))
         }
+        Verdict::Read(unread) => (format!("{unread:?}"), None),
         Verdict::Deny(denial) => {
             let mut text = denial.refusal.to_string();
             if let (Some(route), Some(by)) = (&denial.route, &denial.by) {

@@ -5,6 +5,8 @@
 //! before the segment is closed all of it is read and hashed again: what was changed behind the writer is found
 //! while the daemon runs, not only by `verify`.
 
+mod rest;
+
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,11 +16,13 @@ use nix::unistd::{Whence, lseek};
 use sha2::{Digest as _, Sha256};
 
 use super::bytes::{OnRecord, Tick, read_at, unchanged};
+use super::clock::{Clock, When};
 use super::requests::Lane;
 use crate::audit::chain::Digest;
 use crate::audit::encode::LINE_MAX;
 use crate::audit::entry::Seen;
 use crate::audit::inspect::{Fault, Inspector, Judged, Role};
+use crate::audit::segment::serves;
 use crate::model::ids::BootId;
 use crate::wire::message::Followed as Source;
 
@@ -91,6 +95,13 @@ pub(super) struct Followed {
     finished: bool,
     /// There was more than the last look has read.
     unread: bool,
+    /// A look began then that has read all that was there; what comes now was written later.
+    all_read: Option<Instant>,
+    /// The first line that says a much earlier instant; told once.
+    doubt: Option<u64>,
+    doubted: bool,
+    /// Where the lines begin that nobody has heeded, of one that failed.
+    heeded: Option<u64>,
     /// The last range ends inside a line.
     torn: bool,
     state: State,
@@ -111,7 +122,7 @@ impl Followed {
             file: Arc::new(file),
             source,
             lane: Lane::of(name, source.gate),
-            inspector: Inspector::new(source.role, source.boot),
+            inspector: Inspector::new(source.role, source.boot).serving(serves(name)),
             from: 0,
             held: Vec::new(),
             judged: 0,
@@ -123,16 +134,22 @@ impl Followed {
             base: 0,
             finished: false,
             unread: false,
+            all_read: None,
+            doubt: None,
+            doubted: false,
+            heeded: None,
             torn: false,
             state: State::Whole,
         }
     }
 
     /// Reads and judges what is new, or the first of it; `heed` gets each whole line.
-    pub(super) fn look(&mut self, heed: Heed<'_>) -> Result<(), Trouble> {
+    pub(super) fn look(&mut self, clock: &mut Clock, heed: Heed<'_>) -> Result<(), Trouble> {
         if self.has_failed() {
             return Ok(());
         }
+        let began = Instant::now();
+        let mut when = self.all_read.map(|since| clock.since(since));
         let end = self.end()?;
         if end < self.length() {
             return Err(Trouble::Intruded { at: end, why: Seen::Shrank });
@@ -141,7 +158,7 @@ impl Followed {
         self.unread = stop < end;
         while self.length() < stop {
             self.read(stop)?;
-            self.judge(heed)?;
+            self.judge(when.as_mut(), heed)?;
             if self.judged > 0 {
                 self.judged_since.get_or_insert_with(Instant::now);
             }
@@ -149,7 +166,17 @@ impl Followed {
                 self.cut()?;
             }
         }
+        if !self.unread {
+            self.all_read = Some(began);
+        }
         Ok(())
+    }
+
+    /// The first of its lines that says an instant long before it can have been written; once.
+    pub(super) fn take_doubt(&mut self) -> Option<u64> {
+        let first = self.doubt.filter(|_| !self.doubted);
+        self.doubted |= first.is_some();
+        first
     }
 
     /// How long the file is. Reads say where they begin, so the position means nothing. No stat, which needs no right
@@ -171,8 +198,8 @@ impl Followed {
         }
     }
 
-    /// Judges the whole lines that are there.
-    fn judge(&mut self, heed: Heed<'_>) -> Result<(), Trouble> {
+    /// Judges the whole lines that are there; by their instants too, where it is known when they were written.
+    fn judge(&mut self, mut when: Option<&mut When<'_>>, heed: Heed<'_>) -> Result<(), Trouble> {
         if self.source.role == Role::Scribe {
             self.count();
             return Ok(());
@@ -182,6 +209,14 @@ impl Followed {
             let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             let judged =
                 self.inspector.judge(line).map_err(|fault| intruded(self.from, self.judged, fault))?;
+            if let Some(when) = when.as_mut().filter(|_| self.source.role == Role::Gate) {
+                if when.is_to_come(judged.at) {
+                    return Err(intruded(self.from, self.judged, Fault::Instant));
+                }
+                if when.is_long_ago(judged.at) {
+                    self.doubt.get_or_insert(self.from + self.judged as u64);
+                }
+            }
             heed(&self.source, &judged).map_err(|fault| intruded(self.from, self.judged, fault))?;
             self.lines += 1;
             self.judged += end + 1;
@@ -294,7 +329,7 @@ impl Followed {
             self.read(to)?;
             hash.update(self.held.get(begin..).unwrap_or_default());
             // A line that was sealed was judged before; what is wrong with it now was changed.
-            self.judge(heed).map_err(|_fault| changed)?;
+            self.judge(None, heed).map_err(|_fault| changed)?;
             self.held.drain(..self.judged);
             self.from += std::mem::take(&mut self.judged) as u64;
         }
@@ -378,6 +413,7 @@ impl Followed {
 
     /// The kernel can't read or sync it: nothing more is read or promised of it.
     pub(super) fn fail(&mut self) {
+        self.heeded = Some(self.from + self.judged as u64);
         self.give_up(State::Failed);
     }
 

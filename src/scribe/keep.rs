@@ -1,14 +1,15 @@
 //! What becomes of closed and sealed segments: they are compressed, and once they may go they are weighed for the record
-//! that says so. In a thread of its own, behind everything else on the machine: it reads and reckons much, and no seal
-//! may be late for it. The warden makes and removes the names.
+//! that says so. Each in a thread of its own: compressing is slow, comes behind everything else on the machine, and
+//! nothing waits for it; what is to go must go as fast as new records come. The warden makes and removes the names.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use nix::unistd::fdatasync;
+use nix::unistd::{fdatasync, fsync};
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress};
 use sha2::{Digest as _, Sha256};
@@ -31,6 +32,8 @@ enum Chore {
     Pack { segment: String, plain: File, packed: File },
     /// Say what this one holds; it is compressed where the flag says so.
     Weigh { segment: String, file: File, packed: bool, why: String },
+    /// Make the directory's names durable.
+    Names { segment: String, directory: Arc<File> },
 }
 
 /// What came of it.
@@ -40,6 +43,8 @@ pub(super) enum Done {
     Packed { segment: String, result: Result<(), String> },
     /// It was weighed, or why not.
     Weighed { segment: String, why: String, result: Result<Weight, String> },
+    /// The names are durable, or why not.
+    Named { segment: String, result: Result<(), String> },
 }
 
 /// What a segment holds.
@@ -53,29 +58,41 @@ pub(super) struct Weight {
     pub(super) ended: Option<Ended>,
 }
 
-/// The thread.
+/// The threads.
 pub(super) struct Keeper {
-    chores: Sender<Chore>,
+    /// For the one that compresses.
+    slow: Sender<Chore>,
+    /// For the other.
+    soon: Sender<Chore>,
     done: Receiver<Done>,
 }
 
 impl Keeper {
-    /// Starts it.
+    /// Starts them.
     pub(super) fn start() -> io::Result<Keeper> {
-        let (chores, given) = channel();
+        let (slow, to_compress) = channel();
+        let (soon, to_weigh) = channel();
         let (report, done) = channel();
-        std::thread::Builder::new().name("keep".to_owned()).spawn(move || work(&given, &report))?;
-        Ok(Keeper { chores, done })
+        let reports = report.clone();
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        thread("pack").spawn(move || {
+            if let Err(error) = process::go_last() {
+                tracing::warn!(%error, "segments are compressed at the priority of everything else");
+            }
+            work(&to_compress, &reports);
+        })?;
+        thread("keep").spawn(move || work(&to_weigh, &report))?;
+        Ok(Keeper { slow, soon, done })
     }
 
     /// Has a segment compressed.
     pub(super) fn pack(&self, segment: String, plain: OwnedFd, packed: OwnedFd) -> io::Result<()> {
-        self.give(Chore::Pack { segment, plain: plain.into(), packed: packed.into() })
+        give(&self.slow, Chore::Pack { segment, plain: plain.into(), packed: packed.into() })
     }
 
     /// Has a segment weighed.
     pub(super) fn weigh(&self, segment: String, file: OwnedFd, packed: bool, why: String) -> io::Result<()> {
-        self.give(Chore::Weigh { segment, file: file.into(), packed, why })
+        give(&self.soon, Chore::Weigh { segment, file: file.into(), packed, why })
     }
 
     /// What is done by now.
@@ -83,9 +100,14 @@ impl Keeper {
         self.done.try_iter()
     }
 
-    fn give(&self, chore: Chore) -> io::Result<()> {
-        self.chores.send(chore).map_err(|_gone| io::Error::other("the thread that keeps segments is gone"))
+    /// Has the names in the directory made durable.
+    pub(super) fn sync_names(&self, segment: String, directory: &Arc<File>) -> io::Result<()> {
+        give(&self.soon, Chore::Names { segment, directory: Arc::clone(directory) })
     }
+}
+
+fn give(thread: &Sender<Chore>, chore: Chore) -> io::Result<()> {
+    thread.send(chore).map_err(|_gone| io::Error::other("a thread that keeps segments is gone"))
 }
 
 impl Scribe {
@@ -111,6 +133,9 @@ impl Scribe {
             match done {
                 Done::Packed { segment, result } => {
                     self.unsent.push_back(FromScribe::Packed { segment, failed: result.err() });
+                }
+                Done::Named { segment, result } => {
+                    self.unsent.push_back(FromScribe::NamesSynced { segment, failed: result.err() });
                 }
                 Done::Weighed { segment, why, result } => match result {
                     Ok(weight) => self.put_prune(segment, &why, weight)?,
@@ -141,9 +166,6 @@ impl Scribe {
 }
 
 fn work(given: &Receiver<Chore>, report: &Sender<Done>) {
-    if let Err(error) = process::go_last() {
-        tracing::warn!(%error, "segments are compressed at the priority of everything else");
-    }
     for chore in given {
         let done = match chore {
             Chore::Pack { segment, plain, packed } => {
@@ -154,6 +176,10 @@ fn work(given: &Receiver<Chore>, report: &Sender<Done>) {
                 let seals = chain::is_scribes(&segment);
                 let result = weigh(&file, packed, seals).map_err(|error| error.to_string());
                 Done::Weighed { segment, why, result }
+            }
+            Chore::Names { segment, directory } => {
+                let result = fsync(&*directory).map_err(|errno| errno.desc().to_owned());
+                Done::Named { segment, result }
             }
         };
         if report.send(done).is_err() {
@@ -336,19 +362,23 @@ mod tests {
     }
 
     #[test]
-    fn keeper_does_chores_in_order() {
+    fn keeper_weighs_what_goes_while_it_compresses() {
         let keeper = Keeper::start().unwrap();
-        let (plain, packed) = (file(b"text\n"), file(b""));
-        keeper.pack("a".to_owned(), plain.into(), reopened(&packed).into()).unwrap();
-        keeper.weigh("a".to_owned(), packed.into(), true, "age".to_owned()).unwrap();
+        let (large, packed) = (file(b""), file(b""));
+        large.set_len(32 << 20).unwrap();
+        keeper.pack("a".to_owned(), large.into(), reopened(&packed).into()).unwrap();
+        keeper.weigh("b".to_owned(), file(b"text\n").into(), false, "bytes".to_owned()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let directory = Arc::new(File::open(directory.path()).unwrap());
+        keeper.sync_names("c".to_owned(), &directory).unwrap();
         let mut done = Vec::new();
         while done.len() < 2 {
             done.extend(keeper.done());
         }
-        assert!(matches!(&done[0], Done::Packed { result: Ok(()), .. }), "{done:?}");
         assert!(
-            matches!(&done[1], Done::Weighed { result: Ok(weight), .. } if weight.bytes == 5),
+            matches!(&done[0], Done::Weighed { result: Ok(weight), .. } if weight.bytes == 5),
             "{done:?}"
         );
+        assert!(matches!(&done[1], Done::Named { result: Ok(()), .. }), "{done:?}");
     }
 }

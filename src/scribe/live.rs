@@ -17,6 +17,7 @@ use super::metrics::{CONTENT_TYPE, Counters, Own};
 use crate::audit::inspect::{Judged, Kind, Role};
 use crate::model::time::Timestamp;
 use crate::policy::{Feed, Only, Policy};
+use crate::wire::message::Followed as Source;
 use crate::wire::told::{Serve, Told};
 
 /// Answers at a time.
@@ -119,8 +120,9 @@ impl Live {
     }
 
     /// Counts a record, and tells those who listen.
-    pub(super) fn note(&mut self, judged: &Judged<'_>, writer: Role) {
-        self.counters.count(judged, writer == Role::Warden);
+    pub(super) fn note(&mut self, judged: &Judged<'_>, source: &Source) {
+        let writer = source.role;
+        self.counters.count(judged, writer == Role::Warden, source.gate);
         if self.answers.is_empty()
             || !matches!(judged.kind, Kind::Decision | Kind::Repeat)
             || writer == Role::Warden

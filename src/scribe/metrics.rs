@@ -73,8 +73,9 @@ pub(super) struct Counters {
     listeners: Labels,
     backends: Labels,
     of_routes: BTreeMap<u16, OfRoute>,
-    /// Exchanges that were allowed and have no outcome yet, and their routes.
-    open: HashMap<Request, u16>,
+    /// Exchanges that were allowed and have no outcome yet, by their gates, and their routes. No gate says how another's
+    /// ended.
+    open: HashMap<(Option<u32>, Request), u16>,
     accepted: Vec<(u16, u64)>,
     /// By listener and refusal.
     shed: Vec<((u16, u8), u64)>,
@@ -124,13 +125,13 @@ impl Counters {
     }
 
     /// Counts one record, which the warden wrote or another role.
-    pub(super) fn count(&mut self, judged: &Judged<'_>, by_warden: bool) {
+    pub(super) fn count(&mut self, judged: &Judged<'_>, by_warden: bool, gate: Option<u32>) {
         self.records += 1;
         self.bytes += judged.line.len() as u64 + 1;
         let said = &judged.said;
         match judged.kind {
-            Kind::Decision => self.decision(said, judged.request),
-            Kind::Outcome => self.outcome(said, judged.request),
+            Kind::Decision => self.decision(said, judged.request, gate),
+            Kind::Outcome => self.outcome(said, judged.request, gate),
             Kind::Conn => self.connection(said),
             Kind::Grant => self.grant(said),
             Kind::Repeat => self.repeat(said, by_warden),
@@ -139,6 +140,11 @@ impl Counters {
             Kind::Policy => self.policies += 1,
             _ => {}
         }
+    }
+
+    /// A gate is gone: what it left open has no outcome of its own any more.
+    pub(super) fn forget(&mut self, gate: u32) {
+        self.open.retain(|(of, _), _| *of != Some(gate));
     }
 
     /// The scribe itself found what no writer may have done.
@@ -167,7 +173,7 @@ impl Counters {
         self.of_routes.entry(place).or_default()
     }
 
-    fn decision(&mut self, said: &Said<'_>, progress: Option<Progress>) {
+    fn decision(&mut self, said: &Said<'_>, progress: Option<Progress>, gate: Option<u32>) {
         let place = self.routes.place(said.route);
         let denied = (said.decision != Some("allow")).then(|| self.codes.refusal(said.refusal));
         let of = self.of_route(place);
@@ -182,13 +188,13 @@ impl Counters {
         } else if let Some(Progress::Allowed(request)) = progress
             && self.open.len() < OPEN_MOST
         {
-            self.open.insert(request, place);
+            self.open.insert((gate, request), place);
         }
     }
 
-    fn outcome(&mut self, said: &Said<'_>, progress: Option<Progress>) {
+    fn outcome(&mut self, said: &Said<'_>, progress: Option<Progress>, gate: Option<u32>) {
         let ended = match progress {
-            Some(Progress::Ended(request)) => self.open.remove(&request),
+            Some(Progress::Ended(request)) => self.open.remove(&(gate, request)),
             _ => None,
         };
         let result = self.codes.result(said.result);

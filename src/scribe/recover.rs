@@ -138,7 +138,7 @@ impl Scribe {
             }
             if known.closed {
                 // It may be that its closing was not heard of any more.
-                self.leaving.push_back(FromScribe::Released { segment: name, bytes: None });
+                self.leaving.push_back(FromScribe::Released { segment: name, bytes: None, closed: true });
                 continue;
             }
             count += 1;
@@ -213,7 +213,7 @@ impl Scribe {
         let mut heed = |source: &Source, judged: &Judged<'_>| {
             // Counters are of this start; what an earlier scribe of it has seen is in them too.
             if source.boot == boot {
-                live.note(judged, source.role);
+                live.note(judged, source);
             }
             if let (Some(lane), Some(progress)) = (&lane, judged.request) {
                 // What was open later is open already, so there may be more of it than there ever were at a time.
@@ -241,7 +241,7 @@ impl Scribe {
         if over {
             segment.finish();
         }
-        segment.look(&mut heed)?;
+        segment.look(&mut self.clock, &mut heed)?;
         if self.recovery == Recovery::Over {
             return Ok(());
         }
@@ -249,7 +249,7 @@ impl Scribe {
         let end = segment.end()?;
         while segment.is_unread() && segment.length() < end {
             tick();
-            segment.look(&mut heed)?;
+            segment.look(&mut self.clock, &mut heed)?;
         }
         Ok(())
     }

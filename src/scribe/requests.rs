@@ -8,9 +8,11 @@ use std::rc::Rc;
 use crate::audit::inspect::{Progress, Request};
 use crate::audit::segment::SegmentName;
 use crate::model::ids::{BootId, ConnectionId, RequestId};
+use crate::model::limits::LANE_CONNECTIONS;
 
-/// More are not open at a time in one lane. Each segment of the scribe's begins with all that is open.
-pub(super) const MOST: usize = 1 << 13;
+/// More are not open at a time in one lane: a connection has one, those that a caller has just left are still to be
+/// settled, and two segments of the lane may be read at a time. Each segment of the scribe's begins with all that is open.
+pub(super) const MOST: usize = 4 * LANE_CONNECTIONS as usize;
 
 /// One lane of one gate process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -196,8 +196,15 @@ impl Scribe {
     }
 
     fn put_close(&mut self, name: &str) -> io::Result<()> {
-        let Some(segment) = self.followed.remove(name) else { return Ok(()) };
-        if let Some(lane) = segment.lane() {
+        let Some(mut segment) = self.followed.remove(name) else { return Ok(()) };
+        if let Some(lane) = segment.lane().cloned() {
+            let requests = &mut self.requests;
+            segment.heed_rest(&mut |_, judged| {
+                // What does not fit is of a gate that is ended for it elsewhere.
+                let _fits = judged.request.is_none_or(|progress| requests.heed(&lane, progress));
+                Ok(())
+            });
+            let lane = &lane;
             let open = self.requests.of(lane);
             for ids in open.chunks(PENDING_MOST) {
                 self.own.note(&Entry::Pending(Pending { segment: name, ids }))?;
@@ -206,14 +213,15 @@ impl Scribe {
         let (bytes, torn) = (segment.sealed(), segment.is_torn());
         tracing::debug!(segment = name, lines = segment.lines(), bytes, "closed");
         let known = (!segment.has_failed()).then_some(bytes);
-        if segment.has_failed() && !segment.was_intruded() {
+        let closed = !segment.has_failed() || segment.was_intruded();
+        if !closed {
             // What the disk has of it is for the next start to find out.
             self.abandoned.insert(name.into(), bytes);
         } else {
             self.own.note(&Entry::Close(Close { segment: name, bytes, torn }))?;
         }
         // A segment that failed is given back as well: nobody writes to it any more.
-        self.leaving.push_back(FromScribe::Released { segment: name.to_owned(), bytes: known });
+        self.leaving.push_back(FromScribe::Released { segment: name.to_owned(), bytes: known, closed });
         Ok(())
     }
 
@@ -261,6 +269,7 @@ impl Scribe {
         let gone: Vec<u32> = self.gone.difference(&written).copied().collect();
         for gate in gone {
             self.gone.remove(&gate);
+            self.live.counters.forget(gate);
             let open = self.requests.take(|lane| lane.gate == Some(gate));
             self.end_requests(open, Outcome::GateDied)?;
         }
@@ -344,7 +353,7 @@ impl Scribe {
         }
         if let Some((name, bytes)) = self.old.take() {
             self.own.note(&Entry::Close(Close { segment: &name, bytes, torn: false }))?;
-            self.leaving.push_back(FromScribe::Released { segment: name, bytes: Some(bytes) });
+            self.leaving.push_back(FromScribe::Released { segment: name, bytes: Some(bytes), closed: true });
             self.checkpoint(Interrupted::Carried, 0)?;
         }
         self.wish = true;

@@ -1,6 +1,7 @@
 use super::follow::Trouble;
 use super::*;
 use crate::audit::inspect::Role;
+use crate::model::time::Timestamp;
 use nix::errno::Errno;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -76,15 +77,16 @@ fn steady_load_on_a_slow_disk_is_as_far_behind_as_its_oldest_unsealed_line() {
     let mut writer = stage::append(&path);
     let source = Source { role: Role::Gate, boot: boot(), gate: Some(1) };
     let mut segment = Followed::new(A, File::open(&path).unwrap(), source);
+    let mut clock = Clock::new();
     writer.write_all(line(0).as_bytes()).unwrap();
-    segment.look(&mut |_, _| Ok(())).unwrap();
+    segment.look(&mut clock, &mut |_, _| Ok(())).unwrap();
     for n in 1..4 {
         segment.cut().unwrap();
         let (upto, between) = (segment.length(), Instant::now());
         assert!(segment.unsealed_since().unwrap() <= between);
         // While the disk is at that, more comes.
         writer.write_all(line(n).as_bytes()).unwrap();
-        segment.look(&mut |_, _| Ok(())).unwrap();
+        segment.look(&mut clock, &mut |_, _| Ok(())).unwrap();
         assert!(segment.unsealed_since().unwrap() <= between);
         segment.synced_to(upto);
         assert_eq!(segment.take_cut().len(), 1);
@@ -92,7 +94,7 @@ fn steady_load_on_a_slow_disk_is_as_far_behind_as_its_oldest_unsealed_line() {
     }
     segment.cut().unwrap();
     writer.write_all(b"{").unwrap();
-    segment.look(&mut |_, _| Ok(())).unwrap();
+    segment.look(&mut clock, &mut |_, _| Ok(())).unwrap();
     segment.synced_to(segment.length());
     assert_eq!(segment.take_cut().len(), 1);
     assert_eq!(segment.unsealed_since(), None, "there is no sealing half a line");
@@ -149,12 +151,67 @@ fn gate_that_has_more_open_than_any_lane_is_an_intrusion() {
     let most = u64::try_from(requests::MOST).unwrap();
     let fits = line(0) + &(1..=most).map(allowed).collect::<String>();
     writer.write_all(fits.as_bytes()).unwrap();
-    stage.settle();
-    assert_eq!(stage.told(), []);
+    let mut told = || {
+        stage.settle();
+        let mut told = stage.told();
+        told.retain(|said| !matches!(said, FromScribe::Alive { .. }));
+        told
+    };
+    assert_eq!(told(), []);
     writer.write_all(allowed(most + 1).as_bytes()).unwrap();
-    stage.settle();
     let (at, why) = (fits.len() as u64, "foreign-line".to_owned());
-    assert_eq!(stage.told(), [FromScribe::Intruded { segment: A.to_owned(), at, why }]);
+    assert_eq!(told(), [FromScribe::Intruded { segment: A.to_owned(), at, why }]);
+}
+
+#[test]
+fn outcome_in_a_segment_that_cannot_be_synced_counts() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let allowed = |n: u64| line(n).replace("deny", "allow");
+    writer.write_all((line(0) + &allowed(1) + &allowed(2)).as_bytes()).unwrap();
+    stage.scribe.look().unwrap();
+    // Behind the last look, before the disk fails.
+    let outcome = line(3).replace("decision", "outcome").replace("41-3", "41-1");
+    let outcome = outcome
+        .replace(r#","outcome":"deny""#, r#","status":200,"result":"completed","in":0,"out":0,"us":1"#);
+    writer.write_all(outcome.as_bytes()).unwrap();
+    stage.scribe.trouble(A, Trouble::Unreadable(Errno::EIO)).unwrap();
+    stage.finished(A);
+    assert_eq!(stage.said("pending")[0]["ids"], serde_json::json!(["7k3qzd-41-2"]));
+}
+
+#[test]
+fn line_of_long_ago_is_doubted_once_and_sealed() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    let of = |n: u64, at: Timestamp| line(n).replace("2001-11-23T03:46:29.123456Z", &at.to_string());
+    let now = Timestamp::now();
+    let ago = |minutes: u64| Timestamp::from_micros(now.micros() - minutes * 60_000_000);
+    let mut text = of(0, ago(0)) + &of(1, ago(1));
+    writer.write_all(text.as_bytes()).unwrap();
+    stage.settle();
+    for (n, minutes) in [(2, 0), (3, 4), (4, 10), (5, 10)] {
+        writer.write_all(of(n, ago(minutes)).as_bytes()).unwrap();
+        stage.settle();
+        let doubts = if n == 4 { vec![(A.to_owned(), text.len() as u64)] } else { Vec::new() };
+        assert_eq!(stage.doubts(), doubts, "{n}");
+        text += &of(n, ago(minutes));
+    }
+    stage.finished(A);
+    assert_eq!(stage.closed(), [(A.to_owned(), text.len() as u64, false)]);
+}
+
+#[test]
+fn line_of_an_instant_to_come_is_an_intrusion() {
+    let mut stage = Stage::new();
+    let mut writer = stage.follow(A);
+    writer.write_all(line(0).as_bytes()).unwrap();
+    stage.settle();
+    let later = Timestamp::from_micros(Timestamp::now().micros() + 600_000_000);
+    writer.write_all(line(1).replace("2001-11-23T03:46:29.123456Z", &later.to_string()).as_bytes()).unwrap();
+    stage.settle();
+    let before = line(0).len() as u64;
+    intruded(&mut stage, before, "foreign-line", before);
 }
 
 #[test]

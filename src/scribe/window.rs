@@ -194,7 +194,7 @@ impl Window {
                 self.pruned.insert(prune.segment.to_owned());
                 self.segments.entry(prune.segment.to_owned()).or_default().closed = true;
             }
-            Said::Open(_) | Said::Epoch(..) | Said::Seal(..) | Said::Intrusion(_) => {}
+            Said::Open(_) | Said::Epoch(..) | Said::Seal(..) | Said::Intrusion(_) | Said::Later(_) => {}
         }
     }
 }

@@ -57,9 +57,9 @@ fn play(role: &str, arguments: &[OsString], server: Server) -> ExitCode {
             }
             _ => misplayed(),
         },
-        ("@keeper", [kind, words @ ..]) => match given() {
-            Some(channel) => warden::keep(kind, words, channel),
-            None => misplayed(),
+        ("@keeper", [kind, terms, words @ ..]) => match (given(), terms_of(terms)) {
+            (Some(channel), Some(terms)) => warden::keep(kind, &terms, words, channel),
+            _ => misplayed(),
         },
         ("@warden", [file, runtime]) => match given() {
             Some(notify) => command::serve(

@@ -150,6 +150,7 @@ impl Warden {
             gates: self.gates_status(),
             witness: self.witness.status(),
             scribe: self.scribe.status(),
+            directory: self.segments.identity(),
             genesis: self.vault.genesis.key.to_string(),
             genesis_is_new: self.vault.is_new,
             genesis_before: self.vault.before.clone(),

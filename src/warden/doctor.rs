@@ -36,6 +36,8 @@ impl Warden {
             report.role = format!("app {}", app.sandbox.name);
             roles.push(report);
         }
+        let keepers = self.witness.keepers();
+        roles.extend(keepers.map(|(plan, pid, told)| self.role(plan, None, pid, told)));
         let plan = Plan::gate(self.identities.gate.as_ref().map(posture::identity), terms);
         let gates: Vec<_> = self.roster.gates().map(|(_, gate)| gate).collect();
         let shown = gates.iter().take(GATES);

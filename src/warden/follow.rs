@@ -61,6 +61,7 @@ impl Warden {
     /// A segment's writer is done with it.
     pub(super) fn finished(&mut self, name: &str) {
         self.segments.finish(name);
+        self.charge(name);
         if self.scribe.is_running() {
             self.tell_scribe(ToScribe::Finished { segment: name.to_owned() }, Vec::new());
         }

@@ -17,6 +17,7 @@ use super::{Due, Warden};
 use crate::audit::entry::{Entry, GateEvent, Life};
 use crate::confine;
 use crate::model::ids::ListenerId;
+use crate::model::limits::LANE_CONNECTIONS;
 use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::sys::process::{Child, Exit, Spawn};
@@ -72,7 +73,7 @@ impl Warden {
         }
         let Some(place) = gate.quietest() else { return self.turn_away(number, full) };
         let Some(lane) = gate.lanes.get_mut(usize::from(place)) else { return };
-        if lane.line.waiting() >= QUEUED {
+        if lane.line.waiting() >= QUEUED || lane.connections >= LANE_CONNECTIONS {
             return self.turn_away(number, full);
         }
         gate.idle_since = None;
@@ -146,7 +147,11 @@ impl Warden {
     /// The lane's first message: its segment, the policy in force, and all else that it has to know.
     fn start_lane(&mut self, id: LaneId, whose: Whose) {
         let writer = Writer::Lane { uid: whose, gate: id.gate, lane: id.lane };
-        let (name, segment, reserved) = match self.segments.create(writer) {
+        let made = match self.must_wait(id) {
+            Some(_) => Err(io::Error::other("its uid has used up what it may write")),
+            None => self.segments.create(writer),
+        };
+        let (name, segment, reserved) = match made {
             Ok(made) => (Some(made.name), made.file, made.reserved),
             Err(error) => {
                 // It starts without a place to write, refuses everything, and gets a segment when there is one.
@@ -162,6 +167,7 @@ impl Warden {
                 if let Some(lane) = self.roster.lane_mut(id) {
                     lane.segments.push(name.clone());
                 }
+                self.charge(&name);
                 self.follow(&name);
             }
             None => self.lane_wants(id, Wanting::Segment),

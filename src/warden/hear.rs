@@ -74,21 +74,22 @@ impl Warden {
                 self.replace_segment(&segment, Errno::from_raw(errno));
             }
             FromScribe::Intruded { segment, at, why } => self.intruded(&segment, at, &why),
-            FromScribe::Released { segment, bytes } => {
-                // One that was not read to its end is closed by the next start.
-                let closed = bytes.is_some() || !self.segments.writes(&segment);
+            FromScribe::Doubted { segment, at } => self.doubted(&segment, at),
+            FromScribe::Released { segment, bytes, closed } => {
                 let behind = bytes.and_then(|at| {
                     self.segments.is_written_behind_its_end(&segment, at).map(|gate| (gate, at))
                 });
                 if let Some((gate, at)) = behind {
                     self.wrote_behind(&segment, gate, at);
                 }
+                self.charge(&segment);
                 if let Err(error) = self.segments.release(&segment, bytes) {
                     tracing::warn!(%error, segment, "a segment's unused space can't be given back");
                 }
                 self.keep_after(&segment, closed);
             }
             FromScribe::Packed { segment, failed } => self.packed(&segment, failed.as_deref()),
+            FromScribe::NamesSynced { segment, failed } => self.names_synced(&segment, failed.as_deref()),
             FromScribe::Pruned { segment, failed } => self.pruned(&segment, failed.as_deref()),
             FromScribe::NeedSegment => self.give_scribe_segment(),
             FromScribe::Closed => self.closed(),
@@ -178,6 +179,24 @@ impl Warden {
             return self.replace_segment(segment, Errno::EBADMSG);
         };
         self.end_intruder(lane.gate);
+    }
+
+    /// A gate's line says an instant at which it was not written. That may have an honest cause, so it is on record and
+    /// nothing more.
+    fn doubted(&mut self, segment: &str, at: u64) {
+        let Some(number) = self.segments.gate_of(segment) else { return };
+        tracing::warn!(
+            segment,
+            at,
+            gate = number,
+            "a gate's line says that it was written long before it was"
+        );
+        if let Some(gate) = self.roster.gate(number) {
+            let (uid, pid) = (gate.whose, gate.child.pid());
+            let event =
+                GateEvent { role: "gate", uid, pid, event: Life::Backdated, live: &[], syscall: None };
+            self.record.note(&Entry::Gate(event));
+        }
     }
 
     /// A gate has written to a segment that it had said to have left.

@@ -44,13 +44,16 @@ impl Warden {
     /// The scribe has settled all that was there before.
     pub(super) fn begin_keeping(&mut self) {
         // What an earlier scribe was at comes to nothing.
-        self.keeping.packing = None;
+        let packing = self.keeping.packing.take().is_some();
         self.keeping.pruning.clear();
         self.segments.remove_unfinished();
-        if !std::mem::replace(&mut self.keeping.settled, true) {
-            if let Err(error) = self.segments.remove_doubles() {
-                tracing::warn!(%error, "the audit directory can't be looked through");
-            }
+        let first = !std::mem::replace(&mut self.keeping.settled, true);
+        if (first || packing)
+            && let Err(error) = self.segments.remove_doubles()
+        {
+            tracing::warn!(%error, "the audit directory can't be looked through");
+        }
+        if first {
             self.timers.after(OFTEN, Due::Keep);
         }
         self.keep_soon();
@@ -186,21 +189,48 @@ impl Warden {
         }
     }
 
-    /// A segment is compressed, checked and on the disk, or it could not be.
+    /// A segment is compressed, checked and on the disk, or it could not be. Its name is made durable by the scribe, so
+    /// that nobody waits here for the disk.
     pub(super) fn packed(&mut self, segment: &str, failed: Option<&str>) {
-        if self.keeping.packing.take().as_deref() != Some(segment) {
+        if self.keeping.packing.as_deref() != Some(segment) {
             tracing::error!(segment, "the scribe has compressed what nobody asked it to");
             return;
         }
         let named = match failed {
             Some(why) => Err(io::Error::other(why.to_owned())),
-            None => self.segments.take_packed(segment),
+            None => self.segments.name_packed(segment),
         };
-        if let Err(error) = named {
-            tracing::warn!(%error, segment, "a segment is not compressed");
-            self.segments.remove_unfinished();
-            self.keeping.unpackable.insert(segment.to_owned());
+        match named {
+            Ok(()) => self.tell_scribe(ToScribe::SyncNames { segment: segment.to_owned() }, Vec::new()),
+            Err(error) => self.not_packed(segment, &error),
         }
+    }
+
+    /// The compressed segment's name is durable: the plain one is not needed any more.
+    pub(super) fn names_synced(&mut self, segment: &str, failed: Option<&str>) {
+        if self.keeping.packing.as_deref() != Some(segment) {
+            tracing::error!(segment, "the scribe has synced what nobody asked it to");
+            return;
+        }
+        let gone = match failed {
+            // Both stay, and the next start compresses again.
+            Some(why) => Err(io::Error::other(why.to_owned())),
+            None => self.segments.drop_plain(segment),
+        };
+        match gone {
+            Ok(()) => {
+                self.keeping.packing = None;
+                self.keep_soon();
+            }
+            Err(error) => self.not_packed(segment, &error),
+        }
+    }
+
+    fn not_packed(&mut self, segment: &str, error: &io::Error) {
+        tracing::warn!(%error, segment, "a segment is not compressed");
+        self.keeping.packing = None;
+        self.segments.remove_unfinished();
+        self.keeping.unpackable.insert(segment.to_owned());
         self.keep_soon();
     }
 

@@ -64,6 +64,11 @@ pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result
     let identities = Identities::choose(policy, &free)?;
     let sandboxes = apps::sandboxes(policy, declared);
     let app = |sandbox| Plan::app(identities.app.as_ref().map(identity), sandbox);
+    let witness = &policy.audit.witness;
+    let keepers = [
+        witness.file.is_some().then(Plan::file_keeper),
+        (!witness.command.is_empty()).then(Plan::command_keeper),
+    ];
     let mut plans = vec![
         Plan::warden(rights::needed(policy, terms.root), !sandboxes.is_empty()),
         Plan::gate(identities.gate.as_ref().map(identity), &terms),
@@ -71,6 +76,7 @@ pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result
         Plan::loader(),
     ];
     plans.extend(sandboxes.iter().map(app));
+    plans.extend(keepers.into_iter().flatten());
     Ok(plans)
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::allowance::Spares;
 use super::line::Line;
 use super::poll::{Interest, LaneId};
 use crate::model::posture::Confinement;
@@ -66,6 +67,8 @@ pub(super) struct Lane {
     pub(super) recordable: bool,
     /// What it waits for because it could not be had.
     pub(super) wanting: Wanting,
+    /// Segments that it may have though it has not filled the one before.
+    pub(super) spares: Spares,
     /// When it last said that its segment failed.
     pub(super) failed: Option<Instant>,
     /// What its channel is watched for.
@@ -97,6 +100,7 @@ impl Lane {
             connections: 0,
             recordable: true,
             wanting: Wanting::Nothing,
+            spares: Spares::new(Instant::now()),
             failed: None,
             interest: Interest::Read,
             drained: false,

@@ -1,6 +1,7 @@
 //! The audit directory as the warden uses it: it makes each writer's segment, reserves disk space ahead of the
 //! writers and gives back what they did not use. It writes into none but its own.
 
+mod charged;
 mod kept;
 mod latest;
 mod left;
@@ -19,6 +20,7 @@ use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::fstat;
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
+use super::roster::Whose;
 use crate::audit::inspect::Role;
 use crate::audit::segment::{self, SegmentName};
 use crate::model::ids::BootId;
@@ -74,6 +76,13 @@ impl Writer {
         };
         Followed { role, boot, gate }
     }
+
+    fn whose(self) -> Option<Whose> {
+        match self {
+            Writer::Lane { uid, .. } => Some(uid),
+            Writer::Warden | Writer::Scribe | Writer::Probe => None,
+        }
+    }
 }
 
 /// What a writer gets.
@@ -89,6 +98,10 @@ pub(super) struct Created {
 struct Segment {
     file: Rc<OwnedFd>,
     writer: Followed,
+    /// Whose gate writes it; `None` where none does.
+    whose: Option<Whose>,
+    /// Bytes that its gate was charged with.
+    charged: u64,
     reserved: u64,
     step: u64,
     reserved_at: Instant,
@@ -216,6 +229,8 @@ impl Segments {
         let segment = Segment {
             file: Rc::clone(&file),
             writer: writer.followed(self.boot),
+            whose: writer.whose(),
+            charged: 0,
             reserved: 0,
             step: FIRST.min(self.size),
             reserved_at: Instant::now(),
@@ -299,11 +314,6 @@ impl Segments {
             return Err(io::Error::other("that is no segment's name"));
         }
         self.directory.open_file(OsStr::new(name), OFlag::O_RDONLY).map_err(plain)
-    }
-
-    /// Whether it is being written, or not closed yet.
-    pub(super) fn writes(&self, name: &str) -> bool {
-        self.live.contains_key(name)
     }
 
     /// The gates that write to segments which are not closed.
@@ -398,102 +408,4 @@ fn length_of(file: &OwnedFd, bytes: Option<u64>) -> io::Result<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::File;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-    /// A directory that can be removed with the segments that are in it.
-    pub(super) struct Place(pub(super) tempfile::TempDir);
-
-    impl Place {
-        pub(super) fn make() -> Place {
-            Place(tempfile::tempdir().unwrap())
-        }
-
-        pub(super) fn unmark(&self) {
-            for entry in std::fs::read_dir(self.0.path()).unwrap() {
-                let file = File::open(entry.unwrap().path()).unwrap();
-                append_only::set(file.as_fd(), false).ok();
-            }
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            self.unmark();
-        }
-    }
-
-    pub(super) fn segments(dir: &Place, size: u64) -> Segments {
-        Segments::new(Directory::open(dir.0.path()).unwrap(), BootId::from_random(1), None, size).unwrap()
-    }
-
-    #[test]
-    fn segment_name_says_when_and_whose() {
-        let at = Timestamp::from_micros(1_795_405_589_123_456);
-        let boot = BootId::from_random(0);
-        let lane = |uid| Writer::Lane { uid, gate: 9, lane: 2 };
-        for (writer, text) in [
-            (Writer::Warden, "20261123T034629.123456Z-000000-warden-1.ndjson"),
-            (lane(Some(1001)), "20261123T034629.123456Z-000000-gate-1001-2-1.ndjson"),
-            (lane(None), "20261123T034629.123456Z-000000-gate-shared-2-1.ndjson"),
-        ] {
-            assert_eq!(name(at, boot, writer, 1), text);
-        }
-    }
-
-    #[test]
-    fn segment_is_readable_by_its_group_and_space_is_ahead_of_it() {
-        let dir = Place::make();
-        let mut segments = segments(&dir, 3 << 20);
-        let made = segments.create(Writer::Warden).unwrap();
-        let found = std::fs::metadata(dir.0.path().join(&made.name)).unwrap();
-        assert_eq!((found.permissions().mode() & 0o7777, found.len()), (0o640, 0));
-        assert_eq!(made.reserved, 1 << 20);
-        let upto = segments.reserve(&made.name, 600 << 10).unwrap();
-        assert!(upto > 2 << 20, "used up at once, it gets more: {upto}");
-        assert_eq!(segments.reserve(&made.name, 2 << 20).unwrap(), 3 << 20);
-        assert_eq!(segments.reserve(&made.name, 3 << 20).unwrap(), 3 << 20, "at its size it gets no more");
-    }
-
-    #[test]
-    fn segment_is_used_when_its_file_says_so() {
-        let dir = Place::make();
-        let mut segments = segments(&dir, 3 << 20);
-        let made = segments.create(Writer::Warden).unwrap();
-        assert!(!segments.is_used(&made.name), "whatever its writer says");
-        nix::unistd::write(&made.file, &vec![b'x'; 512 << 10]).unwrap();
-        assert!(segments.is_used(&made.name));
-        assert!(!segments.is_used("another"));
-    }
-
-    #[test]
-    fn release_needs_a_finished_segment_and_its_true_length() {
-        let dir = Place::make();
-        let mut segments = segments(&dir, 1 << 20);
-        let made = segments.create(Writer::Scribe).unwrap();
-        nix::unistd::write(&made.file, b"four").unwrap();
-        assert!(segments.release(&made.name, Some(4)).is_err());
-        segments.finish(&made.name);
-        assert!(segments.release(&made.name, Some(3)).is_err());
-        assert_eq!(segments.live().count(), 1);
-        segments.release(&made.name, Some(4)).unwrap();
-        assert_eq!(segments.live().count(), 0);
-        let found = std::fs::metadata(dir.0.path().join(&made.name)).unwrap();
-        assert_eq!(found.len(), 4);
-        assert!(found.blocks() * 512 <= 8192, "the reservation is gone");
-    }
-
-    #[test]
-    fn reader_of_a_replaced_name_is_refused() {
-        let dir = Place::make();
-        let mut segments = segments(&dir, 1 << 20);
-        let made = segments.create(Writer::Warden).unwrap();
-        segments.reader(&made.name).unwrap();
-        dir.unmark();
-        std::fs::rename(dir.0.path().join(&made.name), dir.0.path().join("kept")).unwrap();
-        std::fs::write(dir.0.path().join(&made.name), "forged").unwrap();
-        assert!(segments.reader(&made.name).is_err());
-    }
-}
+pub(super) mod tests;

@@ -108,6 +108,11 @@ impl Callers {
         }
     }
 
+    /// How many uids have connections.
+    pub(super) fn present(&self) -> u64 {
+        self.held.values().filter(|held| held.open > 0).count() as u64
+    }
+
     /// Says how a refused connection goes on record.
     pub(super) fn refuse(
         &mut self,

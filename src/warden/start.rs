@@ -339,6 +339,7 @@ fn assemble(
         keeping: Default::default(),
         connects: Default::default(),
         segments: log.segments,
+        allowances: Default::default(),
         record: log.record,
         scribe: Scribe::absent(),
         apps,

@@ -6,7 +6,8 @@
 //! it, it gets the latest one next time.
 //!
 //! Nothing here waits. The journal and a syslog are told by one datagram that goes or does not. A file or a command
-//! may hang, so each has a [`keeper`]: a process that was started before the warden gave up its rights.
+//! may hang, so each has a [`keeper`]: a process that was started before the warden gave up its rights, with a plan of
+//! its own.
 
 mod datagram;
 mod keeper;
@@ -23,6 +24,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::poll::{Interest, Source};
 use super::{Due, Warden};
 use crate::audit::chain::{Digest, Head, LogId, Public};
+use crate::confine::{self, Plan, Terms};
+use crate::model::posture::Confinement;
 use crate::model::time::Timestamp;
 use crate::policy::{self, Syslog};
 use crate::sys::process::{Child, Spawn};
@@ -33,8 +36,8 @@ use crate::wire::told::{FromKeeper, ToKeeper, WitnessStatus};
 
 /// Runs a keeper: `kind` is `file` or `command`, `words` its path, or its program and arguments; `channel` leads to the
 /// warden.
-pub fn keep(kind: &OsStr, words: &[OsString], channel: OwnedFd) -> ExitCode {
-    keeper::run(kind, words, channel)
+pub fn keep(kind: &OsStr, terms: &Terms, words: &[OsString], channel: OwnedFd) -> ExitCode {
+    keeper::run(kind, terms, words, channel)
 }
 
 /// At the end keepers get this long to say that they kept the last head.
@@ -68,6 +71,9 @@ enum How {
         channel: Channel,
         child: Child,
         at: Option<String>,
+        plan: Plan,
+        /// How it found itself.
+        confined: Option<Box<Confinement>>,
     },
     /// Its process ended.
     Gone,
@@ -119,16 +125,27 @@ impl Sink {
     }
 
     fn heard(&mut self, message: FromKeeper) {
-        let How::Keeper { at, .. } = &mut self.how else { return };
-        let Some(line) = at.take() else { return };
+        let How::Keeper { at, confined, .. } = &mut self.how else { return };
         match message {
-            FromKeeper::Kept => self.took(line),
-            FromKeeper::Failed { why } => self.failed(why),
+            FromKeeper::Confined(found) => *confined = Some(found),
+            FromKeeper::Kept => at.take().into_iter().for_each(|line| self.took(line)),
+            FromKeeper::Failed { why } => {
+                *at = None;
+                self.failed(why);
+            }
         }
     }
 }
 
 impl Witness {
+    /// Each keeper's plan, its process, and how that found itself.
+    pub(super) fn keepers(&self) -> impl Iterator<Item = (&Plan, u32, Option<&Confinement>)> {
+        self.sinks.iter().filter_map(|sink| match &sink.how {
+            How::Keeper { child, plan, confined, .. } => Some((plan, child.pid(), confined.as_deref())),
+            _ => None,
+        })
+    }
+
     /// For status and metrics.
     pub(super) fn status(&self) -> Vec<WitnessStatus> {
         let status = |sink: &Sink| WitnessStatus {
@@ -149,7 +166,7 @@ impl Witness {
 }
 
 impl Warden {
-    /// Starts the keepers; while the warden still has all its rights, since what a command needs is not known.
+    /// Starts the keepers, while the warden can still give them its ids and its sight of the file system.
     ///
     /// # Errors
     ///
@@ -169,7 +186,7 @@ impl Warden {
             sinks.push(Sink::new("file", self.keeper(keeper::FILE, &[file])?));
         }
         if let Some(program) = command.first() {
-            // It runs with all that the warden has now.
+            // It runs with the daemon's ids.
             trusted::judge_program(Path::new(program)).map_err(io::Error::other)?;
             sinks.push(Sink::new("command", self.keeper(keeper::COMMAND, &command)?));
         }
@@ -189,12 +206,17 @@ impl Warden {
         let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
             .argument(c"@keeper".to_owned())
             .argument(CString::new(kind)?)
+            .argument(CString::new(self.options.terms.to_string())?)
             .environment(c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())
             .descriptor(theirs.as_fd());
         for word in words {
             spawn = spawn.argument(CString::new(word.as_str())?);
         }
-        Ok(How::Keeper { child: spawn.start()?, channel: ours, at: None })
+        if confine::may_disempower() {
+            spawn = spawn.powerless();
+        }
+        let plan = if kind == keeper::FILE { Plan::file_keeper() } else { Plan::command_keeper() };
+        Ok(How::Keeper { child: spawn.start()?, channel: ours, at: None, plan, confined: None })
     }
 
     /// The scribe made a seal. The first head of a start and of an epoch goes out at once, others by the timer.

@@ -257,6 +257,11 @@ pub enum ToScribe {
         /// Its file name.
         segment: String,
     },
+    /// Make the names in the audit directory durable, for this segment's sake.
+    SyncNames {
+        /// Its file name.
+        segment: String,
+    },
     /// Write down that a closed segment goes. Descriptor: it, O_RDONLY.
     Prune {
         /// Its file name, the plain one.
@@ -349,6 +354,22 @@ pub enum FromScribe {
         segment: String,
         /// Its final length; `None` where that could not be read, or can't be trusted.
         bytes: Option<u64>,
+        /// Its `close` is on record. Where it could not be read to its end, the next start closes it.
+        closed: bool,
+    },
+    /// A segment's line says an instant long before it was written.
+    Doubted {
+        /// The segment's file name.
+        segment: String,
+        /// Where.
+        at: u64,
+    },
+    /// Answer to [`ToScribe::SyncNames`].
+    NamesSynced {
+        /// The segment's file name.
+        segment: String,
+        /// Why they are not durable.
+        failed: Option<String>,
     },
     /// Answer to [`ToScribe::Pack`].
     Packed {

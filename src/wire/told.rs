@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::posture::Confinement;
 use crate::policy::{Feed, Only};
 
 /// An answer that the scribe is to give.
@@ -77,6 +78,8 @@ pub enum ToKeeper {
 /// Its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromKeeper {
+    /// It is up, and found itself so.
+    Confined(Box<Confinement>),
     /// It is kept.
     Kept,
     /// It is not.

@@ -100,6 +100,8 @@ fn decision<'a>(id: RequestId, person: &Person, asked: &Asked) -> Decision<'a> {
         at: asked.refusal.is_none().then_some("policy.toml:42"),
         policy: "9f2c1e77",
         shadow: None,
+        part: None,
+        fields: &[],
         status: asked.refusal.map(|_| asked.status),
         us: asked.refusal.map(|_| 40),
     }

@@ -1,4 +1,4 @@
-"""Validates events of OCSF's API Activity: prints what is wrong, a line each, and how many events there were."""
+"""Validates events of OCSF, API Activity and Base Event: prints what is wrong, a line each, and how many events there were."""
 
 import json
 import sys
@@ -10,8 +10,11 @@ VERSION = "1.8.0"
 raw = get_ocsf_schema(version=VERSION)
 
 
-def validator(profiles):
-    schema = OcsfJsonSchemaEmbedded(raw).get_class_schema(class_name="api_activity", profiles=profiles)
+CLASSES = {6003: "api_activity", 0: "base_event"}
+
+
+def validator(name, profiles):
+    schema = OcsfJsonSchemaEmbedded(raw).get_class_schema(class_name=name, profiles=profiles)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -34,12 +37,13 @@ count = 0
 for line in open(sys.argv[1], encoding="ascii"):
     event = json.loads(line)
     count += 1
-    profiles = tuple(event["metadata"]["profiles"])
-    if profiles not in validators:
-        validators[profiles] = validator(list(profiles))
-    for error in validators[profiles].iter_errors(event):
+    name = CLASSES[event["class_uid"]]
+    kind = (name, *event["metadata"]["profiles"])
+    if kind not in validators:
+        validators[kind] = validator(name, list(event["metadata"]["profiles"]))
+    for error in validators[kind].iter_errors(event):
         print(f"{error.json_path}: {error.message[:300]}")
-    for problem in lacking("api_activity", event, "$"):
+    for problem in lacking(name, event, "$"):
         print(problem)
     if event["metadata"]["version"] != VERSION:
         print("another version")

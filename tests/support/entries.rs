@@ -83,6 +83,7 @@ fn life() -> impl Strategy<Value = Life> {
     prop_oneof![
         Just(Life::Started),
         Just(Life::Retired),
+        Just(Life::Backdated),
         any::<i32>().prop_map(Life::Exited),
         any::<i32>().prop_map(Life::Killed),
         Just(Life::Panicked),
@@ -228,6 +229,8 @@ impl Made {
                 at: some(5, two),
                 policy: three,
                 shadow: some(2, three),
+                part: some(4, two),
+                fields: if self.maybe[5] { &missing } else { &[] },
                 status,
                 us: status.map(|_| self.number),
             }),

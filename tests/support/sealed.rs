@@ -206,6 +206,8 @@ impl Record {
             at: None,
             policy: "9f2c1e77",
             shadow: None,
+            part: None,
+            fields: &[],
             status: None,
             us: None,
         };
@@ -217,6 +219,23 @@ impl Record {
             encode::line(&entry, writing.n, ts, &mut writing.bytes);
             writing.n += 1;
         }
+    }
+
+    /// A line of a writer's that no encoder here makes: its kind, and what follows `ts`.
+    pub(crate) fn line(&mut self, name: &str, kind: &str, rest: &str) {
+        let ts = self.tick();
+        let writing = self.writers.get_mut(name).unwrap();
+        writeln!(writing.bytes, r#"{{"v":1,"t":"{kind}","n":{},"ts":"{ts}",{rest}}}"#, writing.n).unwrap();
+        writing.n += 1;
+        self.store(name);
+    }
+
+    /// The same, of the scribe's.
+    pub(crate) fn own_line(&mut self, kind: &str, rest: &str) {
+        let ts = self.tick();
+        writeln!(self.own.bytes, r#"{{"v":1,"t":"{kind}","n":{},"ts":"{ts}",{rest}}}"#, self.own.n).unwrap();
+        self.own.n += 1;
+        self.store_own();
     }
 
     /// Accesses until each of `names` has `bytes`, with a seal whenever they grew by `step`.

@@ -121,6 +121,7 @@ pub fn check_rules(bytes: &[u8]) {
         let asked = Asked { method: &asked_by, target: &target, upgrade: None };
         let said = match decider.decide(ListenerId(0), &subject, &asked) {
             Verdict::Allow(permit) => format!("allow {}", permit.route_id()),
+            Verdict::Read(_) => "reads what these rules never ask for".to_owned(),
             Verdict::Deny(denial) => denial.refusal.code().to_owned(),
         };
         let slow = written.judge(uid, method, &target);

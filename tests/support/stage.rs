@@ -146,6 +146,8 @@ impl Stage {
             at: Some("policy.toml:42"),
             policy: "9f2c1e77",
             shadow: None,
+            part: None,
+            fields: &[],
             status: refused.map(peergate::model::refusal::Refusal::status),
             us: refused.map(|_| asked.us),
         };

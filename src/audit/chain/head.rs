@@ -63,9 +63,19 @@ impl Head {
         Head { epoch, i, ts: ts.to_string(), hash, next, log }
     }
 
-    /// The first whole head in a line of whatever kind. One whose `log` can't be read is nobody's.
+    /// The first whole head in a line of whatever kind.
     pub fn find(line: &str) -> Option<Head> {
-        line.match_indices(BEGIN).find_map(|(at, begin)| Head::read(line.get(at + begin.len()..)?))
+        Head::all(line).next()
+    }
+
+    /// All whole heads in a line of whatever kind. One whose `log` can't be read is nobody's.
+    pub fn all(line: &str) -> impl Iterator<Item = Head> {
+        line.match_indices(BEGIN).filter_map(|(at, begin)| Head::read(line.get(at + begin.len()..)?))
+    }
+
+    /// The head that a text begins with.
+    pub fn at_the_start(text: &str) -> Option<Head> {
+        Head::read(text.strip_prefix(BEGIN)?)
     }
 
     fn read(rest: &str) -> Option<Head> {

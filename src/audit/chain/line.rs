@@ -7,6 +7,7 @@ use super::keys::{Digest, Public, unhex};
 use crate::audit::entry::{
     Close, Ended, Epoch, Interrupted, Intrusion, Prune, Pruned, Range, Recover, Seal, Seen,
 };
+use crate::audit::inspect::Kind;
 use crate::audit::plain::{Fields, Record, Value};
 
 /// One line.
@@ -43,6 +44,8 @@ pub enum Said<'a> {
     Intrusion(Intrusion<'a>),
     /// An `outcome`, for who can't write it any more.
     Outcome(Record<'a>),
+    /// A record of a kind that this release does not know: a later one's, by the promise of the format.
+    Later(Record<'a>),
 }
 
 /// A signature, and the bytes that it is over (without the words of its domain).
@@ -57,11 +60,17 @@ pub struct Signed<'a> {
 /// Reads a line with or without its LF; `None` where the scribe could not have written it.
 pub fn read(line: &[u8]) -> Option<Line<'_>> {
     let record = Record::parse(line)?;
-    let mut keys = Keys(record.fields());
+    let mut keys = Keys { fields: record.fields(), known: None };
     keys.bare("v")?;
     let kind = keys.text("t")?;
     let n = keys.integer("n")?;
     let ts = keys.text("ts")?;
+    let Some(known) = Kind::named(kind) else {
+        // What is signed is a link of the chain: none can be passed over.
+        let is_link = record.field("sig").is_some();
+        return (!is_link).then_some(Line { n, ts, said: Said::Later(record) });
+    };
+    keys.known = Some(known);
     let said = match kind {
         "open" => return Some(Line { n, ts, said: Said::Open(record) }),
         "outcome" => return Some(Line { n, ts, said: Said::Outcome(record) }),
@@ -134,21 +143,31 @@ pub fn read(line: &[u8]) -> Option<Line<'_>> {
         }),
         _ => return None,
     };
-    keys.0.next().is_none().then_some(Line { n, ts, said })
+    keys.next().is_none().then_some(Line { n, ts, said })
 }
 
-/// Takes fields off the front, each by the name that has to stand there.
-struct Keys<'a>(Fields<'a>);
+/// Takes fields off the front, each by the name that has to stand there. Between them may be what a later release has
+/// to say besides.
+struct Keys<'a> {
+    fields: Fields<'a>,
+    known: Option<Kind>,
+}
 
 impl<'a> Keys<'a> {
+    fn next(&mut self) -> Option<(&'a str, Value<'a>)> {
+        let is_known = |key: &str| self.known.is_none_or(|kind| kind.has(key));
+        self.fields.find(|(key, _)| is_known(key))
+    }
+
     fn value(&mut self, name: &str) -> Option<Value<'a>> {
-        let (key, value) = self.0.next()?;
+        let (key, value) = self.next()?;
         (key == name).then_some(value)
     }
 
     /// Whether this field is next.
     fn comes(&self, name: &str) -> bool {
-        self.0.clone().next().is_some_and(|(key, _)| key == name)
+        let mut ahead = Keys { fields: self.fields.clone(), known: self.known };
+        ahead.next().is_some_and(|(key, _)| key == name)
     }
 
     fn text(&mut self, name: &str) -> Option<&'a str> {

@@ -99,6 +99,8 @@ fn decision<'a>(method: &'a [u8], target: &'a [u8]) -> Decision<'a> {
         at: Some("policy.toml:42"),
         policy: "9f2c1e77",
         shadow: None,
+        part: None,
+        fields: &[],
         status: None,
         us: None,
     }
@@ -254,6 +256,7 @@ fn gate_golden() {
         (Life::Exited(-1), r#""event":"exited","code":-1"#),
         (Life::Killed(31), r#""event":"killed","signal":31"#),
         (Life::Panicked, r#""event":"panicked""#),
+        (Life::Backdated, r#""event":"backdated""#),
     ] {
         reads(&gate(event), "gate", &format!(r#""role":"gate","pid":9,{text},"live":[0,1001]"#));
     }
@@ -365,9 +368,10 @@ proptest! {
     #[test]
     fn any_decision_is_a_proper_line_that_gives_its_bytes_back(
         method in hostile(), target in hostile(), route in hostile_text(), by in hostile_text(),
+        fields in vec(hostile_text(), 0..10),
     ) {
         let entry = Decision { route: Some(&route), by: Some(&by), at: Some(&by), policy: &by, shadow: Some(&by),
-            status: Some(u16::MAX), us: Some(u64::MAX), ..decision(&method, &target) };
+            part: Some(&by), fields: &fields, status: Some(u16::MAX), us: Some(u64::MAX), ..decision(&method, &target) };
         let value = proper(&Entry::Decision(entry));
         for (name, bytes) in [("method", &method), ("target", &target)] {
             let kept = recovered(&value, name);

@@ -127,6 +127,13 @@ impl Kind {
         }
     }
 
+    /// Whether a record of this kind may hold this key, by what this release knows.
+    #[must_use]
+    pub fn has(self, key: &str) -> bool {
+        let number = word(key);
+        number != 0 && self.keys().contains(&number)
+    }
+
     /// Its keys behind `ts` by their numbers, in their order; `<key>_b64` and `<key>_len` may follow each.
     pub(super) fn keys(self) -> &'static [u64] {
         match self {
@@ -141,7 +148,7 @@ impl Kind {
             Kind::Grant => keys!["id", "uid", "backend", "policy", "refused"],
             Kind::Decision => keys![
                 "id", "uid", "pid", "method", "target", "route", "decision", "refusal", "by", "at", "policy",
-                "shadow", "status", "us",
+                "shadow", "part", "fields", "status", "us",
             ],
             Kind::Outcome => keys!["id", "status", "result", "in", "out", "us"],
             Kind::Repeat => keys!["uid", "on", "route", "refusal", "count", "first", "last"],

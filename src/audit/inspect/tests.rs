@@ -66,6 +66,23 @@ fn judge_line_that_no_gate_writes_is_refused_by_its_fault() {
 }
 
 #[test]
+fn judge_gate_of_one_uid_speaks_of_no_other() {
+    let mut gate = Inspector::new(Role::Gate, boot()).serving(Some(1001));
+    let open = |uid| line("open", 0, &format!(r#","boot":"7k3qzd","role":"gate","uid":{uid}"#));
+    assert_eq!(gate.judge(open("1002").as_bytes()).err(), Some(Fault::Uid));
+    assert!(gate.judge(open("1001").as_bytes()).is_ok());
+    let decision = |uid: &str| line("decision", 1, &DECISION.replace("\"uid\":0", &format!("\"uid\":{uid}")));
+    for uid in ["0", "10010", "01001", "true"] {
+        assert_eq!(gate.judge(decision(uid).as_bytes()).err(), Some(Fault::Uid), "{uid}");
+    }
+    let own = decision("1001");
+    let judged = gate.judge(own.as_bytes()).unwrap();
+    assert_eq!((judged.said.uid, judged.at), (Some("1001"), "2026-11-23T03:46:29.123456Z"));
+    // A shared one's callers are many.
+    assert!(second(&decision("7")).is_ok());
+}
+
+#[test]
 fn judge_segment_begins_with_its_open() {
     let first = |text: &str| Inspector::new(Role::Gate, boot()).judge(text.as_bytes()).map(|_| ());
     assert_eq!(first(&open("gate")), Ok(()));

@@ -181,15 +181,33 @@ pub struct Decision {
     place: Span,
     policy: Span,
     shadow: Span,
+    part: Span,
+    fields: Span,
 }
 
 impl Decision {
     pub(super) fn new(held: Held) -> Option<Decision> {
-        let [id, uid, pid, verdict, status, us, method, target, route, refusal, by, place, policy, shadow] =
-            held.spans([
-                "id", "uid", "pid", "decision", "status", "us", "method", "target", "route", "refusal", "by",
-                "at", "policy", "shadow",
-            ]);
+        let [
+            id,
+            uid,
+            pid,
+            verdict,
+            status,
+            us,
+            method,
+            target,
+            route,
+            refusal,
+            by,
+            place,
+            policy,
+            shadow,
+            part,
+            fields,
+        ] = held.spans([
+            "id", "uid", "pid", "decision", "status", "us", "method", "target", "route", "refusal", "by",
+            "at", "policy", "shadow", "part", "fields",
+        ]);
         Some(Decision {
             id: held.number(id)?,
             uid: held.number(uid)?,
@@ -210,6 +228,8 @@ impl Decision {
             place,
             policy,
             shadow,
+            part,
+            fields,
         })
     }
 
@@ -230,6 +250,10 @@ impl Decision {
         policy;
         /// What a rule in shadow mode would have done.
         shadow;
+        /// What of the request the route did not take: `body /HostConfig/Privileged`.
+        part;
+        /// What the route has recorded of head and body: texts in quotes, commas between.
+        fields;
     }
 }
 

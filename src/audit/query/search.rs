@@ -7,6 +7,7 @@
 
 mod candidates;
 mod extent;
+mod marks;
 mod needle;
 mod scan;
 

@@ -1,8 +1,6 @@
 //! Times as people say them: `2026-11-23T03:46:29Z`, `2026-11-23`, `yesterday`, `2h`.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -80,7 +78,7 @@ impl When {
 
 /// Where the end of the last report is noted: `$XDG_STATE_HOME/peergate/last-report`; without that, root's is in
 /// `/var/lib/peergate`, everybody else's in `~/.local/state/peergate`.
-fn last_report_file() -> Option<PathBuf> {
+pub fn last_report_file() -> Option<PathBuf> {
     let own = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || {
         if nix::unistd::geteuid().is_root() {
@@ -94,23 +92,6 @@ fn last_report_file() -> Option<PathBuf> {
 /// Until when the last report went.
 fn last_report() -> Option<Timestamp> {
     std::fs::read_to_string(last_report_file()?).ok()?.trim_end().parse().ok()
-}
-
-/// Notes until when a report went. It is there as a whole or not at all.
-///
-/// # Errors
-///
-/// The file can't be written, or there is no home to keep it in.
-pub fn remember_report(end: Timestamp) -> io::Result<()> {
-    let file =
-        last_report_file().ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
-    let directory = file.parent().ok_or_else(|| io::Error::other("it has no directory"))?;
-    std::fs::create_dir_all(directory)?;
-    let next = file.with_extension("next");
-    let mut writer = File::create(&next)?;
-    writeln!(writer, "{end}")?;
-    writer.sync_all()?;
-    std::fs::rename(&next, &file)
 }
 
 /// `1d12h` in microseconds.

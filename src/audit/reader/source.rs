@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 
@@ -11,10 +11,16 @@ use crate::audit::segment::PACKED;
 
 /// An open segment. It reads as its plain bytes.
 pub struct Source {
+    directory: PathBuf,
+    segment: String,
+    /// Plain bytes that were read, or passed over.
+    at: u64,
     bytes: Bytes,
 }
 
 enum Bytes {
+    /// Closed for now, so that others can be open; opened again when more of it is asked for.
+    Parked,
     Plain(File),
     #[cfg(feature = "cli")]
     Packed(Box<zstd::Decoder<'static, io::BufReader<File>>>),
@@ -34,16 +40,11 @@ impl Source {
     ///
     /// Neither is there ([`io::ErrorKind::NotFound`]), it is no regular file, or it can't be read.
     pub fn open(directory: &Path, segment: &str, from: u64) -> io::Result<Source> {
-        match regular(&directory.join(segment)) {
-            Ok(mut file) => {
-                file.seek(SeekFrom::Start(from))?;
-                Ok(Source { bytes: Bytes::Plain(file) })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Source::unpack(regular(&directory.join(format!("{segment}{PACKED}")))?, from)
-            }
-            Err(error) => Err(error),
-        }
+        Ok(Source::with(directory, segment, from, Bytes::open(directory, segment, from)?))
+    }
+
+    fn with(directory: &Path, segment: &str, at: u64, bytes: Bytes) -> Source {
+        Source { directory: directory.to_owned(), segment: segment.to_owned(), at, bytes }
     }
 
     /// Opens the compressed form of a segment, whether or not the plain file is there too.
@@ -52,11 +53,42 @@ impl Source {
     ///
     /// As [`Source::open`].
     pub fn open_packed(directory: &Path, segment: &str) -> io::Result<Source> {
-        Source::unpack(regular(&directory.join(format!("{segment}{PACKED}")))?, 0)
+        let bytes = Bytes::unpack(regular(&directory.join(format!("{segment}{PACKED}")))?, 0)?;
+        Ok(Source::with(directory, segment, 0, bytes))
+    }
+
+    /// Whether it is the compressed form, which never grows.
+    pub fn is_packed(&self) -> bool {
+        !matches!(self.bytes, Bytes::Plain(_) | Bytes::Parked)
+    }
+
+    /// Gives its descriptor back, until it is read again.
+    pub(super) fn park(&mut self) {
+        self.bytes = Bytes::Parked;
+    }
+
+    /// Whether it has a descriptor.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.bytes, Bytes::Parked)
+    }
+}
+
+impl Bytes {
+    fn open(directory: &Path, segment: &str, from: u64) -> io::Result<Bytes> {
+        match regular(&directory.join(segment)) {
+            Ok(mut file) => {
+                file.seek(SeekFrom::Start(from))?;
+                Ok(Bytes::Plain(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Bytes::unpack(regular(&directory.join(format!("{segment}{PACKED}")))?, from)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     #[cfg(feature = "cli")]
-    fn unpack(file: File, from: u64) -> io::Result<Source> {
+    fn unpack(file: File, from: u64) -> io::Result<Bytes> {
         let mut decoder = zstd::Decoder::new(file)?;
         let passed = io::copy(&mut decoder.by_ref().take(from), &mut io::sink())?;
         if passed < from {
@@ -65,27 +97,28 @@ impl Source {
                 "its compressed form is shorter than it was",
             ));
         }
-        Ok(Source { bytes: Bytes::Packed(Box::new(decoder)) })
+        Ok(Bytes::Packed(Box::new(decoder)))
     }
 
     #[cfg(not(feature = "cli"))]
-    fn unpack(_: File, _: u64) -> io::Result<Source> {
+    fn unpack(_: File, _: u64) -> io::Result<Bytes> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "it is compressed; `peergate audit` reads it"))
-    }
-
-    /// Whether it is the compressed form, which never grows.
-    pub fn is_packed(&self) -> bool {
-        !matches!(self.bytes, Bytes::Plain(_))
     }
 }
 
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.bytes {
-            Bytes::Plain(file) => file.read(buffer),
-            #[cfg(feature = "cli")]
-            Bytes::Packed(decoder) => decoder.read(buffer),
+        if !self.is_open() {
+            self.bytes = Bytes::open(&self.directory, &self.segment, self.at)?;
         }
+        let read = match &mut self.bytes {
+            Bytes::Plain(file) => file.read(buffer)?,
+            #[cfg(feature = "cli")]
+            Bytes::Packed(decoder) => decoder.read(buffer)?,
+            Bytes::Parked => 0,
+        };
+        self.at += read as u64;
+        Ok(read)
     }
 }
 

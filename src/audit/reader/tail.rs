@@ -22,14 +22,34 @@ pub(super) struct Tail {
     ts: Vec<u8>,
     /// It was read to the end of its compressed form, which never grows.
     complete: bool,
+    /// How much of it is read at a time.
+    room: usize,
 }
 
 /// A line: its `ts`, where it begins, its bytes.
 pub(super) type Found = (Vec<u8>, u64, Vec<u8>);
 
 impl Tail {
-    pub(super) fn new(directory: PathBuf, segment: Rc<str>) -> Tail {
-        Tail { directory, segment, open: None, position: 0, unfinished: 0, ts: Vec::new(), complete: false }
+    pub(super) fn new(directory: PathBuf, segment: Rc<str>, room: usize) -> Tail {
+        let (ts, complete) = (Vec::new(), false);
+        Tail { directory, segment, open: None, position: 0, unfinished: 0, ts, complete, room }
+    }
+
+    /// Whether it has a descriptor.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.as_ref().is_some_and(|file| file.get_ref().is_open())
+    }
+
+    /// Gives that back. What was read ahead stays at hand, and more is read when it is asked for.
+    pub(super) fn park(&mut self) {
+        if let Some(file) = &mut self.open {
+            file.get_mut().park();
+        }
+    }
+
+    /// Goes back to the beginning of the line that could not be read.
+    pub(super) fn retreat(&mut self) {
+        self.open = None;
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -131,7 +151,7 @@ impl Tail {
             return Ok(None);
         }
         match Source::open(&self.directory, &self.segment, self.position) {
-            Ok(file) => Ok(Some(BufReader::with_capacity(128 << 10, file))),
+            Ok(file) => Ok(Some(BufReader::with_capacity(self.room, file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -9,7 +9,7 @@ use super::told::{MOST, Part};
 use crate::audit::chain::Digest;
 use crate::audit::encode::LINE_MAX;
 use crate::audit::inspect::{Fault, Inspector, Role};
-use crate::audit::segment::SegmentName;
+use crate::audit::segment::{self, SegmentName};
 use crate::model::ids::BootId;
 
 /// Read at a time.
@@ -42,8 +42,36 @@ pub(super) struct Checked {
     pub(super) unsealed: u64,
     /// Bytes behind the last LF.
     pub(super) torn: u64,
+    /// Lines of a kind or with keys that this release does not know.
+    pub(super) later: u64,
     /// Its first bytes are not what they have to be: perhaps it is another segment.
     pub(super) strange: bool,
+}
+
+/// Holds the compressed form of a segment of the scribe's against the plain one: the seals were held against that.
+pub(super) fn compare(file: &str, plain: impl Read, packed: impl Read) -> io::Result<Checked> {
+    let [mut plain, mut packed] = [
+        BufReader::with_capacity(PIECE, Box::new(plain) as Box<dyn Read>),
+        BufReader::with_capacity(PIECE, Box::new(packed) as Box<dyn Read>),
+    ];
+    let mut at = 0;
+    loop {
+        let (one, other) = (plain.fill_buf()?, packed.fill_buf()?);
+        let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+        if same == 0 {
+            let mut checked = Checked::default();
+            if !(one.is_empty() && other.is_empty()) {
+                let what = format!("from byte {at} on it is not what the plain file is");
+                checked
+                    .damages
+                    .push(Damage { bytes: Some((at, at)), ..Damage::of(Kind::Changed, file, what) });
+            }
+            return Ok(checked);
+        }
+        at += same as u64;
+        plain.consume(same);
+        packed.consume(same);
+    }
 }
 
 /// Checks `source`, which is `file`, against `expected`. `read` is told of bytes as they are read.
@@ -223,6 +251,7 @@ struct Lines {
     sealed: u64,
     settled: u64,
     unsealed: u64,
+    later: u64,
     strange: bool,
 }
 
@@ -233,7 +262,7 @@ impl Lines {
         // The scribe's own lines are judged by the chain.
         let inspector = role
             .filter(|(role, _)| !matches!(role, Role::Scribe | Role::Probe))
-            .map(|(role, boot)| Inspector::new(role, boot));
+            .map(|(role, boot)| Inspector::new(role, boot).serving(segment::serves(segment)));
         Lines {
             file: file.to_owned(),
             inspector,
@@ -249,6 +278,7 @@ impl Lines {
             sealed: 0,
             settled: 0,
             unsealed: 0,
+            later: 0,
             strange: false,
         }
     }
@@ -289,13 +319,17 @@ impl Lines {
         } else {
             match inspector.judge(line) {
                 Ok(_) => return,
+                Err(Fault::Kind | Fault::Key) if inspector.takes_as_later(line) => {
+                    self.later += 1;
+                    return;
+                }
                 Err(fault) => fault,
             }
         };
         self.faults += 1;
         // The next line is expected to go on from this one, as far as it says a number.
         let n = number(line).unwrap_or_else(|| inspector.lines()).saturating_add(1);
-        *inspector = Inspector::resumed(inspector.role(), inspector.boot(), n);
+        *inspector = inspector.clone().behind(n);
         let kind = match fault {
             Fault::Number => Kind::Count,
             Fault::Boot => Kind::Spliced,
@@ -349,6 +383,7 @@ impl Lines {
             sealed: self.sealed,
             unsealed: self.unsealed,
             torn: if probe { 0 } else { self.carry.len() as u64 },
+            later: self.later,
             strange: self.strange,
         }
     }

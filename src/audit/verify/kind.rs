@@ -32,7 +32,7 @@ pub enum Kind {
     MissingRange,
     /// Bytes behind the end at which a segment was closed.
     Extra,
-    /// A segment that no seal names, older than the last seal.
+    /// A segment that no seal names, older than the last seal, much younger, or of another start.
     Unnamed,
     /// Record numbers do not count on: records were taken out, put in or moved.
     Count,
@@ -161,7 +161,9 @@ impl Kind {
             Kind::Renamed => "a file has another segment's bytes",
             Kind::MissingRange => "bytes that no range covers stand before bytes that one does",
             Kind::Extra => "bytes stand behind the end at which a segment was closed",
-            Kind::Unnamed => "a segment that no seal names is older than the last seal",
+            Kind::Unnamed => {
+                "a segment that no seal names is older than the last seal, more than an hour younger, or of another start"
+            }
             Kind::Count => "record numbers do not count on: records were taken out, put in or moved",
             Kind::ForeignLine => "a line that this writer does not write",
             Kind::Torn => "a segment ends inside a line, and nothing says that it was torn",

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::Report;
 use super::kind::{Damage, Kind};
 use super::told::{Told, What, epoch_line};
 use crate::audit::chain::{Digest, EPOCHS, Lineage, Public, Stranger};
@@ -90,6 +91,21 @@ pub(super) fn walk(listed: io::Result<Vec<u8>>, pins: &[Public], told: &mut Vec<
     });
     let lost = lineage.epochs().next().is_none();
     Walked { lineage, damages, lost }
+}
+
+/// Pinned keys that lead to nothing. Each has to: but for those of a record before this one, where this one begins with
+/// a new genesis in another directory.
+pub(super) fn unused(walked: &Walked, pins: &[Public], report: &mut Report) {
+    let epochs: Vec<&Epoch> = walked.lineage.epochs().collect();
+    let begins_anew = epochs.first().is_some_and(|epoch| epoch.again.is_some());
+    for pin in pins.iter().filter(|pin| !walked.lost && epochs.iter().all(|epoch| epoch.key != **pin)) {
+        if begins_anew {
+            report.elsewhere.push(*pin);
+        } else {
+            let what = format!("the pinned key {pin} leads to no epoch of this log");
+            report.damages.push(Damage::of(Kind::WrongKey, EPOCHS, what));
+        }
+    }
 }
 
 /// Another chain, which no pinned key leads to: told with what is needed to find the one before.

@@ -91,6 +91,8 @@ pub(super) struct Told {
     /// Lines behind the last seal, and bytes of a torn one.
     pub(super) behind: u64,
     pub(super) torn: u64,
+    /// Lines of a kind that this release does not know.
+    pub(super) later: u64,
     /// Where the last seal's line begins.
     pub(super) sealed_to: u64,
     pub(super) damages: Vec<Damage>,
@@ -168,6 +170,7 @@ pub(super) fn read(
                     told.push(Kind::Renamed, "it was begun in another start than its name says", at);
                 }
             }
+            Some((_, Said::Later(_))) => told.later += 1,
             Some((_, said)) => told.fact(&said, &mut names),
             None => {}
         }

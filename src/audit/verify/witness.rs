@@ -1,31 +1,10 @@
 //! Heads that were kept elsewhere, and what they prove of the end.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::kind::{Damage, Kind};
-use super::told::Told;
+use super::told::{Mark, Told};
 use crate::audit::chain::{Digest, Head, LogId, Public};
-
-/// The longest line that is looked at; what is behind is passed over.
-const LONGEST: u64 = 1 << 20;
-
-/// Reads every head in a file: lines of the journal (`journalctl`, in any output that keeps the message on a line),
-/// of a syslog file, or plain ones.
-///
-/// # Errors
-///
-/// It can't be read.
-pub fn heads(source: impl Read) -> io::Result<Vec<Head>> {
-    let mut source = BufReader::new(source);
-    let mut found = Vec::new();
-    let mut line = Vec::new();
-    while source.by_ref().take(LONGEST).read_until(b'\n', &mut line)? > 0 {
-        found.extend(Head::find(&String::from_utf8_lossy(&line)));
-        line.clear();
-    }
-    Ok(found)
-}
 
 /// What is known of the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,24 +45,23 @@ impl Wanted {
         self.0.contains_key(&(epoch, i))
     }
 
-    /// Holds the heads against the log. `pruned`: whether an epoch's segment was pruned by right.
-    pub(super) fn judge(
-        &self,
-        told: &[Told],
-        pruned: &dyn Fn(u64) -> bool,
-        damages: &mut Vec<Damage>,
-    ) -> End {
+    /// Holds the heads against the log. `pruned`: the epochs whose segments were pruned by right.
+    pub(super) fn judge(&self, told: &[Told], pruned: &BTreeSet<u64>, damages: &mut Vec<Damage>) -> End {
         let epochs: BTreeMap<u64, &Told> = told
             .iter()
             .filter_map(|told| told.epoch.as_ref().map(|(epoch, _)| (epoch.epoch, told)))
             .collect();
         let last =
             epochs.last_key_value().map(|(epoch, told)| (*epoch, told.last.as_ref().map(|mark| mark.i)));
+        let asked: BTreeMap<(u64, u64), &Mark> = epochs
+            .iter()
+            .flat_map(|(epoch, told)| told.asked.iter().map(|mark| ((*epoch, mark.i), mark)))
+            .collect();
         let mut proven = None;
         let mut denied = false;
         for ((epoch, i), hashes) in &self.0 {
             let told = epochs.get(epoch);
-            let seal = told.and_then(|told| told.asked.iter().find(|mark| mark.i == *i));
+            let seal = asked.get(&(*epoch, *i)).copied();
             let name = || told.map_or_else(|| format!("epoch {epoch}"), |told| told.file.clone());
             match seal {
                 Some(mark) => {
@@ -100,7 +78,7 @@ impl Wanted {
                         }
                     }
                 }
-                None if told.is_none() && pruned(*epoch) => {}
+                None if told.is_none() && pruned.contains(epoch) => {}
                 None => {
                     denied = true;
                     let beyond = last.is_none_or(|(last, end)| (*epoch, Some(*i)) > (last, end));

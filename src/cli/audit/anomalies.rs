@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use clap::Args;
 
+use super::proper::proper;
 use super::{Where, tell_torn};
 use crate::audit::anomalies::{Detector, Finding, Report, Seen, THRESHOLD};
 use crate::audit::query::when::When;
@@ -47,7 +48,7 @@ Exit codes:
   0  nothing unusual
   1  something scores at least --threshold
   2  the command line makes no sense
-  3  it could not be done: the record can't be read";
+  3  it could not be done: the record, or some of it, can't be read";
 
 pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     let directory = arguments.place.directory();
@@ -86,7 +87,7 @@ impl Arguments {
             match join.next_item() {
                 Ok(Some(item)) => self.take(&item, &filter, &mut detector),
                 Ok(None) => break,
-                Err(error) => term.complain(format!("can't read a segment: {error}")),
+                Err(error) => term.leave_out(format!("can't read a segment: {error}")),
             }
         }
         tell_torn(join.reader(), term);
@@ -161,10 +162,11 @@ fn to_json(finding: &Finding) -> String {
         write!(out, ",\"uid\":{uid}").ok();
     }
     if let Some(user) = &finding.user {
-        write!(out, ",\"user\":\"{user}\"").ok();
+        write!(out, ",\"user\":\"{}\"", proper(user)).ok();
     }
     if finding.uid.is_none() {
-        let callers: Vec<String> = finding.callers.iter().map(|caller| format!("\"{caller}\"")).collect();
+        let callers: Vec<String> =
+            finding.callers.iter().map(|caller| format!("\"{}\"", proper(caller))).collect();
         write!(out, ",\"callers\":[{}]", callers.join(",")).ok();
     }
     write!(out, ",\"from\":\"{}\",\"to\":\"{}\",\"count\":{}", finding.from, finding.to, finding.count).ok();
@@ -173,7 +175,7 @@ fn to_json(finding: &Finding) -> String {
         .iter()
         .take(TOLD_TO_PROGRAMS)
         .map(|told| {
-            let (about, words) = (told.family.code(), &told.words);
+            let (about, words) = (told.family.code(), proper(&told.words));
             format!("{{\"about\":\"{about}\",\"surprise\":{:.2},\"words\":\"{words}\"}}", told.surprise)
         })
         .collect();

@@ -2,7 +2,7 @@
 
 mod tar;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use crate::audit::chain::EPOCHS;
 use crate::audit::reader::source;
 use crate::audit::segment;
 use crate::cli::term::Term;
+use crate::cli::whole::Whole;
 use crate::cli::{Answer, Failure};
 
 #[derive(Debug, Args)]
@@ -61,14 +62,15 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     let verified =
         (!arguments.key.is_empty()).then(|| verify::report_of(&directory, &arguments.key)).transpose()?;
     let out = arguments.out.display().to_string();
-    let file = OpenOptions::new().write(true).create_new(true).open(&arguments.out);
-    let file = file.map_err(Failure::at(format!("can't make {out}")))?;
-    let written = write(&files, verified.as_deref(), BufWriter::with_capacity(1 << 20, file), term);
-    if written.is_err() {
-        // Half an archive is no evidence.
-        fs::remove_file(&arguments.out).ok();
+    let unmade = || Failure::at(format!("can't make {out}"));
+    if arguments.out.symlink_metadata().is_ok() {
+        return Err(unmade()(io::ErrorKind::AlreadyExists.into()));
     }
-    let bytes = written?;
+    // Half an archive is no evidence.
+    let whole = Whole::begin(&arguments.out).map_err(unmade())?;
+    let file = whole.file().map_err(unmade())?;
+    let bytes = write(&files, verified.as_deref(), BufWriter::with_capacity(1 << 20, file), term)?;
+    whole.end_as_new().map_err(unmade())?;
     let count = files.len() + 2 + usize::from(verified.is_some());
     term.line(format_args!("{out}: {count} files, {bytes} bytes"))?;
     Ok(Answer::Yes)

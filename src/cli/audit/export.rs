@@ -10,13 +10,13 @@ mod event;
 mod journald;
 mod json;
 mod ocsf;
+mod other;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod syslog;
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::{Args, ValueEnum};
@@ -27,6 +27,7 @@ use super::{Where, tell_torn};
 use crate::audit::query::{Conn, Filter, Item, Join};
 use crate::audit::reader::Reader;
 use crate::cli::term::Term;
+use crate::cli::whole::Whole;
 use crate::cli::{Answer, Failure};
 use event::Event;
 
@@ -56,6 +57,10 @@ pub(in crate::cli) struct Arguments {
     /// killed does not count. What is still under way is told when it has ended
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Tells what is no access too: the life of the daemon's processes, policies, keys, segments that were removed or
+    /// found open, and whoever tampers with the record
+    #[arg(long)]
+    all_events: bool,
     #[command(flatten)]
     filter: Filter,
 }
@@ -166,11 +171,10 @@ fn each(
                     held.segment, held.at
                 ));
             }
-            item => {
-                if let Some(event) = Event::of(item) {
-                    tell(&event)?;
-                }
-            }
+            _ => {}
+        }
+        if let Some(event) = Event::of(&item, arguments.all_events) {
+            tell(&event)?;
         }
     }
 }
@@ -185,7 +189,8 @@ impl Arguments {
         };
         // The time that is asked for may be another in each run; the rest is the question.
         let asked = Filter { since: None, until: None, ..self.filter.clone() };
-        let mut checkpoint = Checkpoint::open(file, &format!("export to {:?} {asked:?}", self.to))?;
+        let all = if self.all_events { " of all events" } else { "" };
+        let mut checkpoint = Checkpoint::open(file, &format!("export{all} to {:?} {asked:?}", self.to))?;
         let reader = Reader::open(&directory).map_err(unreadable)?.sieved(Rc::new(checkpoint.sieve()));
         let mut join = Join::following(reader);
         for line in checkpoint.take_held() {
@@ -232,11 +237,10 @@ struct Output {
     at: At,
 }
 
-/// The name of where it goes.
+/// The name of where it goes, where that is a file.
 #[derive(Debug)]
 struct At {
-    /// The file's final name, and the one under which it is written.
-    names: Option<(PathBuf, PathBuf)>,
+    whole: Option<(PathBuf, Whole)>,
 }
 
 impl Output {
@@ -247,11 +251,12 @@ impl Output {
                     "this format is no text for a terminal: give -o FILE".to_owned(),
                 ));
             }
-            return Ok(Output { file: Box::new(BufWriter::new(io::stdout())), at: At { names: None } });
+            return Ok(Output { file: Box::new(BufWriter::new(io::stdout())), at: At { whole: None } });
         };
-        let part = part(path);
-        let at = At { names: Some((path.clone(), part.clone())) };
-        let file = File::create(&part).map_err(at.failed())?;
+        let unwritable = || Failure::at(format!("can't write {}", path.display()));
+        let whole = Whole::begin(path).map_err(unwritable())?;
+        let file = whole.file().map_err(unwritable())?;
+        let at = At { whole: Some((path.clone(), whole)) };
         Ok(Output { file: Box::new(BufWriter::with_capacity(256 << 10, file)), at })
     }
 }
@@ -266,16 +271,9 @@ impl Arguments {
     }
 }
 
-/// Beside the final name, so that taking it is one step.
-fn part(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
-}
-
 impl At {
     fn failed(&self) -> impl Fn(io::Error) -> Failure + use<> {
-        let name = self.names.as_ref().map(|(name, _)| name.display().to_string());
+        let name = self.whole.as_ref().map(|(name, _)| name.display().to_string());
         move |error| match (&name, error.kind()) {
             (None, io::ErrorKind::BrokenPipe) => Failure::ReaderLeft,
             (None, _) => Failure::at("can't write the answer")(error),
@@ -283,11 +281,10 @@ impl At {
         }
     }
 
-    /// What is on disk now is whole.
-    fn take_its_name(&self) -> Result<(), Failure> {
-        let Some((name, part)) = &self.names else { return Ok(()) };
-        File::open(part).and_then(|file| file.sync_all()).map_err(self.failed())?;
-        fs::rename(part, name).map_err(self.failed())
+    /// All of it is written.
+    fn take_its_name(self) -> Result<(), Failure> {
+        let failed = self.failed();
+        self.whole.map_or(Ok(()), |(_, whole)| whole.end()).map_err(failed)
     }
 }
 

@@ -13,13 +13,10 @@ mod timeline;
 mod trust;
 
 use std::fmt::{self, Display};
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use nix::libc;
 
 use charts::{Bar, Numbers, OverTime, Width};
 use markup::{Cut, Grouped, Html, source_hash};
@@ -31,6 +28,7 @@ use super::{Where, verify};
 use crate::audit::query::{Filter, Join};
 use crate::audit::reader::Reader;
 use crate::cli::term::Term;
+use crate::cli::whole::Whole;
 use crate::cli::{Answer, Failure};
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
@@ -106,16 +104,9 @@ pub(super) fn run(
         return Ok(answer);
     }
     let unwritable = || Failure::at(format!("can't write {}", file.display()));
-    // It tells who did what: nobody else's to read, and not through a link that another laid.
-    let mut to = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(file)
-        .map_err(unwritable())?;
-    to.write_all(page.to_string().as_bytes()).map_err(unwritable())?;
+    let whole = Whole::begin(file).map_err(unwritable())?;
+    whole.file().and_then(|mut to| to.write_all(page.to_string().as_bytes())).map_err(unwritable())?;
+    whole.end().map_err(unwritable())?;
     Ok(answer)
 }
 

@@ -12,8 +12,9 @@ use std::fmt;
 
 use clap::{Args, ValueEnum};
 
+use super::proper;
 use crate::audit::plain::decoded;
-use crate::audit::query::{Item, Recorded};
+use crate::audit::query::{Held, Item, Recorded};
 use crate::cli::Failure;
 use crate::cli::term::Term;
 use crate::model::escape::Shown;
@@ -65,7 +66,7 @@ impl Printer {
     /// Prints one record as it stands: readable where a line is asked for, else itself.
     pub(super) fn record(&self, recorded: &Recorded, term: &mut Term) -> Result<(), Failure> {
         match (self.form, recorded) {
-            (Form::Json, Recorded::Told(told)) => term.line(told.held.line()),
+            (Form::Json, Recorded::Told(told)) => term.line(proper::record(told.held.line())),
             // It would be no JSON.
             (Form::Json, Recorded::Garbage(line)) => {
                 term.complain(text::no_record(line));
@@ -94,6 +95,11 @@ impl Printer {
             },
         }
     }
+}
+
+/// What a record says that is about no access, as a sentence.
+pub(super) fn event_in_words(held: &Held) -> String {
+    sentence::of_event(held)
 }
 
 /// A record's text as a person reads it: decoded, and whatever could draw spelt out.

@@ -3,6 +3,10 @@
 
 mod tally;
 
+use std::fs::DirBuilder;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+
 use clap::Args;
 
 use super::print::{Form, How, cell, word};
@@ -11,6 +15,7 @@ use crate::audit::query::when::{self, When};
 use crate::audit::query::{Filter, Join};
 use crate::audit::reader::Reader;
 use crate::cli::term::Term;
+use crate::cli::whole::Whole;
 use crate::cli::{Answer, Failure};
 use crate::model::time::Timestamp;
 use tally::{Section, Tally};
@@ -89,8 +94,20 @@ fn remember(filter: &Filter, now: Timestamp, term: &mut Term) -> Result<(), Fail
         return Ok(());
     }
     let settled = settled_by(now);
-    when::remember_report(filter.until.map_or(settled, |until| until.end.min(settled)))
+    note(filter.until.map_or(settled, |until| until.end.min(settled)))
         .map_err(Failure::at("the report is complete, but when it ended can't be noted for the next one"))
+}
+
+/// Notes until when a report went.
+fn note(end: Timestamp) -> io::Result<()> {
+    let file = when::last_report_file();
+    let file = file.ok_or_else(|| io::Error::other("neither XDG_STATE_HOME nor HOME is set"))?;
+    if let Some(folder) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let whole = Whole::begin(&file)?;
+    writeln!(whole.file()?, "{end}")?;
+    whole.end()
 }
 
 /// Up to when all is in the record that ever will be.

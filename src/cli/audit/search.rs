@@ -108,7 +108,7 @@ pub(super) fn open(place: &Where, question: &Question, term: &mut Term) -> Resul
         .map_err(Failure::at(format!("can't read {}", directory.display())))?;
     term.progress("");
     for trouble in troubles {
-        term.complain(trouble);
+        term.leave_out(trouble);
     }
     Ok(join)
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use clap::Args;
 
 use super::print::{Form, How, Printer, word};
-use super::{Where, search, tell_torn};
+use super::{Where, proper, search, tell_torn};
 use crate::audit::plain::decoded;
 use crate::audit::query::filter::Id;
 use crate::audit::query::search::Question;
@@ -209,6 +209,12 @@ fn tell_decision(decision: &Decision, term: &mut Term) -> Result<(), Failure> {
     if let Some(shadow) = decision.shadow() {
         term.line(format_args!("  shadow    {}", word(shadow)))?;
     }
+    if let Some(part) = decision.part() {
+        term.line(format_args!("  part      {}", word(part)))?;
+    }
+    if let Some(fields) = decision.fields() {
+        term.line(format_args!("  fields    {}", word(fields)))?;
+    }
     for (name, value) in [("status", decision.status.map(u64::from)), ("us", decision.us)] {
         if let Some(value) = value {
             term.line(format_args!("  {name:<9} {value}"))?;
@@ -241,7 +247,7 @@ fn tell_effects(access: &Access, term: &mut Term) -> Result<(), Failure> {
 }
 
 fn request_json(access: &Access, seals: &Seals, misses: &mut Misses<'_>) -> String {
-    let grants: Vec<&str> = access.grants.iter().map(|grant| grant.held.line()).collect();
+    let grants: Vec<String> = access.grants.iter().map(|grant| json(Some(&grant.held))).collect();
     let decision = access.decision.as_ref().map(|decision| &decision.held);
     let outcome = access.outcome.as_ref().map(|outcome| &outcome.held);
     let granted: Vec<String> = access.grants.iter().map(|grant| seals.json(Some(&grant.held))).collect();
@@ -257,7 +263,7 @@ fn request_json(access: &Access, seals: &Seals, misses: &mut Misses<'_>) -> Stri
 
 /// The record as it stands, which is JSON.
 fn json(held: Option<&Held>) -> String {
-    held.map_or_else(|| "null".to_owned(), |held| held.line().to_owned())
+    held.map_or_else(|| "null".to_owned(), |held| proper::record(held.line()).into_owned())
 }
 
 fn tell_caller(conn: &Conn, term: &mut Term) -> Result<(), Failure> {

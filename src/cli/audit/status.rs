@@ -1,5 +1,6 @@
 //! `peergate audit status`: how the record is doing, from the directory and, where it runs, from the daemon.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use clap::Args;
@@ -81,8 +82,12 @@ enum Daemon {
     None,
 }
 
-/// Whether the daemon writes this record: its genesis is the latest that lies there.
+/// Whether the daemon writes this record: it is the same directory, or, where the daemon can't tell, its genesis lies
+/// there.
 fn keeps(directory: &Path, status: &Status) -> bool {
+    if let (Some(theirs), Ok(there)) = (status.directory, std::fs::metadata(directory)) {
+        return theirs == (there.dev(), there.ino());
+    }
     let pins = std::fs::read_to_string(directory.join("genesis.pub")).unwrap_or_default();
     pins.split_whitespace().any(|pin| pin == status.genesis)
 }

@@ -90,7 +90,7 @@ impl Arguments {
                 Ok(Some(_)) => {}
                 Ok(None) => return None,
                 // The rest of the record is still worth reading.
-                Err(error) => term.complain(format!("can't read a segment: {error}")),
+                Err(error) => term.leave_out(format!("can't read a segment: {error}")),
             }
         }
     }

@@ -83,6 +83,9 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         for line in view::picture(&live.board, &live.place, size, false).lines {
             term.line(line.text().trim_end())?;
         }
+        if let Some(failed) = live.failed {
+            term.leave_out(failed);
+        }
         return Ok(Answer::Yes);
     }
     let terminal = terminal().ok_or_else(|| {

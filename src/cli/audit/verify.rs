@@ -211,6 +211,18 @@ fn text(report: &Report, all: bool, took: Duration, term: &mut Term) -> Result<(
     if report.torn > 0 {
         term.line(format!("{} bytes of torn lines", report.torn))?;
     }
+    if report.later > 0 {
+        let later = report.later;
+        term.line(format!(
+            "{later} records have a kind or keys that this release does not know: a later one's"
+        ))?;
+    }
+    for key in &report.elsewhere {
+        term.line(format!(
+            "the pinned key {key} leads to nothing here: this record begins with a new genesis, and another one before it \
+             is elsewhere"
+        ))?;
+    }
     if let [first, rest @ ..] = report.interrupted.as_slice() {
         let more = if rest.is_empty() { String::new() } else { format!(" and {} others", rest.len()) };
         term.line(format!(
@@ -315,6 +327,8 @@ fn summary(report: &Report) -> serde_json::Value {
         "epochs": report.epochs,
         "seals": report.seals,
         "interrupted": report.interrupted,
+        "later": report.later,
+        "keys_of_elsewhere": report.elsewhere.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "end": end,
         "proven_through": proven,
         "later_seals": later,

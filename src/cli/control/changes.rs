@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::policy::{Forbid, Named, Policy, Route};
+use crate::policy::{Forbid, Named, Policy, Route, Who, WhoId};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub(super) fn between(old: &Policy, new: &Policy) -> Vec<Change> {
         |who| &who.name,
         |before, after| {
             if let (Some(before), Some(after)) = (before, after)
-                && before != after
+                && identity(old, before) != identity(new, after)
             {
                 note('~', format!("who.{} is somebody else than before", after.name));
             }
@@ -155,6 +155,15 @@ fn essence(policy: &Policy, route: &Route) -> (Route, Vec<String>, String) {
         ..route.clone()
     };
     (bare, on, to)
+}
+
+/// All of a who but where it stands; the others that it is made of by name, since places in lists move.
+fn identity<'p>(policy: &'p Policy, who: &Who) -> (Who, Vec<Option<&'p str>>) {
+    let others = who.any_of.iter().flatten().chain(&who.except);
+    let name = |id: &WhoId| policy.whos.get(usize::from(id.0)).map(|who| who.name.as_str());
+    let bare =
+        Who { line: 0, any_of: who.any_of.as_ref().map(|_| Vec::new()), except: Vec::new(), ..who.clone() };
+    (bare, others.map(name).collect())
 }
 
 fn forbidden(policy: &Policy, forbid: &Forbid) -> String {

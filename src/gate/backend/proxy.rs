@@ -75,18 +75,22 @@ pub(in crate::gate) async fn send(
     let repeatable = link.is_reused()
         && matches!(payload, Payload::None)
         && matches!(head.method().as_str(), "GET" | "HEAD" | "OPTIONS");
-    if let Payload::Whole(bytes) = &payload {
-        connection.count_in(bytes.len() as u64);
-    }
+    let framing = match &payload {
+        Payload::Whole(bytes) => {
+            connection.count_in(bytes.len() as u64);
+            Framing::Length(bytes.len() as u64)
+        }
+        _ => head.framing(),
+    };
     let extra: Vec<(&str, &str)> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut first = Vec::with_capacity(512);
-    head.write_for_backend(&mut first, &extra);
+    head.write_with_body(&mut first, &extra, framing);
     let policy = connection.lane.policy();
     let limits = &policy.decider.policy().limits;
     let mut relay = Relay {
         connection: Rc::clone(connection),
         link: Some(link),
-        upload: Upload::new(first, payload, head.framing()),
+        upload: Upload::new(first, payload, framing),
         upgrade: head.upgrade().map(str::to_owned),
         guard: ResponseGuard::new(
             HeadLimits::new(limits, false, Arc::from([])),

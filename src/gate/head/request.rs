@@ -3,6 +3,7 @@
 use super::body::Framing;
 use super::fields::{Draft, Fields, Span};
 use super::{HeadLimits, Version};
+use crate::model::message::Lines;
 use crate::model::method::{Method, is_token};
 use crate::model::refusal::Refusal;
 use crate::model::target::Target;
@@ -188,6 +189,13 @@ impl Head {
             upgrade: draft.upgrade,
             close: draft.connection.close || http10 && !draft.connection.keep_alive,
         })
+    }
+}
+
+/// Rules judge what is forwarded.
+impl Lines for Head {
+    fn each<'l>(&'l self, each: &mut dyn FnMut(&'l str, &'l str)) {
+        self.forwardable().for_each(|(name, value)| each(name, value));
     }
 }
 

@@ -47,6 +47,11 @@ impl Head {
     /// forwardable, then `extra`, then the framing. `Expect` is not there: its 100 is ours to give. A byte of
     /// `extra` that has no place in a header value is written as `model::escape` spells it.
     pub fn write_for_backend(&self, out: &mut Vec<u8>, extra: &[(&str, &str)]) {
+        self.write_with_body(out, extra, self.framing());
+    }
+
+    /// The same, for a body that was read whole and leaves in a framing of its own.
+    pub fn write_with_body(&self, out: &mut Vec<u8>, extra: &[(&str, &str)], body: Framing) {
         self.begin(Version::Http11, out);
         if let Some(protocol) = self.upgrade() {
             line("Connection", "upgrade", out);
@@ -60,7 +65,7 @@ impl Head {
                 line(name, &Escaped(value.as_bytes()).to_string(), out);
             }
         }
-        framing(self.framing(), out);
+        framing(body, out);
         out.extend_from_slice(b"\r\n");
     }
 

@@ -53,6 +53,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             let help = "leave it out: the daemon's own API changes nothing that could be urgent";
             self.problems.add_help(at.span, "the journal stands in for a `proxy` only", help);
         }
+        let (reads, body_max) = self.reads(written, to);
         let id = written.id.as_ref()?;
         Some(Route {
             id: id.value.clone(),
@@ -60,9 +61,10 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             on,
             matches,
             query: written.query.as_ref().map(plain),
+            reads,
             to: to?,
             allow: allow?,
-            body_max: written.body_max.as_ref().map(|max| max.value),
+            body_max,
             durability,
             on_failure: written.on_failure.as_ref().map(|at| at.value).unwrap_or_default(),
             help: written.help.as_ref().map(|help| help.value.clone()),

@@ -24,6 +24,9 @@ pub(crate) struct Case {
     pub(crate) upgrade: Option<String>,
     /// When; `None`: times do not matter.
     pub(crate) at: Option<Timestamp>,
+    /// Its header lines, as far as rules read any.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<String>,
     pub(crate) expect: At<Expect>,
     /// The route that is expected to match.
     pub(crate) route: Option<At<String>>,
@@ -65,6 +68,8 @@ impl<N: Names> Checker<'_, '_, N> {
                 let Test { upgrade, route, at, .. } = test;
                 let at = at.as_ref().map(|at| at.value);
                 let upgrade = upgrade.as_ref().map(|upgrade| upgrade.value.clone());
+                let (headers, body) = (test_headers(test), test.body.as_ref().map(|body| body.value.clone()));
+                let route = route.clone();
                 cases.push(Case {
                     caller,
                     listener,
@@ -72,8 +77,10 @@ impl<N: Names> Checker<'_, '_, N> {
                     target,
                     upgrade,
                     at,
+                    headers,
+                    body,
                     expect,
-                    route: route.clone(),
+                    route,
                 });
             }
         }
@@ -158,6 +165,17 @@ impl<N: Names> Checker<'_, '_, N> {
         };
         Some(At { value: meant, span: expect.span })
     }
+}
+
+/// A body without a Content-Type is meant to be JSON.
+fn test_headers(test: &Test) -> Vec<(String, String)> {
+    let mut headers: Vec<_> =
+        test.headers.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
+    let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if test.body.is_some() && !typed {
+        headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+    }
+    headers
 }
 
 /// A user and a group that no who names: whom a test means that names none.

@@ -81,6 +81,10 @@ pub fn steps(policy: &Arc<Policy>, listener: ListenerId, caller: &Caller, asked:
             let by = (permit.by().to_owned(), permit.at().to_owned());
             (Some(permit.route_id().to_owned()), Some(by), permit.shadow().map(str::to_owned))
         }
+        Verdict::Read(unread) => {
+            let by = (unread.by().to_owned(), unread.at().to_owned());
+            (Some(unread.route_id().to_owned()), Some(by), None)
+        }
         Verdict::Deny(denial) => {
             (denial.route.map(|id| id.to_string()), None, denial.shadow.map(|shadow| shadow.to_string()))
         }

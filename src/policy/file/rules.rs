@@ -1,9 +1,9 @@
 //! The tables that say what may be asked: routes, forbids, tests.
 
 use super::super::diagnostics::{At, Span};
-use super::super::quantity::{show_size, size};
 use super::super::reader::Section;
 use super::Texts;
+use super::reads::{Body, Reads, Record};
 use super::settings::DURABILITIES;
 use super::when::When;
 use super::who::TestWho;
@@ -20,7 +20,7 @@ pub(crate) struct Route {
     pub(crate) query: Option<Texts>,
     pub(crate) to: Option<At<String>>,
     pub(crate) allow: Option<Texts>,
-    pub(crate) body_max: Option<At<u64>>,
+    pub(crate) reads: Reads,
     pub(crate) durability: Option<At<Durability>>,
     pub(crate) on_failure: Option<At<OnFailure>>,
     pub(crate) help: Option<At<String>>,
@@ -44,24 +44,31 @@ impl Route {
         let allow = section.some_texts("allow", "name who may; a route that allows nobody is no route");
         let audit = section.table("audit", "route.audit", |audit| {
             let failures = [("deny", OnFailure::Deny), ("journal", OnFailure::Journal)];
-            (audit.word("durability", &DURABILITIES), audit.word("on_failure", &failures))
+            let record = audit.table("record", "route.audit.record", Record::read);
+            (audit.word("durability", &DURABILITIES), audit.word("on_failure", &failures), record)
         });
-        let (durability, on_failure) = audit.unwrap_or_default();
+        let (durability, on_failure, record) = audit.unwrap_or_default();
+        // A table gives each name a type; a list takes any value.
+        let typed = section.is_table("query").then(|| section.named_kinds("query", false)).flatten();
+        let names = typed.as_ref().map(|typed| At {
+            value: typed.value.iter().map(|entry| entry.name.clone()).collect(),
+            span: typed.span,
+        });
+        let reads = Reads {
+            query: typed,
+            header: section.named_kinds("header", true),
+            body: section.table("body", "route.body", Body::read).unwrap_or_default(),
+            record: record.unwrap_or_default(),
+        };
         Route {
             span: section.span,
             id: section.need("id", id, "\"containers-list\""),
             on: section.some_texts("on", "leave `on` out, or name a listener"),
             matches: section.need("match", matches, "[\"GET /containers/json\"]"),
-            query: section.texts("query"),
+            query: names.or_else(|| if section.is_table("query") { None } else { section.texts("query") }),
             to: section.need("to", to, "\"docker\""),
             allow: section.need("allow", allow, "[\"operators\"]"),
-            body_max: section
-                .table("body", "route.body", |body| {
-                    let max =
-                        body.quantity("max", "a size such as `\"64KiB\"`", size, (0, 1 << 50), &show_size);
-                    body.need("max", max, "\"64KiB\"")
-                })
-                .flatten(),
+            reads,
             durability,
             on_failure,
             help: section.text("help"),
@@ -114,6 +121,9 @@ pub(crate) struct Test {
     pub(crate) request: Option<At<String>>,
     pub(crate) upgrade: Option<At<String>>,
     pub(crate) at: Option<At<Timestamp>>,
+    /// Header lines: name and value.
+    pub(crate) headers: Vec<(At<String>, String)>,
+    pub(crate) body: Option<At<String>>,
     pub(crate) expect: Option<At<String>>,
     pub(crate) route: Option<At<String>>,
 }
@@ -130,6 +140,8 @@ impl Test {
             request: section.need("request", request, "\"GET /containers/json\""),
             upgrade: section.text("upgrade"),
             at: section.instant("at"),
+            headers: section.texts_by_name("headers"),
+            body: section.text("body"),
             expect: section.need("expect", expect, "\"deny\""),
             route: section.text("route"),
         }

@@ -3,15 +3,24 @@
 use toml::de::DeValue;
 
 use super::super::diagnostics::{At, Span};
+use super::super::table::Wants;
 use super::super::value::{BadKind, Charset, Kind, TEXT_MAX};
 use super::{Section, kind};
+
+/// One name of a `query` or `header` table.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) name: At<String>,
+    pub(crate) wants: Wants,
+    pub(crate) kind: Kind,
+}
 
 /// The four ways to write a type as a table; one of them is needed.
 const TYPES: [&str; 4] = ["one_of", "int", "hex", "text"];
 
 impl<'a> Section<'a, '_, '_> {
     /// A type: `"hex"`, `"int 1..100"`, `{ int = "1..100" }`.
-    #[allow(dead_code, reason = "parameters of commands take it")]
+    #[cfg(test)]
     pub(crate) fn kind(&mut self, key: &str) -> Option<At<Kind>> {
         let (span, value) = self.value(key)?;
         self.kind_of(key, span, value)
@@ -23,6 +32,9 @@ impl<'a> Section<'a, '_, '_> {
             DeValue::String(written) => Kind::parse(written),
             DeValue::Table(table) => {
                 let section = &mut Section::open("VALUE", span, table, self.problems);
+                if let Some((span, _)) = section.value("required") {
+                    section.problems.add(span, "`required` goes with names of a query and header lines only");
+                }
                 return section.kind_table().map(|value| At { value, span });
             }
             other => {
@@ -85,9 +97,49 @@ impl<'a> Section<'a, '_, '_> {
         self.taken(span, read)
     }
 
-    /// A table whose keys are the policy's own, in the order of the file; each with its value. `None` where
-    /// something else stands there; it is noted unless `or` takes it.
-    #[allow(dead_code, reason = "query rules come with it")]
+    /// Whether a table stands there.
+    pub(crate) fn is_table(&self, key: &str) -> bool {
+        matches!(self.value(key), Some((_, DeValue::Table(_))))
+    }
+
+    /// A table of names, each with what it has to be: a type, `"required"`, `"absent"` where that may be said, or a
+    /// type's table with `required` in it.
+    pub(crate) fn named_kinds(&mut self, key: &str, absent: bool) -> Option<At<Vec<Entry>>> {
+        let (span, _) = self.value(key)?;
+        let entries = self.entries(key, "a table of names and types")?;
+        let read = entries.into_iter().filter_map(|(name, span, value)| {
+            let (wants, kind) = match value {
+                DeValue::String(word) if word == "required" => (Wants::Required, Kind::Any),
+                DeValue::String(word) if word == "absent" && absent => (Wants::Absent, Kind::Any),
+                DeValue::Table(table) => {
+                    let section = &mut Section::open("VALUE", span, table, self.problems);
+                    let required = section.boolean("required").is_some_and(|required| required.value);
+                    let bare = !TYPES.iter().any(|key| section.has(key));
+                    let kind = if bare { Kind::Any } else { section.kind_table()? };
+                    (if required { Wants::Required } else { Wants::Maybe }, kind)
+                }
+                other => (Wants::Maybe, self.kind_of(&name.value, span, other)?.value),
+            };
+            Some(Entry { name, wants, kind })
+        });
+        Some(At { value: read.collect(), span })
+    }
+
+    /// A table of names and texts.
+    pub(crate) fn texts_by_name(&mut self, key: &str) -> Vec<(At<String>, String)> {
+        let entries =
+            self.entries(key, "a table such as `{ \"Content-Type\" = \"text/plain\" }`").unwrap_or_default();
+        let mut texts = Vec::new();
+        for (name, span, value) in entries {
+            match value {
+                DeValue::String(text) => texts.push((name, text.to_string())),
+                other => self.wrong(span, &name.value, "a string", other),
+            }
+        }
+        texts
+    }
+
+    /// A table whose keys are the policy's own, in the order of the file, each with its value.
     pub(crate) fn entries(
         &mut self,
         key: &str,

@@ -142,11 +142,11 @@ uid = 1001
 id = "r"
 on = "a"
 match = ["PROPFIND /{x}"]
-query = ["q"]
+query = { q = {}, n = { int = "1..5" }, o = { one_of = ["a"] }, h = { hex = 4 }, t = { text = "name", max = 4, empty = true } }
+header = { X-A = "absent", X-B = { required = true } }
 to = "p"
 allow = ["w"]
-body = { max = "1KiB" }
-audit = { durability = "sync", on_failure = "journal" }
+audit = { durability = "sync", on_failure = "journal", record = { query = ["q"], headers = ["X-B"], body = ["/a"], plain = ["/a"] } }
 help = "h"
 stream = true
 upgrade = ["tcp"]
@@ -156,6 +156,10 @@ mode = "enforce"
 until = 2026-12-31T18:00:00+01:00
 when = { days = ["mon", "wed-fri"], from = "08:00", to = "18:00", zone = "UTC" }
 reason = "the office"
+[route.body]
+max = "1KiB"
+content_type = ["application/json"]
+json = { allow = ["/a"], others = "zero", values = { "/b" = "bool" }, required = ["/a"], null = ["/c"], maps = ["/d"] }
 [[forbid]]
 id = "f"
 match = "GET /"
@@ -170,6 +174,8 @@ on = "a"
 request = "PROPFIND /v1/y?q"
 upgrade = "tcp"
 at = 2026-12-31T09:00:00Z
+headers = { X-B = "x" }
+body = '{"a":1,"b":true}'
 expect = "allow"
 route = "r"
 "#;
@@ -179,8 +185,7 @@ fn file_with_every_key_means_what_it_says() {
     let limits: String =
         LIMITS.iter().map(|limit| format!("{} = {}\n", limit.name, limit.show(limit.least))).collect();
     let text = EVERYTHING.replace("LIMITS", &limits);
-    let of_tables = KEYS.iter().filter(|key| key.section != "VALUE");
-    for key in of_tables.map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
+    for key in KEYS.iter().map(|key| key.name).chain(LIMITS.iter().map(|limit| limit.name)) {
         assert!(text.contains(key), "{key}");
     }
     let policy = super::load(&text).unwrap_or_else(|wrong| panic!("{wrong}"));

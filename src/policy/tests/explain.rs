@@ -6,7 +6,7 @@ use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
-use crate::policy::{Explained, explain};
+use crate::policy::{Explained, explain, explain_part};
 
 const RULES: &str = "
 [who.both]
@@ -171,4 +171,39 @@ fn explain_counts_the_prefix_and_other_listeners() {
         "{misses:?}"
     );
     assert!(load(&text).is_ok());
+}
+
+#[test]
+fn explain_tells_what_a_route_takes_of_query_and_body() {
+    let asking = house(
+        "[[route]]\nid = \"r\"\nmatch = \"POST /r\"\nto = \"docker\"\nallow = \"users\"\n\
+         query = { limit = { int = \"1..9\" }, name = \"required\" }\nheader = { X-A = { hex = 4 } }\n\
+         body = { json = { allow = [\"/Image\", \"/HostConfig/Memory\"], null = [\"/M\"], values = { \"/N\" = \"int 1..2\" } } }\n",
+    );
+    let misses = |request| explained(&asking, &caller("bob"), request, None).misses[0].to_string();
+    assert_eq!(
+        misses("POST /r?limit=0&name=a"),
+        "route r (policy.toml:13) wants \"limit\" in its query to be int 1..9"
+    );
+    assert_eq!(misses("POST /r"), "route r (policy.toml:13) needs \"name\" in its query");
+    let told = |refusal, part| explain_part(asking.decider.policy(), "r", refusal, part).unwrap();
+    for (refusal, part, said) in [
+        (
+            Refusal::BodyMember,
+            "body /HostConfig/Privileged",
+            "does not take /HostConfig/Privileged in the body, but /Image, /HostConfig/Memory, /N",
+        ),
+        (
+            Refusal::BodyMember,
+            "body /HostConfig/Memry",
+            "does not take /HostConfig/Memry in the body, but /HostConfig/Memory",
+        ),
+        (Refusal::BodyMember, "body /m", "takes /m in the body as null only"),
+        (Refusal::BodyValue, "body /N", "wants /N in the body to be int 1..2"),
+        (Refusal::HeaderRule, "header X-A", "takes at most one header line X-A, which is hex 4"),
+        (Refusal::ContentType, "header Content-Type", "takes a body of application/json only"),
+        (Refusal::JsonTwice, "body byte 7", "judges the body, where a key is twice, case apart (byte 7)"),
+    ] {
+        assert_eq!(told(refusal, part), format!("route r (policy.toml:13) {said}"));
+    }
 }

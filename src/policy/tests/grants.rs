@@ -238,7 +238,7 @@ proptest! {
                     let subject = decider.recognise(ListenerId(0), &caller(name));
                     match decider.decide(ListenerId(0), &subject, &asked) {
                         Verdict::Allow(permit) => Some(permit.route_id().to_owned()),
-                        Verdict::Deny(_) => None,
+                        Verdict::Read(_) | Verdict::Deny(_) => None,
                     }
                 });
                 let changes = match &allowed {

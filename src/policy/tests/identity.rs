@@ -171,7 +171,7 @@ fn subject_of_another_decider_or_listener_decides_nothing() {
     );
     let asked = crate::model::target::Asked { method: &method, target: &target, upgrade: None };
     let refusal = |decider: &Decider, listener| match decider.decide(listener, &subject, &asked) {
-        Verdict::Allow(_) => None,
+        Verdict::Allow(_) | Verdict::Read(_) => None,
         Verdict::Deny(denial) => Some(denial.refusal),
     };
     assert_eq!(refusal(&other, ListenerId(0)), None);

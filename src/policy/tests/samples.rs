@@ -20,7 +20,9 @@ fn samples_load_and_their_tests_hold() {
     assert_eq!(
         names,
         [
+            "break-glass.toml",
             "demo.toml",
+            "docker-ci.toml",
             "docker-operators.toml",
             "docker-readonly.toml",
             "embedded.toml",

@@ -30,7 +30,8 @@ fn decide(live: &mut Live, id: &str, route: &str, decision: &str, uid: u32) {
 }
 
 fn note(live: &mut Live, line: &str) {
-    live.note(&judged(line, Role::Gate), Role::Gate);
+    let boot = "7k3qzd".parse().unwrap();
+    live.note(&judged(line, Role::Gate), &Source { role: Role::Gate, boot, gate: Some(1) });
     live.push();
 }
 

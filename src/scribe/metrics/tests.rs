@@ -55,7 +55,8 @@ fn count(counters: &mut Counters, lines: &[(&str, &str)]) {
         let of_warden =
             matches!(*kind, "conn" | "grant" | "gate" | "policy") || rest.contains("connection-limit");
         let line = line(kind, rest);
-        counters.count(&judged(&line, if of_warden { Role::Warden } else { Role::Gate }), of_warden);
+        let role = if of_warden { Role::Warden } else { Role::Gate };
+        counters.count(&judged(&line, role), of_warden, Some(1));
     }
 }
 

@@ -53,7 +53,7 @@ fn what_a_dead_scribe_left_behind_its_last_seal_is_in_a_range_from_then_on() {
     // What it had written and not sealed; without a seal behind it, it says nothing.
     let n = text.lines().count();
     let unsealed = format!(
-        "{{\"v\":1,\"t\":\"recover\",\"n\":{n},\"ts\":\"2026-11-23T03:46:29.123456Z\",\"settled\":7}}\n"
+        "{{\"v\":1,\"t\":\"recover\",\"n\":{n},\"ts\":\"2001-11-23T03:46:29.123456Z\",\"settled\":7}}\n"
     );
     let left = text.clone() + &unsealed;
     std::fs::write(stage.path(OWN), &left).unwrap();

@@ -47,7 +47,7 @@ pub(in crate::scribe) fn line(n: u64) -> String {
         n => format!(r#""id":"7k3qzd-41-{n}","decision":"deny""#),
     };
     let kind = if n == 0 { "open" } else { "decision" };
-    format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":{n},\"ts\":\"2026-11-23T03:46:29.123456Z\",{rest}}}\n")
+    format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":{n},\"ts\":\"2001-11-23T03:46:29.123456Z\",{rest}}}\n")
 }
 
 /// The first `count` lines of a gate's segment.
@@ -234,7 +234,20 @@ impl Stage {
 
     pub(in crate::scribe) fn told(&mut self) -> Vec<FromScribe> {
         self.scribe.send();
-        std::iter::from_fn(|| self.warden.receive_bare().ok().flatten()).collect()
+        let all = std::iter::from_fn(|| self.warden.receive_bare().ok().flatten());
+        // Every line of these tests is of one instant.
+        all.filter(|said| !matches!(said, FromScribe::Doubted { .. })).collect()
+    }
+
+    /// Where it doubts what lines say of their instant.
+    pub(in crate::scribe) fn doubts(&mut self) -> Vec<(String, u64)> {
+        self.scribe.send();
+        let all = std::iter::from_fn(|| self.warden.receive_bare().ok().flatten());
+        let doubt = |said| match said {
+            FromScribe::Doubted { segment, at } => Some((segment, at)),
+            _ => None,
+        };
+        all.filter_map(doubt).collect()
     }
 
     /// What the seals vouch for, checked as `verify` does: every line of the scribe's segments.
@@ -343,5 +356,5 @@ pub(in crate::scribe) fn append(path: &Path) -> File {
 }
 
 pub(in crate::scribe) fn released(segment: &str, bytes: impl Into<Option<u64>>) -> FromScribe {
-    FromScribe::Released { segment: segment.to_owned(), bytes: bytes.into() }
+    FromScribe::Released { segment: segment.to_owned(), bytes: bytes.into(), closed: true }
 }

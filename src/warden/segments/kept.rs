@@ -11,7 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, renameat};
 use nix::sys::stat::{FileStat, fstat, fstatat, futimens};
 use nix::sys::statvfs::fstatvfs;
 use nix::sys::time::TimeSpec;
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Segments, plain};
 use crate::audit::chain::is_scribes;
@@ -109,24 +109,31 @@ impl Segments {
         Ok((from, into.map_err(plain)?))
     }
 
-    /// A segment is compressed: that takes its place.
+    /// A segment is compressed: that takes its place, as soon as the new name is durable.
     ///
     /// # Errors
     ///
     /// A name can't be changed.
-    pub(in crate::warden) fn take_packed(&self, name: &str) -> io::Result<()> {
+    pub(in crate::warden) fn name_packed(&self, name: &str) -> io::Result<()> {
         let (made, packed) = (format!("{name}{UNFINISHED}"), format!("{name}{PACKED}"));
         // It counts as old as the segment's last record is.
         let time = fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let file = self.directory.open_file(OsStr::new(&made), OFlag::O_RDONLY).map_err(plain)?;
         let time = TimeSpec::new(time.st_mtime, time.st_mtime_nsec);
         futimens(&file, &time, &time)?;
-        renameat(&self.directory, made.as_str(), &self.directory, packed.as_str())?;
-        fsync(self.readable_directory()?)?;
+        Ok(renameat(&self.directory, made.as_str(), &self.directory, packed.as_str())?)
+    }
+
+    /// The plain form is not needed any more.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(in crate::warden) fn drop_plain(&self, name: &str) -> io::Result<()> {
         self.unlink(name)
     }
 
-    /// Where a daemon was killed between the two steps of [`Segments::take_packed`] the plain file is there as well. It is
+    /// Where a daemon or a scribe was killed between [`Segments::name_packed`] and [`Segments::drop_plain`] the plain file is there as well. It is
     /// what was sealed, so it stays, and is compressed again.
     ///
     /// # Errors

@@ -40,6 +40,11 @@ impl Segments {
         matches!((fstat(directory), fstat(&self.directory)), (Ok(there), Ok(ours)) if same(&there, &ours))
     }
 
+    /// Its device and inode.
+    pub(in crate::warden) fn identity(&self) -> Option<(u64, u64)> {
+        fstat(&self.directory).ok().map(|found| (found.st_dev, found.st_ino))
+    }
+
     /// The directory that is at the path now; made where there is none.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! A process that keeps heads where that may take its time: in a file, which it syncs, or in the input of a command.
-//! It was started before the warden gave up its rights and has them all, since what a command needs is not known
-//! here; it reads nothing but the warden's messages, and opens and starts nothing but what the policy names.
+//! It reads nothing but the warden's messages, and opens and starts nothing but what the policy names. One that keeps a
+//! file gives up all but that file's directory before it reads the first. What a command needs is not known here: it
+//! has the daemon's ids and no more, no capability and no way to gain one.
 //!
 //! A command that ends is started again with the next head, and not more than once in [`PAUSE`] times two to the
 //! number of its failures. What it does with its input is its own affair: a head counts as kept once it took the line.
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::confine::{self, Plan, Terms, Unconfined};
+use crate::model::posture::{Confinement, Layer};
 use crate::wire::channel::Channel;
 use crate::wire::told::{FromKeeper, ToKeeper};
 
@@ -31,13 +34,45 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(64);
 
 /// Runs a keeper of this kind until the warden is gone.
-pub(super) fn run(kind: &OsStr, words: &[OsString], channel: OwnedFd) -> ExitCode {
+pub(super) fn run(kind: &OsStr, terms: &Terms, words: &[OsString], channel: OwnedFd) -> ExitCode {
     let channel = Channel::from(channel);
+    let (said, confined) = match confine(kind, terms, words) {
+        Ok(confined) => (FromKeeper::Confined(Box::new(confined)), true),
+        Err(why) => (FromKeeper::Failed { why: why.to_string() }, false),
+    };
+    if channel.send(&said, &[]).is_err() || !confined {
+        return ExitCode::FAILURE;
+    }
+    work(kind, words, &channel)
+}
+
+/// Gives up all but what keeping heads needs.
+fn confine(kind: &OsStr, terms: &Terms, words: &[OsString]) -> Result<Confinement, Unconfined> {
+    if kind != FILE {
+        return confine::enter(&Plan::command_keeper(), terms, &[]);
+    }
+    let directory = home(words.first().map_or(Path::new(""), Path::new))?;
+    confine::enter(&Plan::file_keeper(), terms, &[directory.as_fd()])
+}
+
+/// Where the file lies, as far as that is there: something may be mounted below it later.
+fn home(file: &Path) -> Result<OwnedFd, Unconfined> {
+    let there = file.ancestors().skip(1).find(|directory| directory.is_dir());
+    match there.and_then(Path::to_str) {
+        Some(directory) if directory != "/" => confine::directory(directory),
+        _ => Err(Unconfined {
+            layer: Layer::Landlock,
+            why: format!("{} needs a directory of its own, which is there", file.display()),
+        }),
+    }
+}
+
+fn work(kind: &OsStr, words: &[OsString], channel: &Channel) -> ExitCode {
     let served = match (kind.to_str(), words) {
-        (Some(FILE), [path]) => serve(&channel, |line| keep(Path::new(path), line)),
+        (Some(FILE), [path]) => serve(channel, |line| keep(Path::new(path), line)),
         (Some(COMMAND), [program, arguments @ ..]) => {
             let mut fed = Fed::new(program, arguments);
-            serve(&channel, |line| fed.feed(line))
+            serve(channel, |line| fed.feed(line))
         }
         _ => Err(io::ErrorKind::InvalidInput.into()),
     };
@@ -166,7 +201,7 @@ mod tests {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
             let kind = OsString::from(kind);
             let theirs = theirs.duplicate().unwrap();
-            std::thread::spawn(move || run(&kind, &words, theirs));
+            std::thread::spawn(move || work(&kind, &words, &Channel::from(theirs)));
             Kept(ours)
         }
 

@@ -39,6 +39,8 @@ pub struct Status {
     pub witness: Vec<WitnessStatus>,
     /// Scribe's pid, its restarts, bytes not yet synced, diagnostic lines lost.
     pub scribe: ScribeStatus,
+    /// Device and inode of the audit directory, as far as it can be seen: a copy of it has others.
+    pub directory: Option<(u64, u64)>,
     /// The latest genesis: the public key that who verifies has to pin, 64 hex digits.
     pub genesis: String,
     /// This start made it, since nobody had run `peergate audit init`.

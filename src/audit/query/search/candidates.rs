@@ -8,8 +8,11 @@ use std::rc::Rc;
 use memchr::memmem::{self, Finder};
 
 use super::extent::{Extent, begins_after, role};
+use super::marks::Marks;
+use super::needle::{self, Needles};
+use super::scan::Scanned;
 use super::scan::{Block, scan};
-use super::{BySegment, Progress, Question, needle};
+use super::{BySegment, Progress, Question};
 use crate::audit::plain::Record;
 use crate::audit::query::filter::User;
 use crate::audit::query::parts::{Conn, Decision, Held};
@@ -27,7 +30,7 @@ pub(super) struct Plan<'a> {
     question: &'a Question,
     extent: &'a Extent,
     /// One of these stands in a line of what is meant.
-    needles: Option<Vec<Vec<u8>>>,
+    needles: Option<Needles>,
     /// The question is of callers, whom only the warden's records tell.
     callers: bool,
     /// Only these uids are meant; each gate's segments have its callers' uid in their names.
@@ -46,6 +49,8 @@ pub struct Candidates {
     names: bool,
     /// What stands in each line that is needed, but for those in `lines`; `None` where that is too much to look for.
     needles: Option<Vec<Finder<'static>>>,
+    /// Which requests may be wanted; `None` where all of a connection's are, too.
+    marks: Option<Marks>,
     /// Lines that belong to no request.
     lines: BySegment<BTreeSet<u64>>,
     /// Writers in whose segments something was found; `None`: any.
@@ -97,9 +102,17 @@ impl<'a> Plan<'a> {
             return None;
         }
         let mut done = Progress { of: names.len(), ..Progress::default() };
-        let mut count = |scanned: io::Result<u64>, name: &str| {
+        let mut count = |scanned: io::Result<Scanned>, name: &str| {
             match scanned {
-                Ok(bytes) => done.bytes += bytes,
+                Ok(Scanned { bytes, overlong }) => {
+                    done.bytes += bytes;
+                    if let Some((at, length)) = overlong {
+                        trouble(format!(
+                            "{name} has a line of {length} bytes at byte {at}: no record is that long, and only its \
+                             beginning is looked at"
+                        ));
+                    }
+                }
                 Err(error) => trouble(format!("can't read {name}: {error}")),
             }
             done.segments += 1;
@@ -129,7 +142,10 @@ impl<'a> Plan<'a> {
                 let names: Vec<_> = names.iter().filter(|name| found.opens(name) && in_time(name)).collect();
                 for name in names {
                     let before = found.size();
-                    count(self.find_lines(directory, name, needles, callers.as_ref(), &mut found), name);
+                    let needles = needles.in_role(role(name));
+                    let finders: Vec<Finder<'_>> = needles.iter().map(Finder::new).collect();
+                    let scanned = self.find_lines(directory, name, &finders, callers.as_ref(), &mut found);
+                    count(scanned, name);
                     if found.size() > before {
                         writers.extend(writer(name));
                     }
@@ -145,6 +161,7 @@ impl<'a> Plan<'a> {
             (None, None) => return self.by_name(found),
         }
         found.needles = found.needles();
+        found.marks = found.connections.is_empty().then(|| Marks::of(found.requests.iter())).flatten();
         (found.size() <= MOST).then_some(found)
     }
 
@@ -159,7 +176,7 @@ impl<'a> Plan<'a> {
         directory: &Path,
         name: &Rc<str>,
         callers: &mut HashSet<ConnectionId>,
-    ) -> io::Result<u64> {
+    ) -> io::Result<Scanned> {
         let finder = Finder::new(b"\"t\":\"conn\"");
         scan(directory, name, |block: Block<'_>| {
             block.lines_with(&finder, |at, line| {
@@ -175,19 +192,17 @@ impl<'a> Plan<'a> {
         &self,
         directory: &Path,
         name: &Rc<str>,
-        needles: &[Vec<u8>],
+        finders: &[Finder<'_>],
         callers: Option<&HashSet<ConnectionId>>,
         found: &mut Candidates,
-    ) -> io::Result<u64> {
-        let finders: Vec<Finder<'_>> = needles.iter().map(Finder::new).collect();
-        let mut passed = 0;
+    ) -> io::Result<Scanned> {
+        if finders.is_empty() {
+            return Ok(Scanned::default());
+        }
         scan(directory, name, |block: Block<'_>| {
-            for finder in &finders {
-                block.lines_with(finder, |at, line| {
-                    self.take(name, passed + at as u64, line, callers, found);
-                });
+            for finder in finders {
+                block.lines_with(finder, |at, line| self.take(name, at, line, callers, found));
             }
-            passed += block.len() as u64;
         })
     }
 
@@ -262,8 +277,8 @@ fn in_place(segment: &str, kind: &str) -> bool {
 }
 
 /// The record, held as one of this segment.
-fn hold(segment: &Rc<str>, at: usize, line: &[u8]) -> Option<Held> {
-    Held::new(&Line { segment: Rc::clone(segment), at: at as u64, bytes: line.to_vec() })
+fn hold(segment: &Rc<str>, at: u64, line: &[u8]) -> Option<Held> {
+    Held::new(&Line { segment: Rc::clone(segment), at, bytes: line.to_vec() })
 }
 
 /// Which writer's: start, and role with uid and lane. Its number is left out, since a writer goes on in its next
@@ -308,7 +323,7 @@ impl Candidates {
     }
 
     fn has_line(&self, segment: &str, at: u64) -> bool {
-        self.lines.get(segment).is_some_and(|lines| lines.contains(&at))
+        !self.lines.is_empty() && self.lines.get(segment).is_some_and(|lines| lines.contains(&at))
     }
 }
 
@@ -369,10 +384,16 @@ impl Sieve for Candidates {
                     || self.has_line(segment, at)
             }
             b"deci" | b"outc" | b"gran" => {
-                id(rest)
-                    .and_then(|id| id.parse::<RequestId>().ok())
-                    .is_none_or(|id| self.requests.contains(&id) || self.connections.contains(&id.connection))
-                    || self.has_line(segment, at)
+                let id = id(rest);
+                let unmarked =
+                    |id: &str| self.marks.as_ref().is_some_and(|marks| !marks.may_have(id.as_bytes()));
+                let wanted = |id: &str| {
+                    let id = id.parse::<RequestId>().ok();
+                    id.is_none_or(|id| {
+                        self.requests.contains(&id) || self.connections.contains(&id.connection)
+                    })
+                };
+                id.is_none_or(|id| !unmarked(id) && wanted(id)) || self.has_line(segment, at)
             }
             b"repe" if self.writers.is_none() => true,
             _ => self.has_line(segment, at),

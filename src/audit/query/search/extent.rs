@@ -27,7 +27,7 @@ impl Extent {
         let finder = memchr::memmem::Finder::new(b"\"t\":\"close\"");
         for name in names.iter().filter(|name| role(name) == Role::Scribe) {
             // The loss of a time costs a look, and nothing else.
-            scan(directory, name, |block: Block<'_>| {
+            let scanned = scan(directory, name, |block: Block<'_>| {
                 block.lines_with(&finder, |_, line| {
                     if let Some(record) = Record::parse(line).filter(|record| record.kind() == "close")
                         && let Ok(at) = record.text("ts").parse()
@@ -35,8 +35,8 @@ impl Extent {
                         extent.closed.insert(record.text("segment").into(), at);
                     }
                 });
-            })
-            .ok();
+            });
+            drop(scanned);
         }
         extent
     }

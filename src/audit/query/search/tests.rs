@@ -309,14 +309,41 @@ fn scan_blocks_hold_whole_lines_and_find_each_once() {
     let text: String = (0..2_000).map(line).collect();
     fs::write(directory.path().join("a"), format!("{text}needle without end")).unwrap();
     let finder = memchr::memmem::Finder::new("needle");
-    let (mut found, mut passed) = (Vec::new(), 0);
-    scan::scan(directory.path(), "a", |block| {
-        block.lines_with(&finder, |at, line| found.push((passed + at, line.to_vec())));
-        passed += block.len();
+    let mut found = Vec::new();
+    let scanned = scan::scan(directory.path(), "a", |block| {
+        block.lines_with(&finder, |at, line| found.push((at as usize, line.to_vec())));
     })
     .unwrap();
+    assert_eq!((scanned.bytes, scanned.overlong), (text.len() as u64 + 18, None));
     assert_eq!(found.len(), 2_000);
     for (at, line) in found {
         assert!(text.as_bytes()[at..].starts_with(&line));
+    }
+}
+
+#[test]
+fn line_without_end_is_told_and_its_rest_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = |length: usize| format!("needle {}needle", "x".repeat(length));
+    for length in [0, 20_000, 262_130, 262_131, 262_132, 300_000, 3 << 20] {
+        for end in ["\n", ""] {
+            let text = format!("needle 1\n{}\nneedle 2\n{}{end}", long(length), long(length));
+            fs::write(directory.path().join("a"), &text).unwrap();
+            let finder = memchr::memmem::Finder::new("needle");
+            let mut found = Vec::new();
+            let scanned = scan::scan(directory.path(), "a", |block| {
+                block.lines_with(&finder, |at, line| found.push((at as usize, line.len())));
+            })
+            .unwrap();
+            assert_eq!(scanned.bytes, text.len() as u64);
+            let is_long = length + 13 >= 256 << 10;
+            let whole = length as u64 + 13 + 1;
+            assert_eq!(scanned.overlong, is_long.then_some((9, whole)), "{length}");
+            // Of a long one the beginning, whether it ends or not.
+            let (kept, second) = (if is_long { 16 << 10 } else { length + 13 }, 9 + length + 14);
+            let mut expected = vec![(0, 8), (9, kept), (second, 8)];
+            expected.extend((is_long || end == "\n").then_some((second + 9, kept)));
+            assert_eq!(found, expected, "{length} {end:?}");
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use super::Source;
-use super::event::{End, Event, Field};
+use super::event::{End, Event, Field, Weight};
+use super::other;
 
 /// The keys of the extension. Where a key is a numbered one, its label stands beside it; what the dictionary has no
 /// key for is called `peergate…`, as it asks of a vendor's own.
@@ -45,6 +46,7 @@ pub(super) const KEYS: &[(Field, &str)] = &[
     (Field::Doubts, "peergateDoubts"),
     (Field::Segment, "fname"),
     (Field::Offset, "peergateOffset"),
+    (Field::Detail, "peergateDetail"),
 ];
 
 /// What a numbered key holds.
@@ -67,9 +69,11 @@ pub(super) fn line(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
         Some(false) => "deny",
         None => "unknown",
     };
-    let severity = match (event.allowed, event.end) {
-        (Some(true), End::Failure) => 4,
-        (Some(true), _) => 2,
+    let severity = match (event.weight, event.allowed, event.end) {
+        (Some(Weight::Grave), ..) => 9,
+        (Some(Weight::Usual), ..) => 2,
+        (None, Some(true), End::Failure) => 4,
+        (None, Some(true), _) => 2,
         _ => 6,
     };
     let name = match (event.kind(), event.allowed) {
@@ -77,6 +81,7 @@ pub(super) fn line(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
         ("repeat", _) => "Further refusals counted",
         (_, Some(true)) => "Access allowed",
         (_, Some(false)) => "Access denied",
+        (kind, None) if event.weight.is_some() => other::name(kind),
         _ => "Access without decision on record",
     };
     put(out, format_args!("CEF:0|peergate|peergated|{}|", header(&source.version)));

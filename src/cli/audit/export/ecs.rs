@@ -1,8 +1,9 @@
 //! Elastic Common Schema: NDJSON, each field by its dotted name, which Elasticsearch takes as the object it names.
 
 use super::Source;
-use super::event::{End, Event, Field, Value};
+use super::event::{End, Event, Field, Value, Weight};
 use super::json::Json;
+use super::other;
 
 /// The version of the schema.
 pub(super) const VERSION: &str = "9.4.0";
@@ -46,6 +47,7 @@ pub(super) const NAMES: &[(Field, &str)] = &[
     (Field::Doubts, "peergate.doubts"),
     (Field::Segment, "log.file.path"),
     (Field::Offset, "peergate.offset"),
+    (Field::Detail, "event.original"),
 ];
 
 /// Ids, which the schema has as keywords.
@@ -57,11 +59,15 @@ pub(super) fn line(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
     to.text("@timestamp", &event.time.to_string());
     to.word("ecs.version", VERSION);
     to.text("message", &event.sentence());
-    to.word("event.kind", "event");
-    to.words("event.category", ["api"]);
+    to.word("event.kind", if event.weight == Some(Weight::Grave) { "alert" } else { "event" });
+    let (category, kind) = match event.weight {
+        Some(_) => other::ecs(event.kind(), event.text(Field::Result)),
+        None => ("api", "access"),
+    };
+    to.words("event.category", [category]);
     to.words(
         "event.type",
-        ["access"].into_iter().chain(event.allowed.map(|yes| if yes { "allowed" } else { "denied" })),
+        [kind].into_iter().chain(event.allowed.map(|yes| if yes { "allowed" } else { "denied" })),
     );
     to.word(
         "event.outcome",
@@ -71,7 +77,7 @@ pub(super) fn line(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
             End::Unknown => "unknown",
         },
     );
-    to.word("event.dataset", "peergate.access");
+    to.word("event.dataset", if event.weight.is_some() { "peergate.event" } else { "peergate.access" });
     to.word("event.module", "peergate");
     to.word("event.provider", "peergated");
     to.text("event.start", &event.time.to_string());

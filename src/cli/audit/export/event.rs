@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::other;
 use crate::audit::plain::{Record, Word, decoded};
 use crate::audit::query::{Access, Conn, Decision, Held, Item, Repeat};
-use crate::model::escape::{Escaped, is_plain};
+use crate::cli::audit::print::event_in_words;
+use crate::cli::audit::proper::proper;
+use crate::model::escape::Escaped;
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
 
@@ -78,6 +81,8 @@ fields! {
     /// Where its record stands.
     Segment = "segment";
     Offset = "offset";
+    /// Of what is no access, the record itself.
+    Detail = "detail";
 }
 
 /// One value.
@@ -113,15 +118,6 @@ impl Value<'_> {
     }
 }
 
-/// Text in the one spelling that we write. A gate that was taken over can put a list where text belongs, quotes
-/// and all, or half of a surrogate pair; neither may leave the string that it ends up in.
-fn proper(word: &str) -> Cow<'_, str> {
-    if word.bytes().all(is_plain) {
-        return Cow::Borrowed(word);
-    }
-    Cow::Owned(Escaped(decoded(word).as_bytes()).to_string())
-}
-
 /// A record's text without the backslash before each `"`.
 fn shown(word: &str) -> Cow<'_, str> {
     if !word.contains("\\\"") {
@@ -152,6 +148,17 @@ pub(super) enum End {
     Unknown,
 }
 
+/// How much something weighs that is no access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// It belongs to the day.
+    Usual,
+    /// Somebody should know: a role died, a policy was not taken, a segment was removed.
+    Notable,
+    /// Somebody tampers with the record.
+    Grave,
+}
+
 /// One event.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
@@ -161,24 +168,60 @@ pub(super) struct Event<'a> {
     pub(super) allowed: Option<bool>,
     /// How it ended.
     pub(super) end: End,
+    /// Of what is no access, how much it weighs.
+    pub(super) weight: Option<Weight>,
+    /// And what it says.
+    said: String,
     fields: Vec<(Field, Value<'a>)>,
 }
 
 impl<'a> Event<'a> {
-    /// What an item tells; `None` where it is about no access.
-    pub(super) fn of(item: &'a Item) -> Option<Event<'a>> {
+    /// What an item tells; `None` where it is about no access, and `all` is not asked for, or nothing that anybody has
+    /// to know.
+    pub(super) fn of(item: &'a Item, all: bool) -> Option<Event<'a>> {
         let event = match item {
             Item::Access(access) => Event::of_access(access),
             Item::Shed(conn) => Event::of_shed(conn),
             Item::Repeat(repeat) => Event::of_repeat(repeat),
+            Item::Event(held) if all => Event::of_other(held, other::weight(held.record())?),
+            Item::Disbelieved(held) if all => {
+                let mut event = Event::of_other(held, Weight::Grave);
+                event.said = format!("not believed: {}", event.said);
+                event.put(Field::Kind, Value::Word("disbelieved".into()));
+                event
+            }
             _ => return None,
         };
         Some(event)
     }
 
+    fn of_other(held: &'a Held, weight: Weight) -> Event<'a> {
+        let record = held.record();
+        let mut event = Event::new(other::kind(record), held.ts, None);
+        (event.weight, event.said) = (Some(weight), event_in_words(held));
+        for (key, field) in other::FIELDS {
+            if let Some(value) = record.field(key) {
+                event.word(*field, Some(value.as_str()));
+            }
+        }
+        for field in [Field::Uid, Field::Pid] {
+            event.number(field, record.text(field.name()).parse::<u32>().ok());
+        }
+        event.put(Field::Detail, Value::Word(Escaped(held.line().as_bytes()).to_string().into()));
+        event.put_place(Some(held));
+        event
+    }
+
     fn new(kind: &'static str, time: Timestamp, allowed: Option<bool>) -> Event<'a> {
         let end = if allowed == Some(false) { End::Failure } else { End::Unknown };
-        let mut event = Event { time, allowed, end, fields: Vec::with_capacity(Field::ALL.len()) };
+        let mut event = Event {
+            time,
+            allowed,
+            end,
+            weight: None,
+            said: String::new(),
+            fields: Vec::with_capacity(Field::ALL.len()),
+        };
         event.put(Field::Time, Value::Instant(time));
         event.put(Field::Kind, Value::Word(kind.into()));
         event
@@ -343,7 +386,7 @@ impl<'a> Event<'a> {
         Field::ALL.iter().filter_map(|field| Some((*field, self.field(*field)?)))
     }
 
-    /// `access`, `shed` or `repeat`.
+    /// `access`, `shed` or `repeat`; else the kind of record.
     pub(super) fn kind(&self) -> &str {
         self.text(Field::Kind).unwrap_or_default()
     }
@@ -371,6 +414,9 @@ impl<'a> Event<'a> {
 
     /// For people: one sentence, printable ASCII, hostile text spelt out.
     pub(super) fn sentence(&self) -> String {
+        if self.weight.is_some() {
+            return self.said.clone();
+        }
         let word = |field: Field| self.field(field).map(|value| Word(&value.shown()).to_string());
         let uid =
             self.count(Field::Uid).map_or_else(|| "of unknown uid".to_owned(), |uid| format!("uid {uid}"));

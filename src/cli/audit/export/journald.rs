@@ -2,7 +2,7 @@
 //! trusted host name) they are what the native protocol of `journald` takes.
 
 use super::Source;
-use super::event::{End, Event, Field, Value};
+use super::event::{End, Event, Field, Value, Weight};
 
 /// Says which kind of message it is, as `journalctl -o cat MESSAGE_ID=…` asks.
 const MESSAGE_ID: &str = "e8f1bd0b8d5a4f7a9b4e2c6f3a7d5b10";
@@ -31,9 +31,11 @@ const TWINS: [(Field, Field); 4] = [
 
 /// One entry.
 pub(super) fn entry(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
-    let priority = match (event.allowed, event.end) {
-        (Some(true), End::Failure) => "5",
-        (Some(true), _) => "6",
+    let priority = match (event.weight, event.allowed, event.end) {
+        (Some(Weight::Grave), ..) => "2",
+        (Some(Weight::Usual), ..) => "6",
+        (None, Some(true), End::Failure) => "5",
+        (None, Some(true), _) => "6",
         _ => "4",
     };
     // What the journal takes for no time at all would end the import; `PEERGATE_TIME` has it as it is.

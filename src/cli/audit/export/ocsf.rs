@@ -1,7 +1,7 @@
 //! Open Cybersecurity Schema Framework: API Activity (class 6003), NDJSON.
 
 use super::Source;
-use super::event::{End, Event, Field, Value};
+use super::event::{End, Event, Field, Value, Weight};
 use super::json::Json;
 
 /// The version of the schema.
@@ -37,6 +37,9 @@ pub(super) const UNMAPPED: [Field; 19] = [
 
 /// One line.
 pub(super) fn line(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
+    if let Some(weight) = event.weight {
+        return other(event, weight, source, out);
+    }
     let method = event.text(Field::Method).unwrap_or_default();
     let (activity, named) = activity(method);
     let mut to = Json::begin(out);
@@ -73,6 +76,7 @@ pub(super) fn line(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
             to.word("type", "backend");
         });
     }
+    to.maybe_word("raw_data", event.text(Field::Detail));
     to.object("unmapped", |to| {
         for (field, value) in event.fields().filter(|(field, _)| UNMAPPED.contains(field)) {
             match value {
@@ -83,6 +87,46 @@ pub(super) fn line(event: &Event<'_>, source: &Source, out: &mut Vec<u8>) {
         }
         if !METHODS.contains(&method) {
             to.word("method", method);
+        }
+    });
+    to.end();
+}
+
+/// What is no access is the schema's base event: no class of it has all that, and a record is best told as a whole.
+fn other(event: &Event<'_>, weight: Weight, source: &Source, out: &mut Vec<u8>) {
+    let mut to = Json::begin(out);
+    to.number("category_uid", 0);
+    to.word("category_name", "Uncategorized");
+    to.number("class_uid", 0);
+    to.word("class_name", "Base Event");
+    to.number("activity_id", 99);
+    to.word("activity_name", event.kind());
+    to.number("type_uid", 99);
+    to.word("type_name", "Base Event: Other");
+    put_times(&mut to, event);
+    let (id, name) = match weight {
+        Weight::Usual => (1, "Informational"),
+        Weight::Notable => (3, "Medium"),
+        Weight::Grave => (4, "High"),
+    };
+    to.number("severity_id", id);
+    to.word("severity", name);
+    to.text("message", &event.sentence());
+    to.object("metadata", |to| put_metadata(to, event, source));
+    to.object("device", |to| {
+        to.text("hostname", &source.host);
+        to.number("type_id", 0);
+    });
+    to.maybe_word("raw_data", event.text(Field::Detail));
+    to.object("unmapped", |to| {
+        for (field, value) in
+            event.fields().filter(|(field, _)| !matches!(field, Field::Time | Field::Detail))
+        {
+            match value {
+                Value::Number(number) => to.number(field.name(), number),
+                Value::Word(word) => to.word(field.name(), word),
+                other => to.word(field.name(), &other.shown()),
+            }
         }
     });
     to.end();
@@ -153,7 +197,8 @@ fn put_verdict(to: &mut Json<'_>, event: &Event<'_>) {
 
 fn put_metadata(to: &mut Json<'_>, event: &Event<'_>, source: &Source) {
     to.word("version", VERSION);
-    to.words("profiles", ["datetime", "host", "security_control"]);
+    let profiles = ["datetime", "host", "security_control"];
+    to.words("profiles", profiles.into_iter().take(if event.weight.is_some() { 2 } else { 3 }));
     to.object("product", |to| {
         to.word("name", "peergate");
         to.word("vendor_name", "peergate");

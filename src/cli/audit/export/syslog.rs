@@ -6,7 +6,7 @@ use std::io::Write;
 use clap::ValueEnum;
 
 use super::Source;
-use super::event::{End, Event};
+use super::event::{End, Event, Weight};
 
 /// `log audit` (RFC 5424 §6.2.1).
 const FACILITY: u8 = 13;
@@ -35,9 +35,11 @@ pub(super) struct Style {
 /// One message.
 pub(super) fn message(event: &Event<'_>, source: &Source, style: Style, out: &mut Vec<u8>) {
     let mut message = Vec::with_capacity(1_024);
-    let severity = match (event.allowed, event.end) {
-        (Some(true), End::Failure) => 5,
-        (Some(true), _) => 6,
+    let severity = match (event.weight, event.allowed, event.end) {
+        (Some(Weight::Grave), ..) => 2,
+        (Some(Weight::Usual), ..) => 6,
+        (None, Some(true), End::Failure) => 5,
+        (None, Some(true), _) => 6,
         _ => 4,
     };
     let priority = FACILITY * 8 + severity;

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use crate::audit::query::{Access, Conn, Decision, Item, Outcome, Repeat};
+use crate::cli::audit::proper::{proper, record};
 use crate::model::time::Timestamp;
 
 /// `None` for what is no record.
@@ -28,7 +29,7 @@ impl Object {
     /// Text as it stands between the quotes of a record.
     fn text(&mut self, name: &str, text: Option<&str>) {
         if let Some(text) = text {
-            self.bare(name, Some(format_args!("\"{text}\"")));
+            self.bare(name, Some(format_args!("\"{}\"", proper(text))));
         }
     }
 
@@ -63,7 +64,7 @@ impl Object {
         self.text("exe", conn.exe());
         self.text("unit", conn.unit());
         self.text("ns", conn.ns());
-        self.bare("login", conn.login());
+        self.bare("login", conn.login().and_then(|uid| uid.parse::<u32>().ok()));
         self.text("label", conn.label());
         self.text("on", conn.on());
     }
@@ -78,6 +79,8 @@ impl Object {
         self.text("at", decision.place());
         self.text("policy", decision.policy());
         self.text("shadow", decision.shadow());
+        self.text("part", decision.part());
+        self.bare("fields", decision.fields().map(|fields| format!("[{fields}]")));
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
@@ -99,7 +102,7 @@ fn of_access(access: &Access) -> String {
         object.decision(decision);
     }
     if !access.grants.is_empty() {
-        let quoted = |text: Option<&str>| format!("\"{}\"", text.unwrap_or_default());
+        let quoted = |text: Option<&str>| format!("\"{}\"", proper(text.unwrap_or_default()));
         let (granted, refused): (Vec<_>, Vec<_>) =
             access.grants.iter().partition(|grant| grant.refused().is_none());
         object.list("granted", granted.iter().map(|grant| quoted(grant.backend())));
@@ -148,6 +151,6 @@ fn of_repeat(repeat: &Repeat) -> String {
 
 fn wrapped(kind: &str, line: &str) -> String {
     let mut object = Object::new(kind);
-    object.bare("record", Some(line));
+    object.bare("record", Some(record(line)));
     object.end()
 }

@@ -115,7 +115,7 @@ fn of_repeat(repeat: &Repeat) -> String {
     format!("{}: {whom} was denied {times} more times on {on} since {first}: {why}.", clock(repeat.last))
 }
 
-fn of_event(held: &Held) -> String {
+pub(super) fn of_event(held: &Held) -> String {
     let record = held.record();
     let at = clock(held.ts);
     let text = |name: &str| word(record.text(name));

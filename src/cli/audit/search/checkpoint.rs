@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
 
 use crate::audit::query::Held;
 use crate::audit::reader::{Line, Sieve};
+use crate::audit::segment::{Role, SegmentName};
 use crate::cli::Failure;
+use crate::cli::whole::Whole;
 
 /// How a file of ours begins; the question follows.
 const HEAD: &str = "peergate search checkpoint 1: ";
@@ -98,10 +101,9 @@ impl Checkpoint {
         read: &BTreeMap<Rc<str>, u64>,
         held: &[&Held],
     ) -> Result<(), Failure> {
-        let next = self.file.with_extension("next");
         let write = || -> io::Result<()> {
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-            let mut out = io::BufWriter::new(file);
+            let whole = Whole::begin(&self.file)?;
+            let mut out = io::BufWriter::new(whole.file()?);
             writeln!(out, "{HEAD}{}", self.question)?;
             for (segment, at) in read {
                 writeln!(out, "read {segment} {at}")?;
@@ -111,10 +113,7 @@ impl Checkpoint {
             }
             writeln!(out, "end")?;
             out.flush()?;
-            out.get_ref().sync_all()?;
-            fs::rename(&next, &self.file)?;
-            let folder = self.file.parent().filter(|path| !path.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            whole.end()
         };
         write().map_err(Failure::at(format!("can't keep the checkpoint {}", self.file.display())))
     }
@@ -123,7 +122,13 @@ impl Checkpoint {
 /// The file, made where there is none, and locked; `None` where another run has it.
 fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
     loop {
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        // What is no regular file is not waited for, and a link is not followed.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
@@ -149,6 +154,8 @@ impl Sieve for Unread {
 
     fn keeps(&self, segment: &str, at: u64, line: &[u8]) -> bool {
         let old = self.read.get(segment).is_some_and(|read| at < *read);
-        !old || line.starts_with(b"{\"v\":1,\"t\":\"conn\"")
+        // One that somebody else wrote is none, and was told.
+        let is_wardens = || SegmentName::parse(segment).is_some_and(|name| name.role() == Role::Warden);
+        !old || line.starts_with(b"{\"v\":1,\"t\":\"conn\"") && is_wardens()
     }
 }

@@ -16,7 +16,7 @@ use crate::model::ids::ListenerId;
 use crate::model::method::Method;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
-use crate::policy::{Policy, explain_at};
+use crate::policy::{Policy, explain_at, explain_part};
 
 /// Explains denials by the policies that made them.
 pub(super) struct Misses<'a> {
@@ -63,6 +63,12 @@ impl<'a> Misses<'a> {
             Ok((policy, first)) => (Arc::clone(policy), first.clone()),
             Err(why) => return vec![format!("unknown: {why}")],
         };
+        // Heads and bodies are not on record, only what of them the route did not take.
+        if let (Some(refusal), Some(route), Some(part)) = (refusal, decision.route(), decision.part())
+            && let Some(told) = explain_part(&policy, &decoded(route), refusal, &decoded(part))
+        {
+            return first.into_iter().chain([told]).collect();
+        }
         let name = conn.on().map(decoded).unwrap_or_default();
         let Some(place) = policy.listeners.iter().position(|listener| listener.name == name) else {
             return vec![format!("unknown: {} has no listener {name}", policy.file)];

@@ -71,6 +71,7 @@ fn of_access(access: &Access, facts: &mut Facts) {
             facts.maybe("route", decision.route());
             facts.maybe("policy", decision.policy());
             facts.maybe("shadow", decision.shadow());
+            facts.maybe("part", decision.part());
             facts.maybe("status", decision.status);
             facts.maybe("took", decision.us.map(|us| format!("{us} us")));
         }

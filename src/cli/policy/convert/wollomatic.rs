@@ -1,6 +1,7 @@
 //! The flags and the environment of wollomatic's socket-proxy: a regular expression over the whole path for each method.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use super::made::{Made, Route};
 use super::regex::{alternatives, paths};
@@ -61,10 +62,14 @@ pub(super) fn convert(text: &str) -> Option<Made> {
         return None;
     }
     for (method, values) in environment {
-        if flags.contains_key(&method) {
-            made.note(format!("SP_ALLOW_{method} does not count beside -allow{method}, there as here"));
-        } else {
-            flags.insert(method, values);
+        match flags.entry(method) {
+            Entry::Vacant(free) => {
+                free.insert(values);
+            }
+            Entry::Occupied(flag) => {
+                let method = flag.key();
+                made.note(format!("SP_ALLOW_{method} does not count beside -allow{method}, there as here"));
+            }
         }
     }
     for (method, values) in &flags {

@@ -1,0 +1,162 @@
+//! A review where something is short, in the way, or made to harm who reads it.
+
+use super::*;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+#[test]
+fn search_needs_few_descriptors_however_many_segments_overlap() {
+    let log = Log::new();
+    log.conn(0, 41, "deploy");
+    let segments = 120;
+    for number in 0..segments {
+        let segment = format!("20261123T100000.000000Z-7k3qzd-gate-1001-{number}-{}.ndjson", number + 2);
+        for second in 1..4 {
+            log.deny(&segment, second, &format!("41-{}", number * 3 + second), "/x");
+        }
+        if number % 2 == 0 {
+            log.pack(&segment);
+        }
+    }
+    for arguments in
+        [&["search", "--decision", "deny"][..], &["search"], &["tail", "-n", "1000", "--format", "csv"]]
+    {
+        let asked = log.command(arguments);
+        let all = log.run(arguments).0;
+        let mut limited = Command::new("prlimit");
+        limited.arg("--nofile=24:24").arg(asked.get_program()).args(asked.get_args());
+        let output = limited.env("XDG_STATE_HOME", log.0.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), all, "{arguments:?}");
+        assert!(all.matches("7k3qzd-41-").count() >= 3 * segments as usize, "{all}");
+    }
+}
+
+#[test]
+fn answer_that_lacks_something_exits_with_3() {
+    let log = day();
+    symlink("/etc/passwd", log.path(NEXT)).unwrap();
+    for arguments in [
+        &["search"][..],
+        &["search", "no such text"],
+        &["search", "--status", "200"],
+        &["report"],
+        &["report", "--html", "page.html"],
+        &["anomalies"],
+        &["tail"],
+        &["tail", "--format", "csv"],
+        &["top", "--once"],
+    ] {
+        let (_, err, code) = log.bytes(arguments);
+        let err = String::from_utf8(err).unwrap();
+        assert_eq!(code, 3, "{arguments:?}: {err}");
+        assert!(err.contains("can't read"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn line_that_is_too_long_is_told_and_what_is_behind_it_found() {
+    let log = day();
+    log.append(GATE, &[vec![b'x'; 1 << 20], b"\n".to_vec()].concat());
+    log.deny(GATE, 9, "41-9", "/behind");
+    let (out, err, code) = log.bytes(&["search", "behind"]);
+    let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+    assert!(out.contains("7k3qzd-41-9") && out.lines().count() == 1, "{out}");
+    assert_eq!(code, 3);
+    assert!(err.contains(GATE) && err.contains("a line of 1048577 bytes"), "{err}");
+}
+
+#[test]
+fn connection_that_a_gate_made_up_is_told_once_over_all_runs() {
+    let log = day();
+    log.add(
+        GATE,
+        6,
+        "conn",
+        "\"id\":\"7k3qzd-42\",\"on\":\"docker\",\"uid\":0,\"gid\":0,\"user\":\"root\",\"pid\":9",
+    );
+    let told = || log.run(&["search", "--checkpoint", "mark"]).0.matches("7k3qzd-42").count();
+    assert_eq!([told(), told()], [1, 0]);
+}
+
+#[test]
+fn files_of_a_review_are_its_owners_and_never_written_through_a_link() {
+    let log = day();
+    let runs: [(&[&str], &str); 4] = [
+        (&["bundle", "file"], "file"),
+        (&["report", "--html", "file"], "file"),
+        (&["search", "--checkpoint", "file"], "file"),
+        (&["report", "--since", "last-report"], "peergate/last-report"),
+    ];
+    for (arguments, name) in runs {
+        let file = log.0.path().join(name);
+        log.bytes(arguments);
+        let mode =
+            fs::metadata(&file).unwrap_or_else(|why| panic!("{arguments:?}: {why}")).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{arguments:?}");
+        for target in ["elsewhere", "theirs"] {
+            fs::write(log.0.path().join("theirs"), "before").unwrap();
+            fs::remove_file(&file).unwrap();
+            symlink(log.0.path().join(target), &file).unwrap();
+            let (_, err, code) = log.bytes(arguments);
+            assert_eq!(code, 3, "{arguments:?}: {}", String::from_utf8_lossy(&err));
+            assert!(file.is_symlink() && !log.0.path().join("elsewhere").exists(), "{arguments:?}");
+            assert_eq!(fs::read(log.0.path().join("theirs")).unwrap(), b"before", "{arguments:?}");
+        }
+        fs::remove_file(&file).unwrap();
+    }
+    let left =
+        fs::read_dir(log.0.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.ends_with(".part")).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn every_line_of_json_is_json_whatever_the_record_holds() {
+    let log = day();
+    // Half a pair, a list of text, a number with zeros before it, where text and numbers belong.
+    for (odd, number) in
+        [r#""\ud800""#, r#"["a\"","]"]"#, "007", r#""\udc00\ud800x""#, "-0", "true"].iter().zip(1..)
+    {
+        let who = format!(
+            r#""id":"7k3qzd-{number}","on":{odd},"uid":1001,"gid":1,"groups":{odd},"user":{odd},"pid":9,"ns":{odd},"exe":{odd},"login":{odd},"label":{odd}"#
+        );
+        log.add(WARDEN, 10, "conn", &who);
+        log.add(WARDEN, 10, "conn", &format!(r#"{},"shed":{odd}"#, who.replace("7k3qzd-", "7k3qzd-9")));
+        log.add(
+            WARDEN,
+            11,
+            "grant",
+            &format!(r#""id":"7k3qzd-{number}-1","uid":1001,"backend":{odd},"policy":{odd},"refused":{odd}"#),
+        );
+        let asked = format!(
+            r#""id":"7k3qzd-{number}-1","uid":1001,"pid":9,"method":{odd},"target":{odd},"route":{odd},"decision":"allow","by":{odd},"at":{odd},"policy":{odd},"shadow":{odd}"#
+        );
+        log.add(GATE, 11, "decision", &asked);
+        log.add(
+            GATE,
+            12,
+            "outcome",
+            &format!(r#""id":"7k3qzd-{number}-1","status":200,"result":{odd},"in":0,"out":5,"us":9"#),
+        );
+        log.add(GATE, 13, "repeat", &format!(r#""uid":1001,"on":{odd},"route":{odd},"refusal":{odd},"count":2,"first":"2026-11-23T10:00:13.000000Z","last":"2026-11-23T10:00:13.000000Z""#));
+        log.add(GATE, 14, "gate", &format!(r#""event":{odd}"#));
+        log.add(WARDEN, 14, "gate", &format!(r#""event":{odd}"#));
+    }
+    for arguments in [
+        &["search"][..],
+        &["tail", "-n", "1000"],
+        &["report"],
+        &["show", "7k3qzd-2-1"],
+        &["show", "7k3qzd-1"],
+        &["anomalies", "--since", "2026-11-23T10:00:05Z", "--threshold", "0"],
+        &["anomalies", "--since", "2026-11-23T10:00:13Z", "--threshold", "0"],
+    ] {
+        let (out, err, _) = log.bytes(&[arguments, &["--format", "json"]].concat());
+        let out = String::from_utf8(out).unwrap();
+        assert!(!out.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&err));
+        for line in out.lines() {
+            let value = serde_json::from_str::<serde_json::Value>(line);
+            assert!(value.is_ok(), "{arguments:?}: {value:?}: {line}");
+        }
+    }
+}
