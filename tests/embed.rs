@@ -169,7 +169,7 @@ fn handler_reaches_no_file_no_program_no_socket_that_was_not_declared() {
         assert_eq!(get(&daemon, target).0, 502, "{target}");
         let killed = |all: &[Value]| {
             let killed = all.iter().filter(|r| r["role"] == "app" && r["event"] == "killed");
-            killed.clone().count() > before && killed.last().unwrap()["signal"] == 31
+            killed.clone().nth(before).is_some_and(|record| record["signal"] == 31)
         };
         records::wait(&daemon.path("audit"), |all| killed(all).then_some(()));
         until_served(&daemon);
@@ -357,7 +357,8 @@ fn public_items() -> String {
             if std::mem::replace(&mut hidden, hides) {
                 continue;
             }
-            if !line.starts_with("pub ") && !(line.starts_with("impl ") && line.contains(" for ")) {
+            let implements = line.starts_with("impl ") && line.contains(" for ");
+            if !line.starts_with("pub ") && !implements {
                 continue;
             }
             let mut item = line.to_owned();
