@@ -14,6 +14,7 @@
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
 //! | [`commands`] | a program for a request that a gate allowed |
+//! | [`apps`], [`appeal`] | the apps of an embedding program, and the backends that they ask for |
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
@@ -29,6 +30,8 @@
 
 mod accept;
 mod allowance;
+mod appeal;
+mod apps;
 mod commands;
 mod connect;
 mod connections;
@@ -79,6 +82,7 @@ use crate::model::posture::Confinement;
 
 use accept::Door;
 use allowance::Allowances;
+use apps::Apps;
 use commands::Commands;
 use connect::Connects;
 use connections::Connections;
@@ -143,6 +147,12 @@ enum Due {
     NamesWatch,
     /// The scribe may start again.
     ScribeStart,
+    /// An app that died may start again.
+    AppStart(u32),
+    /// An app's queue.
+    PushApp(u32),
+    /// The apps had their time to end.
+    AppsLimit,
     /// The scribe's queue.
     PushScribe,
     /// Refused connections were counted.
@@ -194,6 +204,7 @@ pub(crate) struct Warden {
     allowances: Allowances,
     record: Record,
     scribe: Scribe,
+    apps: Apps,
     vault: Vault,
     deaths: Deaths,
     witness: Witness,
@@ -278,6 +289,8 @@ impl Warden {
             Source::GateProcess(gate) => self.reap_gate(gate),
             Source::Scribe => self.hear_scribe(news),
             Source::ScribeProcess(incarnation) => self.reap_scribe(incarnation),
+            Source::App(app) => self.hear_app(app, news),
+            Source::AppProcess(app) => self.reap_app(app),
             Source::Connection(number) if news.ended => self.connection_ended(number),
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
@@ -306,6 +319,9 @@ impl Warden {
             Due::KeepSoon => self.keep(),
             Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
+            Due::AppStart(app) => self.start_app_again(app),
+            Due::PushApp(app) => self.push_app(app),
+            Due::AppsLimit => self.kill_apps(),
             Due::PushScribe => self.push_scribe(),
             Due::Repeats => self.write_repeats(),
             Due::Watchdog => self.feed_watchdog(),

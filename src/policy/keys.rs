@@ -54,6 +54,7 @@ keys! {
         "lanes" = "one less than the cores",
         "gate_user" = "`\"peergate-gate\"`",
         "scribe_user" = "`\"peergate-scribe\"`",
+        "app_user" = "`\"peergate-app\"`",
         "methods" = "none",
     }
     "audit" {
@@ -97,9 +98,11 @@ keys! {
         "browsers" = "false",
     }
     "backend.NAME" {
-        "proxy" = "one of the three",
-        "command" = "one of the three",
-        "builtin" = "one of the three",
+        "proxy" = "one of these",
+        "command" = "one of these",
+        "builtin" = "one of these",
+        "app" = "one of these",
+        "directories" = "none",
         "only" = "",
         "owner" = "anyone",
         "version_prefix" = "none",

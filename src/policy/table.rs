@@ -94,6 +94,8 @@ pub struct DaemonSettings {
     pub gate_user: Option<(Uid, Gid)>,
     /// Whom the scribe runs as, where the daemon starts as root.
     pub scribe_user: Option<(Uid, Gid)>,
+    /// Whom the apps of an embedding program run as, where the daemon starts as root.
+    pub app_user: Option<(Uid, Gid)>,
     /// How much of a caller's identity is read for the record.
     pub identity: IdentityDepth,
 }
@@ -190,6 +192,13 @@ pub enum BackendKind {
     },
     /// The daemon's own API.
     Builtin,
+    /// An app of the program that embeds the library.
+    App {
+        /// Its name there.
+        app: String,
+        /// Where its directories lie: names and absolute paths.
+        directories: Vec<(String, String)>,
+    },
     /// What only the scribe can tell.
     Scribe {
         /// What that is.
@@ -402,6 +411,11 @@ impl Table {
                 }
                 BackendKind::Proxy { address: Address::Tcp(address), .. } if !address.ip().is_loopback() => {
                     return Err("a backend is not on the loopback");
+                }
+                BackendKind::App { directories, .. }
+                    if directories.iter().any(|(_, path)| !path.starts_with('/')) =>
+                {
+                    return Err("an app's directory is not absolute");
                 }
                 _ => {}
             }

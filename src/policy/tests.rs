@@ -1,5 +1,6 @@
 //! A policy is literal text, a user is a name, a request is one line.
 
+mod apps;
 mod bytes;
 mod decisions;
 mod everything;

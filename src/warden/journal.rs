@@ -101,7 +101,7 @@ impl Warden {
         let sent = self.journal.sent.get_or_insert(Journalled { count: 0, first, last });
         (sent.count, sent.last) = (sent.count + count, last);
         let generation = self.force.generation;
-        let grant = Grant { lane, ticket, connection: number, backend, generation };
+        let grant = Grant { lane, ticket, connection: number, backend, generation, app: None };
         // It may be the lane alone that can't write: then the grant has to be on record as any other.
         let on_record = self.can_record() && self.record.then_reach(grant, &entry).is_ok();
         if let Some(connection) = self.connections.get_mut(number) {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::confine::Terms;
+use crate::model::app::Declared;
 
 /// How to run.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Options {
     pub runtime: Option<PathBuf>,
     /// Which layers of confinement may be missing, and what a violation does.
     pub terms: Terms,
+    /// The apps of the program, where it embeds the library.
+    pub apps: Vec<Declared>,
     /// Go on behind a record that is damaged, and put that on record.
     pub accept_damage: bool,
     /// What the surroundings say.

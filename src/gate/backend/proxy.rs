@@ -59,6 +59,9 @@ impl Unsent {
     }
 }
 
+/// Headers of ours that go with a request.
+pub(in crate::gate) type Told = Vec<(&'static str, String)>;
+
 /// Sends a request whose permission is on record, and waits for the head of its answer. The body follows as
 /// the caller reads it.
 pub(in crate::gate) async fn send(
@@ -67,7 +70,7 @@ pub(in crate::gate) async fn send(
     link: Link,
     head: &Head,
     payload: Payload,
-    identify: bool,
+    told: &Told,
 ) -> Result<Response<Answer>, Unsent> {
     let repeatable = link.is_reused()
         && matches!(payload, Payload::None)
@@ -79,8 +82,7 @@ pub(in crate::gate) async fn send(
         }
         _ => head.framing(),
     };
-    let identity = if identify { identity_headers(connection) } else { Vec::new() };
-    let extra: Vec<(&str, &str)> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let extra: Vec<(&str, &str)> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut first = Vec::with_capacity(512);
     head.write_with_body(&mut first, &extra, framing);
     let policy = connection.lane.policy();
@@ -139,7 +141,7 @@ pub(in crate::gate) async fn receive(
 }
 
 /// The caller, for a backend that asks for it (`identity_headers = true`); inbound ones were removed before.
-fn identity_headers(connection: &Connection) -> Vec<(&'static str, String)> {
+pub(in crate::gate) fn identity_headers(connection: &Connection) -> Told {
     let caller = &connection.caller;
     let mut headers = Vec::with_capacity(4);
     if let Some(uid) = caller.credentials.uid.known() {

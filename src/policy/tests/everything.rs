@@ -81,6 +81,7 @@ gates = "shared"
 lanes = 3
 gate_user = "peergate-gate"
 scribe_user = "peergate-scribe"
+app_user = "mallory"
 methods = ["PROPFIND"]
 [limits]
 LIMITS
@@ -149,6 +150,9 @@ sandbox = { any_tcp = true }
 [backend.d]
 builtin = "decisions"
 only = { decision = "deny", route = ["r"], user = ["alice"] }
+[backend.e]
+app = "files"
+directories = { pages = "/srv/pages" }
 [who.w]
 uid = [1000]
 user = ["alice"]
