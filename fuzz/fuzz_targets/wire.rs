@@ -2,6 +2,7 @@
 //! encoded to the same bytes again.
 #![no_main]
 
+use peergate::wire::app::{FromApp, ToApp};
 use peergate::wire::message::{ControlRequest, FromGate, FromScribe, ToGate, ToScribe};
 use peergate::wire::runner::{FromRunner, ToLauncher, ToRunner};
 use serde::Serialize;
@@ -18,7 +19,7 @@ fn check<M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes: &
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
-    match kind % 8 {
+    match kind % 10 {
         0 => check::<FromGate>(bytes),
         1 => check::<ToGate>(bytes),
         2 => check::<FromScribe>(bytes),
@@ -26,6 +27,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         4 => check::<FromRunner>(bytes),
         5 => check::<ToRunner>(bytes),
         6 => check::<ToLauncher>(bytes),
+        7 => check::<FromApp>(bytes),
+        8 => check::<ToApp>(bytes),
         _ => check::<ControlRequest>(bytes),
     }
 });
