@@ -10,7 +10,6 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
@@ -182,18 +181,6 @@ fn lives(pid: nix::unistd::Pid) -> bool {
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// Whether it ends; a run in which it lives on although somebody was not served is rare.
-fn ends_soon(pid: nix::unistd::Pid) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while lives(pid) {
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
-}
-
 /// How many ask while a role is ended, and how often each.
 const CALLERS: usize = 2;
 const EACH: usize = 3;
@@ -233,8 +220,7 @@ fn served_before_a_cut(role: &str, nth: u32) -> (usize, bool) {
     let trace = Strace::attach(pid, &["-f", "-e", &format!("trace={calls}"), "-e", &inject]);
     let served = ask_until_the_end(&daemon.socket(), CALLERS, EACH);
     // Who was ended is seen to end a little later, since it is traced.
-    let cut_short = served.len() < CALLERS * EACH;
-    let hit = if cut_short { ends_soon(pid) } else { !lives(pid) };
+    let hit = (served.len() < CALLERS * EACH && trace.ends()) || !lives(pid);
     drop(trace);
     let effects = upstream.asked()[asked..].to_vec();
     let place = daemon.kill_all();

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -29,7 +31,7 @@ pub fn thread(pid: Pid, name: &str) -> Pid {
 }
 
 /// A strace that is attached; it lets go when dropped.
-pub struct Strace(Child);
+pub struct Strace(Child, Receiver<()>);
 
 impl Strace {
     /// Attaches with these arguments (`-f` for all threads) and waits until it is there.
@@ -44,9 +46,18 @@ impl Strace {
             line.clear();
             assert!(stderr.read_line(&mut line).unwrap() > 0, "strace {arguments:?} -p {pid} did not attach");
         }
-        // What it says later must not stop it.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Strace(child)
+        // What it says later must not stop it; it says nothing more once it has ended.
+        let (ends, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+            let _ = ends.send(());
+        });
+        Strace(child, ended)
+    }
+
+    /// Waits until it ends because there is nothing left to trace, but not for ever. Whether it does.
+    pub fn ends(&self) -> bool {
+        self.1.recv_timeout(Duration::from_secs(5)).is_ok()
     }
 
     /// Waits until it ends because there is nothing left to trace.
