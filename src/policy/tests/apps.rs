@@ -59,7 +59,9 @@ fn app_keys_go_with_app_alone_and_an_app_stands_behind_one_backend() {
     let all = wrong("[backend.f]\napp = \"files\"\nowner = \"root\"\n", &own());
     assert!(all.contains("`owner` goes with `proxy`, not with `app`"), "{all}");
     let all = wrong("[backend.f]\napp = \"files\"\nproxy = \"unix:/x\"\n", &own());
-    assert!(all.contains("a backend is one of `proxy`, `builtin` and `app`"), "{all}");
+    assert!(all.contains("a backend is one of `proxy`, `command`, `builtin` and `app`"), "{all}");
+    let all = wrong("[backend.f]\napp = \"files\"\ntimeout = \"1s\"\n", &own());
+    assert!(all.contains("`timeout` goes with `command`"), "{all}");
     let all = wrong("[backend.f]\napp = \"files\"\ndirectories.pages = \"srv\"\n", &own());
     assert!(all.contains("`srv` is no absolute path"), "{all}");
 }

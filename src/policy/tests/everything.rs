@@ -150,7 +150,7 @@ sandbox = { any_tcp = true }
 [backend.d]
 builtin = "decisions"
 only = { decision = "deny", route = ["r"], user = ["alice"] }
-[backend.e]
+[backend.g]
 app = "files"
 directories = { pages = "/srv/pages" }
 [who.w]
