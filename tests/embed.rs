@@ -125,6 +125,28 @@ fn notes_lie_in_their_directory_and_state_is_shared() {
 }
 
 #[test]
+fn command_beside_an_app_is_run_by_the_program_and_never_given_to_a_handler() {
+    need_root!();
+    let place = daemon::place();
+    let more = "[backend.up]\ncommand = [\"/usr/bin/id\", \"-un\"]\nuser = \"pg-carol\"\n";
+    let route = "[[route]]\nid = \"id\"\nmatch = [\"POST /id\"]\nto = \"up\"\nallow = [\"root\"]\n";
+    person("pg-carol");
+    let daemon = start_in(place, "with_backend", &(policy("summary", more) + route));
+    let answer = client::ask(&daemon.socket(), "POST", "/id");
+    assert_eq!((answer.status(), answer.text()), (200, "pg-carol\n".to_owned()));
+    assert_ne!(get(&daemon, "/summary").0, 200);
+    let all = daemon.stop();
+    let grants = |id: &Value| {
+        let of_up = all.iter().filter(|r| r["t"] == "grant" && r["backend"] == "up" && r["id"] == *id);
+        of_up.map(|grant| grant["refused"].clone()).collect::<Vec<_>>()
+    };
+    let id_of =
+        |route: &str| &all.iter().find(|r| r["t"] == "decision" && r["route"] == route).unwrap()["id"];
+    assert_eq!(grants(id_of("id")), [Value::Null]);
+    assert_eq!(grants(id_of("all")), ["not-allowed"]);
+}
+
+#[test]
 fn backend_is_opened_by_the_warden_for_a_live_request_and_on_record() {
     need_root!();
     let place = daemon::place();
