@@ -9,6 +9,7 @@ mod paper;
 pub mod policy;
 pub mod probe;
 mod recall;
+pub mod run;
 pub mod term;
 pub mod whole;
 
@@ -54,6 +55,10 @@ enum Command {
     /// Has a running daemon load its policy again; exit code 1 where it keeps the old one
     #[command(after_help = EXIT_CODES)]
     Reload(control::ReloadArguments),
+    /// Runs a command of the policy, and passes on what it says and its exit code; without a route, lists what may be
+    /// called
+    #[command(after_help = run::EXIT_CODES)]
+    Run(run::Arguments),
     /// Prints completions for a shell
     #[command(after_help = EXIT_CODES)]
     Completions(paper::Completions),
@@ -122,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(arguments) => control::status(&arguments, &mut term),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut term),
         Command::Reload(arguments) => control::reload(&arguments, &mut term),
+        Command::Run(arguments) => run::run(&arguments, &mut term),
         Command::Completions(arguments) => paper::completions(&arguments, Arguments::command()),
         Command::Man(arguments) => paper::man(&arguments, Arguments::command()),
         Command::Probe(arguments) => probe::run(&arguments, &mut term),

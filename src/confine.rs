@@ -7,16 +7,19 @@
 //! [`sys::process`](crate::sys::process) between `fork` and the role's own start.
 
 mod capabilities;
+mod commands;
 mod judge;
 mod landlock;
 mod plan;
 pub mod probes;
 mod readback;
+mod sandbox;
 mod seccomp;
 mod terms;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -28,7 +31,11 @@ use crate::model::posture::{Confinement, Finding, Grade, Layer};
 use landlock::Opened;
 use readback::Mirror;
 
-pub use plan::{AUDIT, Access, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, WITNESS, Walls};
+pub use commands::plans as command_plans;
+pub use plan::{
+    AUDIT, Access, Connects, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, WITNESS, Walls,
+};
+pub use sandbox::Fenced;
 pub use seccomp::{Need, Row, Table, name_of};
 pub use terms::{Terms, Violation};
 
@@ -165,14 +172,17 @@ fn walls(
     if files.len() != reach.len() {
         return Err(format!("{} directories are planned and {} given", files.len(), reach.len()));
     }
-    let opened: Vec<Opened<'_>> = files.iter().copied().zip(reach.iter().map(AsFd::as_fd)).collect();
-    let held = landlock::restrict(&opened, connects.is_some())?;
+    let opened: Vec<Opened<'_>> = files.iter().zip(reach.iter().map(AsFd::as_fd)).collect();
+    let held = landlock::restrict(&opened, connects)?;
     // Asks the kernel instead of trusting what was said.
     if files.iter().all(|reach| reach.what != EVERYTHING) {
         nothing_opens("/")?;
     }
-    // A witness's file may lie there.
-    if files.iter().all(|reach| reach.what != WITNESS) {
+    // A witness's file may lie there, and an app's directory may be it.
+    let may_make = |reach: &Reach| {
+        reach.what == WITNESS || reach.access == Access::Tree && Path::new("/tmp").starts_with(&*reach.what)
+    };
+    if !files.iter().any(may_make) {
         nothing_is_made("/tmp")?;
     }
     Ok(Some(held))

@@ -1,6 +1,20 @@
 //! peergate: a security-hardened local API server. The kernel names the caller, a policy decides, and every
 //! access is on record before it takes effect.
 //!
+//! # For programs that embed it
+//!
+//! | what | where |
+//! |---|---|
+//! | a program's own `Router` behind the whole daemon | [`Server`], [`App`], [`Daemon`]; the page [`server`] |
+//! | what handlers learn and may ask | [`Caller`], [`Grant`], [`Backend`], [`Setup`], [`Stopping`] |
+//! | who is at the other end of a socket | [`peer`] |
+//! | a listening socket that is right from its first moment | [`listen`] |
+//! | the policy: load, decide | [`policy`], in the words of [`model`] |
+//! | the record: write, read, verify | [`audit`] |
+//!
+//! These follow semantic versioning (`tests/public-api.txt`). Everything else is public for the two programs of this
+//! package alone: hidden here, and changed when they do.
+//!
 //! # Floors
 //!
 //! Each module imports only from its own floor's lower neighbours; `tests/house.rs` holds that.
@@ -14,7 +28,9 @@
 //! | 2 | [`diagnostics`] | lines for who runs it; never the record |
 //! | 3 | [`wire`] | typed messages between the roles |
 //! | 3 | [`confine`] | what a role gives up, and how it knows |
-//! | 4 | [`warden`], [`gate`], [`scribe`] | the roles, each its own process |
+//! | 4 | [`warden`], [`gate`], [`scribe`], [`runner`], [`app`] | the roles, each its own process |
+//! | 5 | [`server`] | the daemon's command line; a program's own apps; which role this process is |
+//! | 5 | [`peer`], [`listen`] | pieces for programs that want no daemon |
 //! | 5 | `cli` | the operator's commands (feature `cli`) |
 //!
 //! # Invariants
@@ -30,16 +46,34 @@
     reason = "a role's map names its private rooms; the docs are built with them"
 )]
 
+pub mod app;
 pub mod audit;
+#[cfg_attr(not(house), doc(hidden))]
 pub mod confine;
+#[cfg_attr(not(house), doc(hidden))]
 pub mod diagnostics;
+#[cfg_attr(not(house), doc(hidden))]
 pub mod gate;
+pub mod listen;
 pub mod model;
+pub mod peer;
 pub mod policy;
+#[cfg_attr(not(house), doc(hidden))]
+pub mod runner;
+#[cfg_attr(not(house), doc(hidden))]
 pub mod scribe;
+pub mod server;
+#[cfg_attr(not(house), doc(hidden))]
 pub mod sys;
+#[cfg_attr(not(house), doc(hidden))]
 pub mod warden;
+#[cfg_attr(not(house), doc(hidden))]
 pub mod wire;
 
 #[cfg(feature = "cli")]
+#[cfg_attr(not(house), doc(hidden))]
 pub mod cli;
+
+pub use app::{Backend, Caller, Grant, Setup, Stopping, Unguarded, Unreachable};
+pub use axum;
+pub use server::{App, Daemon, Server};

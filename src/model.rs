@@ -1,5 +1,6 @@
 //! The words everything else is said in: pure values, no I/O, no clock but the one that is passed in.
 
+pub mod app;
 pub mod caller;
 pub mod clock;
 pub mod depth;

@@ -2,6 +2,52 @@
 //!
 //! [`load_text`] reads, checks and tries a file, with every mistake at once; [`Decider::decide`] is the only
 //! maker of a [`Permit`]. The language is described in the manual page `policy`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use peergate::model::caller::{Gid, Uid};
+//! use peergate::model::ids::ListenerId;
+//! use peergate::model::method::Method;
+//! use peergate::model::target::{Asked, Target};
+//! use peergate::policy::{Decider, Own, SystemNames, Verdict, load_text};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let text = r#"
+//! version = 1
+//! [listen.api]
+//! path = "/run/example/api.sock"
+//! [backend.api]
+//! builtin = "api"
+//! [who.us]
+//! uid = 0
+//! [[route]]
+//! id    = "read"
+//! match = ["GET /items/{id:int}"]
+//! to    = "api"
+//! allow = ["us"]
+//! "#;
+//! let own = Own::system(Uid::try_from(0)?, Gid::try_from(0)?);
+//! let policy = load_text("example.toml", text, &SystemNames, &own)?;
+//! let decider = Decider::new(Arc::new(policy));
+//!
+//! # let (socket, _theirs) = std::os::unix::net::UnixStream::pair()?;
+//! let caller = peergate::peer::identify(&socket)?;
+//! let api = ListenerId(0);
+//! let subject = decider.recognise(api, caller.details());
+//! let judge = |target: &[u8]| {
+//!     let (method, target) = (Method::parse(b"GET")?, Target::parse(target)?);
+//!     Ok::<_, peergate::model::refusal::Refusal>(
+//!         decider.decide(api, &subject, &Asked { method: &method, target: &target, upgrade: None }),
+//!     )
+//! };
+//! if caller.uid() == Some(0) {
+//!     assert!(matches!(judge(b"/items/7")?, Verdict::Allow(permit) if permit.by() == "who.us"));
+//! }
+//! assert!(matches!(judge(b"/items/seven")?, Verdict::Deny(_)));
+//! assert!(judge(b"/items/../7").is_err(), "refused before any rule is asked");
+//! # Ok(())
+//! # }
+//! ```
 
 mod body;
 mod caps;
@@ -30,6 +76,7 @@ pub mod lint;
 mod names;
 mod near;
 mod needs;
+mod params;
 mod pattern;
 mod quantity;
 mod reader;
@@ -72,15 +119,17 @@ pub use include::{Beside, Include, Includes, NoIncludes, Source};
 #[cfg(feature = "cli")]
 pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
+pub use params::{Argument, Given, gathered};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
 #[cfg(feature = "cli")]
 pub use schema::schema;
 pub use subject::Subject;
 pub use table::{
-    Address, AuditSettings, Backend, BackendKind, Broken, DaemonSettings, DiagnosticsSettings, Feed, Field,
-    Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, Only, Policy, Rate, Reads, Recorded, Route,
-    Syslog, Table, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
+    Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,
+    DiagnosticsSettings, Feed, Field, Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, OnLeave,
+    Only, Origin, Parameter, Part, Policy, Rate, Reads, Recorded, Rlimit, Route, Sandbox, Syslog, Table,
+    Template, Wanted, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 

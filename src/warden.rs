@@ -13,6 +13,8 @@
 //! | [`accept`], [`shed`], [`identify`] | who comes in, who may not |
 //! | [`gates`], [`roster`], [`mod@line`] | each caller's gate, and what it is told |
 //! | [`grant`], [`connect`] | a backend for a request that a gate allowed |
+//! | [`commands`] | a program for a request that a gate allowed |
+//! | [`apps`], [`appeal`] | the apps of an embedding program, and the backends that they ask for |
 //! | [`feed`] | what only the scribe can tell a caller |
 //! | [`journal`] | the journal, where the record can't be written and a route says so |
 //! | [`record`], [`segments`], [`space`] | the warden's own record, everybody's space |
@@ -28,6 +30,9 @@
 
 mod accept;
 mod allowance;
+mod appeal;
+mod apps;
+mod commands;
 mod connect;
 mod connections;
 mod control;
@@ -77,6 +82,8 @@ use crate::model::posture::Confinement;
 
 use accept::Door;
 use allowance::Allowances;
+use apps::Apps;
+use commands::Commands;
 use connect::Connects;
 use connections::Connections;
 use control::Control;
@@ -126,6 +133,8 @@ enum Due {
     ConnectAgain(u32),
     /// A backend had its time to answer.
     ConnectLimit(u32),
+    /// A runner had its time to say whether its command runs.
+    RunnerLimit(u32),
     /// The kernel's log may say by now what a role died of.
     Violations,
     /// Whether the scribe still gives signs of life.
@@ -138,6 +147,12 @@ enum Due {
     NamesWatch,
     /// The scribe may start again.
     ScribeStart,
+    /// An app that died may start again.
+    AppStart(u32),
+    /// An app's queue.
+    PushApp(u32),
+    /// The apps had their time to end.
+    AppsLimit,
     /// The scribe's queue.
     PushScribe,
     /// Refused connections were counted.
@@ -184,10 +199,12 @@ pub(crate) struct Warden {
     /// The audit directory is gone.
     homeless: bool,
     connects: Connects,
+    commands: Commands,
     segments: Segments,
     allowances: Allowances,
     record: Record,
     scribe: Scribe,
+    apps: Apps,
     vault: Vault,
     deaths: Deaths,
     witness: Witness,
@@ -272,10 +289,13 @@ impl Warden {
             Source::GateProcess(gate) => self.reap_gate(gate),
             Source::Scribe => self.hear_scribe(news),
             Source::ScribeProcess(incarnation) => self.reap_scribe(incarnation),
+            Source::App(app) => self.hear_app(app, news),
+            Source::AppProcess(app) => self.reap_app(app),
             Source::Connection(number) if news.ended => self.connection_ended(number),
             Source::Connection(_) => {}
             Source::Connect(connect) => self.connect_settled(connect),
             Source::Keeper(place) => self.hear_keeper(place),
+            Source::Runner(number) => self.hear_runner(number),
             Source::Loader(run) => self.hear_loader(run),
             Source::Probe(probe) => self.hear_probe(probe),
             Source::ProbeProcess(probe) => self.reap_probe(probe),
@@ -292,12 +312,16 @@ impl Warden {
             Due::GateStop(gate) => self.kill_gate(gate),
             Due::ConnectAgain(connect) => self.connect_again(connect),
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
+            Due::RunnerLimit(number) => self.runner_timed_out(number),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
             Due::Keep => self.keep_often(),
             Due::KeepSoon => self.keep(),
             Due::NamesWatch => self.watch_names(),
             Due::ScribeStart => self.start_scribe_again(),
+            Due::AppStart(app) => self.start_app_again(app),
+            Due::PushApp(app) => self.push_app(app),
+            Due::AppsLimit => self.kill_apps(),
             Due::PushScribe => self.push_scribe(),
             Due::Repeats => self.write_repeats(),
             Due::Watchdog => self.feed_watchdog(),

@@ -49,6 +49,8 @@ fn package_files_are_those_of_the_sources() {
         ("deploy/policy.toml", "etc/peergate/policy.toml"),
         ("deploy/systemd/peergated.service", "usr/lib/systemd/system/peergated.service"),
         ("deploy/systemd/peergated.socket", "usr/lib/systemd/system/peergated.socket"),
+        ("deploy/systemd/peergate-runner.socket", "usr/lib/systemd/system/peergate-runner.socket"),
+        ("deploy/systemd/peergate-runner@.service", "usr/lib/systemd/system/peergate-runner@.service"),
         ("deploy/systemd/peergated-tcp.conf", "usr/share/doc/peergate/peergated-tcp.conf"),
         (
             "deploy/systemd/peergated-foreign-sockets.conf",

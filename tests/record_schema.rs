@@ -101,6 +101,7 @@ fn schema_lists_what_the_code_has() {
         Entry::Open(_)
         | Entry::Conn(_)
         | Entry::Grant(_)
+        | Entry::Exit(_)
         | Entry::Decision(_)
         | Entry::Outcome(_)
         | Entry::Repeat(_)
@@ -313,9 +314,13 @@ fn every_line_of_a_busy_daemon_is_valid() {
     assert!(daemon.reload(&format!("{settings}{POLICY}\n# more\n")));
     assert!(!daemon.reload("this is no policy"));
     // The next start finds what this one left.
-    let daemon = Daemon::start_in(daemon.kill(), POLICY);
+    let command = "[backend.id]\ncommand = [\"/usr/bin/id\"]\nuser = \"root\"\n\
+                   [[route]]\nid = \"run-id\"\nmatch = \"POST /run/id\"\nto = \"id\"\nallow = \"root\"\n";
+    let daemon = Daemon::start_in(daemon.kill(), &format!("{POLICY}{command}"));
     daemon.wait_for("what was found", |record| record["t"] == "recover");
     client::ask(&daemon.socket(), "GET", "/allowed/again");
+    assert_eq!(client::ask(&daemon.socket(), "POST", "/run/id").status(), 200);
+    daemon.wait_for("a command's end", |record| record["t"] == "exit");
     let all = daemon.stop();
     let closed = closed();
     for record in &all {

@@ -190,7 +190,7 @@ fn of_role<'a>(all: &'a [Process], role: &str) -> Vec<&'a Process> {
 fn rows_are_what_the_roles_do(more: &str, scribe: &Plan) {
     let all = work(more);
     let (gate, loader, warden) =
-        (Plan::gate(None, &Terms::default()), Plan::loader(), Plan::warden(Vec::new()));
+        (Plan::gate(None, &Terms::default()), Plan::loader(), Plan::warden(Vec::new(), false));
     let mut found = Vec::new();
     for (role, plan) in [("gate", &gate), ("scribe", scribe), ("loader", &loader), ("warden", &warden)] {
         let calls =

@@ -12,8 +12,8 @@ pub(in crate::audit) use scribe::{epoch, seal};
 pub use json::INTEGER_MAX;
 
 use super::entry::{
-    Close, Conn, Decided, Decision, Entry, GateEvent, Grant, Journalled, Life, Open, OutcomeOf, PolicyEvent,
-    Repeat,
+    Close, Conn, Decided, Decision, Entry, Exit, GateEvent, Grant, Journalled, Life, Open, OutcomeOf,
+    PolicyEvent, Repeat,
 };
 use crate::model::time::Timestamp;
 
@@ -36,6 +36,8 @@ const FIELDS: usize = 8;
 const GROUPS: usize = 512;
 const LIVE: usize = 1_024;
 const MISSING: usize = 32;
+const ARGUMENTS: usize = 48;
+const ARGUMENT: usize = 256;
 
 /// Appends `entry` as the `n`th record of its segment, written at `ts`, to `out`.
 pub fn line(entry: &Entry<'_>, n: u64, ts: Timestamp, out: &mut Vec<u8>) {
@@ -43,6 +45,7 @@ pub fn line(entry: &Entry<'_>, n: u64, ts: Timestamp, out: &mut Vec<u8>) {
         Entry::Open(open) => write_open(open, Object::begin(out, "open", n, ts)),
         Entry::Conn(conn) => write_conn(conn, Object::begin(out, "conn", n, ts)),
         Entry::Grant(grant) => write_grant(grant, Object::begin(out, "grant", n, ts)),
+        Entry::Exit(exit) => write_exit(exit, Object::begin(out, "exit", n, ts)),
         Entry::Decision(decision) => write_decision(decision, Object::begin(out, "decision", n, ts)),
         Entry::Outcome(outcome) => write_outcome(outcome, Object::begin(out, "outcome", n, ts)),
         Entry::Repeat(repeat) => write_repeat(repeat, Object::begin(out, "repeat", n, ts)),
@@ -116,6 +119,26 @@ fn write_grant(grant: &Grant<'_>, mut to: Object<'_>) {
     if let Some(refusal) = grant.refused {
         to.word("refused", refusal.code());
     }
+    if let Some(run) = grant.run {
+        to.text("user", run.user, NAME);
+        to.texts("argv", run.argv, ARGUMENTS, ARGUMENT);
+    }
+    to.end();
+}
+
+fn write_exit(exit: &Exit<'_>, mut to: Object<'_>) {
+    to.request("id", exit.id);
+    to.word("why", exit.why);
+    to.maybe_text("what", exit.what, PLACE);
+    to.maybe_integer("code", exit.code.map(u64::from));
+    if let Some(signal) = exit.signal {
+        to.signed("signal", signal.into());
+    }
+    to.integer("out", exit.out);
+    to.integer("err", exit.err);
+    to.integer("us", exit.us);
+    to.integer("cpu_us", exit.cpu_us);
+    to.integer("rss_kib", exit.rss_kib);
     to.end();
 }
 

@@ -24,6 +24,8 @@ pub enum Entry<'a> {
     Conn(Conn<'a>),
     /// The warden handed out a backend.
     Grant(Grant<'a>),
+    /// A command ended.
+    Exit(Exit<'a>),
     /// A request was judged.
     Decision(Decision<'a>),
     /// What became of an allowed request.
@@ -97,6 +99,43 @@ pub struct Grant<'a> {
     pub policy: &'a str,
     /// Set where it was refused.
     pub refused: Option<Refusal>,
+    /// What is run, where it is a command.
+    pub run: Option<Run<'a>>,
+}
+
+/// A command, as a `grant` tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// Program and arguments, secret values as keyed hashes.
+    pub argv: &'a [String],
+    /// The user that it runs as.
+    pub user: &'a str,
+}
+
+/// `exit`: a command ended, with all that it had started; or the warden ended before it did.
+#[derive(Debug, Clone, Copy)]
+pub struct Exit<'a> {
+    /// The request.
+    pub id: RequestId,
+    /// `done`, `timeout`, `caller-left`, `output`; `not-started`, `lost` (its runner died) or `detached` (it runs on, and
+    /// another `exit` follows).
+    pub why: &'static str,
+    /// More of it, in words for people.
+    pub what: Option<&'a str>,
+    /// Exit code.
+    pub code: Option<u8>,
+    /// The signal that it died of.
+    pub signal: Option<i32>,
+    /// Bytes on stdout.
+    pub out: u64,
+    /// Bytes on stderr.
+    pub err: u64,
+    /// How long it ran, in microseconds.
+    pub us: u64,
+    /// Processor time of all its processes, in microseconds.
+    pub cpu_us: u64,
+    /// The largest resident set of one of them, in KiB.
+    pub rss_kib: u64,
 }
 
 /// `decision`: one judged request. `status` is there where the reply is immediate, and then no outcome follows.

@@ -260,7 +260,9 @@ impl Inspector {
             }
             let text = match value {
                 // Printed where a text belongs, a list would break out of what is around it.
-                Value::List(_) if !matches!(key, "groups" | "missing" | "live" | "ids" | "fields") => {
+                Value::List(_)
+                    if !matches!(key, "groups" | "missing" | "live" | "ids" | "fields" | "argv") =>
+                {
                     return Err(Fault::Key);
                 }
                 Value::Text(_) if matches!(number, UID | STATUS | US | IN | OUT | COUNT) => {
@@ -318,7 +320,10 @@ impl Inspector {
         let ours = id.strip_prefix(self.boot.as_str()).and_then(|rest| rest.strip_prefix('-'));
         let rest = match ours {
             Some(rest) => rest,
-            None if self.role == Role::Scribe => id.split_once('-').ok_or(Fault::Spelling)?.1,
+            // A command may outlive the start that it was run by.
+            None if self.role == Role::Scribe || kind == Kind::Exit => {
+                id.split_once('-').ok_or(Fault::Spelling)?.1
+            }
             None => return Err(if id.contains('-') { Fault::Boot } else { Fault::Spelling }),
         };
         let (connection, rest) = split_decimal(rest);

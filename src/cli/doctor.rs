@@ -43,6 +43,16 @@ fn show(report: &Report, term: &mut Term) -> Result<(), Failure> {
         let (grade, name, path, what) = (word(socket.grade), &socket.name, &socket.path, &socket.what);
         term.line(format!("{grade}  {name} {path}: {what}{owner}"))?;
     }
+    if let Some(commands) = &report.commands {
+        term.line(format!("commands, of which {} run now", commands.running))?;
+        term.line(format!("{}  {}", word(commands.grade), commands.what))?;
+        for line in commands.plans.iter().flat_map(|plan| plan.lines()) {
+            term.line(format!("       {line}"))?;
+        }
+        if commands.more > 0 {
+            term.line(format!("       and {} more", commands.more))?;
+        }
+    }
     term.line("daemon")?;
     let record = if report.recordable { Grade::Green } else { Grade::Red };
     let said = if report.recordable { "is written" } else { "can't be written: every request is refused" };
@@ -93,6 +103,7 @@ fn json(report: &Report) -> serde_json::Value {
         "roles": roles,
         "more_gates": report.more_gates,
         "sockets": report.sockets,
+        "commands": report.commands,
     })
 }
 

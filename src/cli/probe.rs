@@ -19,7 +19,7 @@ use crate::wire::message::{ControlReply, ControlRequest};
 pub struct Arguments {
     #[command(flatten)]
     daemon: control::Arguments,
-    /// Only this role [default: both]
+    /// Only this role [default: gate and scribe]
     #[arg(long, value_enum)]
     role: Option<Role>,
 }
@@ -31,6 +31,8 @@ enum Role {
     Gate,
     /// Follows the record
     Scribe,
+    /// Runs an embedding program's handlers; tried only where it is asked for
+    App,
 }
 
 /// One try.
@@ -65,17 +67,19 @@ impl Try {
 ///
 /// There is no daemon, it does not answer us, it can't start a role, or the output can't be written.
 pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let subjects: Vec<Subject> = Subject::ALL
-        .into_iter()
-        .filter(|subject| arguments.role.is_none_or(|role| role.is(*subject)))
-        .collect();
+    let subjects: Vec<Subject> = match arguments.role {
+        None => Subject::ALL.to_vec(),
+        Some(role) => vec![role.subject()],
+    };
     let socket = arguments.daemon.socket();
     let threads: usize = subjects.iter().map(|subject| subject.places().len()).sum();
     let (mut made, mut bad) = (0, 0);
     if arguments.daemon.format == Format::Text {
         head(&subjects, term)?;
     }
-    for probe in PROBES {
+    let for_these = |probe: &&Probe| subjects.iter().all(|subject| probe.is_for(*subject));
+    let probes: Vec<&Probe> = PROBES.iter().filter(for_these).collect();
+    for probe in &probes {
         let mut tries = Vec::new();
         for subject in &subjects {
             for place in subject.places() {
@@ -83,7 +87,7 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
                 let (role, thread) = (subject.name(), place.name());
                 term.progress(format!(
                     "{made} of {}: {}, {role}, {thread}",
-                    PROBES.len() * threads,
+                    probes.len() * threads,
                     probe.name
                 ));
                 let tried = attempt(&socket, probe, *subject, *place);
@@ -154,10 +158,11 @@ fn json(probe: &Probe, tried: &Try) -> serde_json::Value {
 }
 
 impl Role {
-    fn is(self, subject: Subject) -> bool {
+    fn subject(self) -> Subject {
         match self {
-            Role::Gate => subject == Subject::Gate,
-            Role::Scribe => subject == Subject::Scribe,
+            Role::Gate => Subject::Gate,
+            Role::Scribe => Subject::Scribe,
+            Role::App => Subject::App,
         }
     }
 }

@@ -3,23 +3,23 @@
 use std::os::fd::BorrowedFd;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Erratum, PathBeneath,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Erratum, NetPort, PathBeneath,
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
 
-use super::plan::{Access, Reach};
+use super::plan::{Access, Connects, Reach};
 use crate::model::posture::LandlockHeld;
 use crate::sys;
 
 /// A plan's reach and the directory that it is.
-pub(super) type Opened<'a> = (Reach, BorrowedFd<'a>);
+pub(super) type Opened<'a> = (&'a Reach, BorrowedFd<'a>);
 
 /// Puts the walls up for this thread and all that it will start.
 ///
 /// The crate's best effort says `Ok` even where the kernel took nothing, so all that the running kernel says it
 /// knows is required, and a right that does not exist there is not asked for: the ABI that it has is part of the
 /// posture (`landlock(7)`, "Landlock ABI versions").
-pub(super) fn restrict(files: &[Opened<'_>], connects: bool) -> Result<LandlockHeld, String> {
+pub(super) fn restrict(files: &[Opened<'_>], connects: &Connects) -> Result<LandlockHeld, String> {
     let said = |error: landlock::RulesetError| error.to_string();
     let version = sys::limits::landlock_abi().map_err(|errno| match errno {
         nix::errno::Errno::ENOSYS => "this kernel has no Landlock, or a filter hides it (ENOSYS)".to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn restrict(files: &[Opened<'_>], connects: bool) -> Result<LandlockH
     let abi = ABI::from(version);
     let (fs, scopes) = (AccessFs::from_all(abi), Scope::from_all(abi));
     let mut net = AccessNet::from_all(abi);
-    if connects {
+    if matches!(connects, Connects::Anywhere(_)) {
         net &= BitFlags::from(AccessNet::BindTcp);
     }
     let mut rules =
@@ -45,6 +45,12 @@ pub(super) fn restrict(files: &[Opened<'_>], connects: bool) -> Result<LandlockH
         let rule = PathBeneath::new(*directory, rights(reach.access, abi));
         rules = rules.add_rule(rule).map_err(|error| format!("{}: {error}", reach.what))?;
     }
+    let ports = if let Connects::Ports(ports) = connects { ports.as_slice() } else { &[] };
+    for port in ports.iter().filter(|_| net.contains(AccessNet::ConnectTcp)) {
+        rules = rules
+            .add_rule(NetPort::new(*port, AccessNet::ConnectTcp))
+            .map_err(|error| format!("port {port}: {error}"))?;
+    }
     let RestrictionStatus { ruleset, no_new_privs, .. } = rules.restrict_self().map_err(said)?;
     if ruleset != RulesetStatus::FullyEnforced || !no_new_privs {
         return Err(format!("the kernel does not enforce all of it ({ruleset:?})"));
@@ -55,7 +61,7 @@ pub(super) fn restrict(files: &[Opened<'_>], connects: bool) -> Result<LandlockH
         fs: fs.bits(),
         net: net.bits(),
         scopes: scopes.bits(),
-        rules: u16::try_from(files.len()).unwrap_or(u16::MAX),
+        rules: u16::try_from(files.len() + ports.len()).unwrap_or(u16::MAX),
     })
 }
 
@@ -66,6 +72,7 @@ fn rights(access: Access, abi: ABI) -> BitFlags<AccessFs> {
     let asked = match access {
         Access::Read => read,
         Access::Write => read | write,
+        Access::Tree => read | write | make_bitflags!(AccessFs::{MakeDir | RemoveDir | Refer}),
     };
     asked & AccessFs::from_all(abi)
 }

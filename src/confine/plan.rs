@@ -1,12 +1,14 @@
 //! What each role keeps, as one value: printed before anything is applied, applied, and compared with what the
 //! kernel says afterwards.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use caps::Capability;
 
 use super::seccomp::{self, Row, Table};
 use super::terms::Terms;
+use crate::model::app::{self, Sandbox};
 
 /// A process of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Role {
     Scribe,
     /// Reads the policy's file.
     Loader,
+    /// Runs an embedding program's handlers.
+    App,
     /// Keeps heads of the seals in a file.
     FileKeeper,
     /// Feeds heads of the seals to a command.
@@ -27,8 +31,15 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 6] =
-        [Role::Warden, Role::Gate, Role::Scribe, Role::Loader, Role::FileKeeper, Role::CommandKeeper];
+    pub const ALL: [Role; 7] = [
+        Role::Warden,
+        Role::Gate,
+        Role::Scribe,
+        Role::Loader,
+        Role::App,
+        Role::FileKeeper,
+        Role::CommandKeeper,
+    ];
 
     /// Its name.
     #[must_use]
@@ -38,6 +49,7 @@ impl Role {
             Role::Gate => "gate",
             Role::Scribe => "scribe",
             Role::Loader => "loader",
+            Role::App => "app",
             Role::FileKeeper => "file-keeper",
             Role::CommandKeeper => "command-keeper",
         }
@@ -67,10 +79,10 @@ pub struct Kept {
 }
 
 /// What a role may still reach by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
     /// What it is called here.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// To do what.
     pub access: Access,
     /// What for.
@@ -84,6 +96,8 @@ pub enum Access {
     Read,
     /// And make, write, truncate and remove regular files.
     Write,
+    /// And make and remove directories, and rename from one to another.
+    Tree,
 }
 
 /// Landlock in a plan.
@@ -95,9 +109,20 @@ pub enum Walls {
     AllBut {
         /// Files.
         files: Vec<Reach>,
-        /// Why TCP connections are left, where they are.
-        connects: Option<&'static str>,
+        /// Which TCP connections are left.
+        connects: Connects,
     },
+}
+
+/// TCP connections in a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connects {
+    /// None.
+    Nowhere,
+    /// Any, and why.
+    Anywhere(&'static str),
+    /// To these ports.
+    Ports(Vec<u16>),
 }
 
 /// A role's plan.
@@ -125,7 +150,7 @@ impl Plan {
             role: Role::Gate,
             identity,
             capabilities: Vec::new(),
-            walls: Walls::AllBut { files: Vec::new(), connects: None },
+            walls: Walls::AllBut { files: Vec::new(), connects: Connects::Nowhere },
             table: [seccomp::COMMON, seccomp::NO_FILES, seccomp::GATE].concat(),
             file_size: terms.file_size,
         }
@@ -135,14 +160,14 @@ impl Plan {
     #[must_use]
     pub fn scribe(identity: Option<Identity>, rolling: bool) -> Plan {
         let mut files = vec![Reach {
-            what: AUDIT,
+            what: Cow::Borrowed(AUDIT),
             access: Access::Read,
             why: "which segments there are; all that it writes comes as a descriptor",
         }];
         let mut table = [seccomp::COMMON, seccomp::SCRIBE].concat();
         if rolling {
             files.push(Reach {
-                what: DIAGNOSTICS,
+                what: Cow::Borrowed(DIAGNOSTICS),
                 access: Access::Write,
                 why: "the day's file of all roles' diagnostics",
             });
@@ -154,7 +179,7 @@ impl Plan {
             role: Role::Scribe,
             identity,
             capabilities: Vec::new(),
-            walls: Walls::AllBut { files, connects: None },
+            walls: Walls::AllBut { files, connects: Connects::Nowhere },
             table,
             // It writes the diagnostics, which have no bound of ours: to stderr, which may be a file, or to rolling ones.
             file_size: None,
@@ -170,11 +195,11 @@ impl Plan {
             capabilities: Vec::new(),
             walls: Walls::AllBut {
                 files: vec![Reach {
-                    what: EVERYTHING,
+                    what: Cow::Borrowed(EVERYTHING),
                     access: Access::Read,
                     why: "the policy's file; what name services read",
                 }],
-                connects: Some("a name service may be another machine's"),
+                connects: Connects::Anywhere("a name service may be another machine's"),
             },
             table: seccomp::LOADER.to_vec(),
             file_size: None,
@@ -190,11 +215,11 @@ impl Plan {
             capabilities: Vec::new(),
             walls: Walls::AllBut {
                 files: vec![Reach {
-                    what: WITNESS,
+                    what: Cow::Borrowed(WITNESS),
                     access: Access::Write,
                     why: "the file that heads go into, which may be moved away and made again",
                 }],
-                connects: None,
+                connects: Connects::Nowhere,
             },
             table: [seccomp::COMMON, seccomp::KEEPER].concat(),
             file_size: None,
@@ -214,9 +239,39 @@ impl Plan {
         }
     }
 
-    /// The warden's: what looking at callers, starting roles and this policy need.
+    /// An app's: what the embedding program declared, in the places that the policy gives it.
     #[must_use]
-    pub fn warden(capabilities: Vec<Kept>) -> Plan {
+    pub fn app(identity: Option<Identity>, sandbox: &Sandbox) -> Plan {
+        let reach = |placed: &app::Placed| Reach {
+            what: Cow::Owned(placed.path.clone()),
+            access: match placed.directory.access {
+                app::Access::Read => Access::Read,
+                app::Access::Write => Access::Tree,
+            },
+            why: "the program declares it",
+        };
+        let mut table = [seccomp::COMMON, seccomp::APP].concat();
+        let connects = if sandbox.ports.is_empty() {
+            Connects::Nowhere
+        } else {
+            table.extend(seccomp::APP_TCP);
+            Connects::Ports(sandbox.ports.clone())
+        };
+        Plan {
+            role: Role::App,
+            identity,
+            capabilities: Vec::new(),
+            walls: Walls::AllBut { files: sandbox.directories.iter().map(reach).collect(), connects },
+            table,
+            file_size: None,
+        }
+    }
+
+    /// The warden's: what looking at callers, starting roles and this policy need. Apps need calls of their own, which
+    /// its filters have to let pass where there are any.
+    #[must_use]
+    pub fn warden(capabilities: Vec<Kept>, apps: bool) -> Plan {
+        let apps: &[&[Row]] = if apps { &[seccomp::APP, seccomp::APP_TCP] } else { &[] };
         let all = [
             seccomp::START,
             seccomp::COMMON,
@@ -233,7 +288,7 @@ impl Plan {
                 "a process that Landlock holds may not look at others (their /proc/PID/exe and namespaces), and \
                  looking at callers is the warden's work",
             ),
-            table: seccomp::and_what_it_starts(seccomp::WARDEN, &all),
+            table: seccomp::and_what_it_starts(seccomp::WARDEN, &[&all, apps].concat()),
             file_size: None,
         }
     }
@@ -262,7 +317,10 @@ impl Plan {
     pub fn rules(&self) -> u16 {
         match &self.walls {
             Walls::None(_) => 0,
-            Walls::AllBut { files, .. } => u16::try_from(files.len()).unwrap_or(u16::MAX),
+            Walls::AllBut { files, connects } => {
+                let ports = if let Connects::Ports(ports) = connects { ports.len() } else { 0 };
+                u16::try_from(files.len() + ports).unwrap_or(u16::MAX)
+            }
         }
     }
 }
@@ -316,11 +374,21 @@ impl fmt::Display for Plan {
                     let access = match access {
                         Access::Read => "to read",
                         Access::Write => "to write",
+                        Access::Tree => "to write, directories too",
                     };
                     writeln!(f, "                but {what}, {access}: {why}")?;
                 }
-                if let Some(why) = connects {
-                    writeln!(f, "                but TCP connections: {why}")?;
+                match connects {
+                    Connects::Nowhere => {}
+                    Connects::Anywhere(why) => writeln!(f, "                but TCP connections: {why}")?,
+                    Connects::Ports(ports) => {
+                        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+                        let ports = ports.join(", ");
+                        writeln!(
+                            f,
+                            "                but TCP connections to {ports}: the program declares them"
+                        )?;
+                    }
                 }
             }
         }

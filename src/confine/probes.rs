@@ -1,4 +1,4 @@
-//! What gate and scribe try when they are asked to prove that they are confined, and what has to come of it. The
+//! What gate, scribe and app try when they are asked to prove that they are confined, and what has to come of it. The
 //! manual's table is made from this list ([`table`]), and `tests/probes.rs` runs all of it in real roles.
 
 use std::ffi::CString;
@@ -34,9 +34,19 @@ struct Expected {
     rolling: Found,
     /// The same where all of the daemon runs as one ordinary user, whose own the record is.
     rolling_as_user: Found,
+    /// An app that declares neither directories nor ports; the log is none of its things.
+    app: Found,
+    /// The same where it has the daemon's own user.
+    app_as_user: Found,
 }
 
 impl Probe {
+    /// Whether this role has what is tried on.
+    #[must_use]
+    pub fn is_for(&self, subject: Subject) -> bool {
+        subject != Subject::App || !self.name.starts_with("log-")
+    }
+
     /// What has to come of it.
     #[must_use]
     pub fn expected(&self, subject: Subject, rolling: bool, root: bool) -> Found {
@@ -45,6 +55,8 @@ impl Probe {
             (Subject::Scribe, false, _) => self.expected.scribe,
             (Subject::Scribe, true, true) => self.expected.rolling,
             (Subject::Scribe, true, false) => self.expected.rolling_as_user,
+            (Subject::App, _, true) => self.expected.app,
+            (Subject::App, _, false) => self.expected.app_as_user,
         }
     }
 }
@@ -83,6 +95,10 @@ const DONE: Found = Found::Done;
 /// Landlock says no, or the mode of a file of another user.
 const EACCES: Found = Found::Errno(libc::EACCES);
 
+/// There is no such name.
+const ENOENT: Found = Found::Errno(libc::ENOENT);
+/// It is another user's.
+const EPERM: Found = Found::Errno(libc::EPERM);
 /// The filter says that there is no such call.
 const ENOSYS: Found = Found::Errno(libc::ENOSYS);
 
@@ -94,12 +110,12 @@ const fn killed(name: &'static str, what: &'static str, attempt: Attempt) -> Pro
 /// The same answer to all.
 const fn answers(name: &'static str, what: &'static str, attempt: Attempt, errno: Errno) -> Probe {
     let found = Found::Errno(errno as i32);
-    each(name, what, attempt, found, found, found)
+    in_app(each(name, what, attempt, found, found, found), found)
 }
 
-/// Only the scribe with rolling diagnostics comes past the filter.
+/// Only the scribe with rolling diagnostics, and an app, come past the filter.
 const fn walled(name: &'static str, what: &'static str, attempt: Attempt, rolling: Found) -> Probe {
-    each(name, what, attempt, KILLED, KILLED, rolling)
+    in_app(each(name, what, attempt, KILLED, KILLED, rolling), rolling)
 }
 
 const fn each(
@@ -110,7 +126,8 @@ const fn each(
     scribe: Found,
     rolling: Found,
 ) -> Probe {
-    let expected = Expected { gate, scribe, rolling, rolling_as_user: rolling };
+    let (app, app_as_user) = (KILLED, KILLED);
+    let expected = Expected { gate, scribe, rolling, rolling_as_user: rolling, app, app_as_user };
     Probe { name, what, attempt, expected }
 }
 
@@ -119,22 +136,32 @@ const fn as_user(probe: Probe, rolling_as_user: Found) -> Probe {
     Probe { expected: Expected { rolling_as_user, ..probe.expected }, ..probe }
 }
 
+/// What an app has past the filter, where the others do not.
+const fn in_app(probe: Probe, app: Found) -> Probe {
+    in_app_of(probe, app, app)
+}
+
+/// The same where it depends on whose the app is.
+const fn in_app_of(probe: Probe, app: Found, app_as_user: Found) -> Probe {
+    Probe { expected: Expected { app, app_as_user, ..probe.expected }, ..probe }
+}
+
 /// All of them.
 #[rustfmt::skip]
 pub const PROBES: &[Probe] = &[
     walled("open-read", "open /etc/passwd", calls::OPEN_READ, EACCES),
-    each("open-as-library", "the same with the flags that the C library asks with by itself", calls::OPEN_AS_LIBRARY, ENOSYS, ENOSYS, EACCES),
+    in_app(each("open-as-library", "the same with the flags that the C library asks with by itself", calls::OPEN_AS_LIBRARY, ENOSYS, ENOSYS, EACCES), EACCES),
     walled("open-write", "open /dev/null to write", calls::OPEN_WRITE, EACCES),
     walled("create", "make a file in /tmp", calls::CREATE, EACCES),
     walled("open-proc", "open its own /proc/self/status", calls::OPEN_PROC, EACCES),
     walled("open-sys", "open /sys/kernel", calls::OPEN_SYS, EACCES),
     walled("open-dev", "open /dev/zero", calls::OPEN_DEV, EACCES),
     as_user(walled("open-key", "open the key of hashed values in the audit directory", calls::OPEN_KEY, EACCES), DONE),
-    killed("openat2", "open /etc/passwd by the newer call", calls::OPENAT2),
+    in_app(killed("openat2", "open /etc/passwd by the newer call", calls::OPENAT2), EACCES),
     killed("open-by-handle", "open a file by its handle, past all directories", calls::OPEN_BY_HANDLE),
     walled("stat", "ask for owner, size and times of /etc/shadow", calls::STAT, DONE),
-    killed("rename", "rename a file", calls::RENAME),
-    killed("chmod", "change a mode", calls::CHMOD),
+    in_app(killed("rename", "rename a file to where no directory is", calls::RENAME), ENOENT),
+    in_app_of(killed("chmod", "change the mode of what it has open, here of the warden's making", calls::CHMOD), EPERM, DONE),
     killed("chroot", "change its root directory", calls::CHROOT),
     killed("socket-unix", "make a Unix socket", calls::SOCKET_UNIX),
     killed("socket-tcp", "make a TCP socket", calls::SOCKET_TCP),
@@ -179,7 +206,7 @@ pub const PROBES: &[Probe] = &[
     killed("mount", "mount", calls::MOUNT),
     killed("unmount", "unmount", calls::UNMOUNT),
     killed("personality", "change its personality", calls::PERSONALITY),
-    killed("limits", "change its limits", calls::LIMITS),
+    in_app(killed("limits", "ask for a limit by the call that changes them", calls::LIMITS), DONE),
     killed("keys", "use the kernel's keys", calls::KEYS),
     killed("bpf", "load a BPF program", calls::BPF),
     killed("perf", "open performance counters", calls::PERF),
@@ -215,17 +242,19 @@ pub const PROBES: &[Probe] = &[
 #[must_use]
 pub fn table() -> String {
     let mut table = String::from(
-        "| name | what is tried | gate | scribe | scribe with rolling diagnostics |\n|---|---|---|---|---|\n",
+        "| name | what is tried | gate | scribe | scribe with rolling diagnostics | app |\n|---|---|---|---|---|---|\n",
     );
-    for Probe { name, what, expected, .. } in PROBES {
-        let Expected { gate, scribe, rolling, rolling_as_user } = expected;
-        let user = if rolling == rolling_as_user {
-            String::new()
-        } else {
-            format!("; as a user: {rolling_as_user}")
-        };
+    let as_user = |root: &Found, user: &Found| match root == user {
+        true => root.to_string(),
+        false => format!("{root}; as a user: {user}"),
+    };
+    for probe in PROBES {
+        let Probe { name, what, expected, .. } = probe;
+        let Expected { gate, scribe, rolling, rolling_as_user, app, app_as_user } = expected;
+        let rolling = as_user(rolling, rolling_as_user);
+        let app = if probe.is_for(Subject::App) { as_user(app, app_as_user) } else { "–".to_owned() };
         // A String takes all that is written to it.
-        writeln!(table, "| {name} | {what} | {gate} | {scribe} | {rolling}{user} |").ok();
+        writeln!(table, "| {name} | {what} | {gate} | {scribe} | {rolling} | {app} |").ok();
     }
     table
 }

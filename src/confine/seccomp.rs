@@ -4,6 +4,7 @@
 //! way; the second kills the process at any call that stands in no row. The kernel takes the severest answer, so
 //! the second has to let pass what the first refuses.
 
+mod app;
 mod common;
 mod gate;
 mod keeper;
@@ -22,6 +23,7 @@ use seccompiler::{
 
 use super::terms::Violation;
 
+pub(super) use app::{APP, APP_TCP};
 pub(super) use common::{COMMON, NO_FILES};
 pub(super) use gate::GATE;
 pub(super) use keeper::KEEPER;
@@ -294,7 +296,7 @@ const GONE: &[(i64, &str)] = &[
 /// A call's name, where it is one that a table or [`GONE`] has; else its number.
 #[must_use]
 pub fn name_of(number: i64) -> String {
-    let tables = [COMMON, GATE, SCRIBE, SCRIBE_ROLLING, LOADER, WARDEN, START];
+    let tables = [COMMON, GATE, SCRIBE, SCRIBE_ROLLING, LOADER, WARDEN, START, APP, APP_TCP];
     let row = tables.into_iter().flatten().find(|row| row.number == number).map(|row| row.name);
     let gone = || GONE.iter().find(|(gone, _)| *gone == number).map(|(_, name)| *name);
     row.or_else(gone).map_or_else(|| number.to_string(), str::to_owned)

@@ -3,13 +3,15 @@ use std::os::fd::AsFd;
 use super::*;
 use crate::sys::testing::fork;
 
+mod app;
+
 fn errno_of(flags: OFlag, path: &str) -> Option<Errno> {
     open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o600)).err()
 }
 
 /// A plan whose table lets a test look around.
 fn with_eyes(plan: Plan) -> Plan {
-    let eyes = Plan::warden(Vec::new()).table;
+    let eyes = Plan::warden(Vec::new(), false).table;
     Plan { table: eyes, ..plan }
 }
 
@@ -147,7 +149,10 @@ fn tables_have_each_call_once_and_compile() {
         Plan::scribe(None, true),
         Plan::loader(),
         Plan::file_keeper(),
-        Plan::warden(Vec::new()),
+        Plan::warden(Vec::new(), false),
+        Plan::warden(Vec::new(), true),
+        Plan::app(None, &Default::default()),
+        Plan::app(None, &crate::model::app::Sandbox { ports: vec![80], ..Default::default() }),
     ] {
         assert!(seccomp::Filters::compile(&plan.table, Violation::Kills).is_ok(), "{}", plan.role.name());
         assert!(plan.table.iter().all(|row| !row.why.is_empty()));

@@ -3,3 +3,4 @@
 pub(super) mod builtin;
 pub(super) mod link;
 pub(super) mod proxy;
+pub(super) mod told;

@@ -1,21 +1,22 @@
 //! A request's journey: one line a step, and what fails leaves by `?`.
 
-use std::future::poll_fn;
-use std::pin::pin;
+mod body;
+mod command;
+mod sync;
+
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use super::answer::{self, Answer};
 use super::backend::builtin::{Asking, Builtin, Withheld};
 use super::backend::link::{self, Link};
-use super::backend::proxy::{self, Payload};
+use super::backend::proxy::{self, Payload, Told};
+use super::backend::told;
 use super::budget::Denying;
 use super::caps::{self, Over};
 use super::connection::{Begun, Connection, micros};
@@ -25,7 +26,6 @@ use super::head::{Framing, Head};
 use super::lane::InForce;
 use super::record::{Immediate, Named};
 use super::recorded::Recorded;
-use crate::audit::log::Receipt;
 use crate::model::ids::RequestId;
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::message::Coming;
@@ -33,13 +33,10 @@ use crate::model::outcome::Outcome;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
-use crate::policy::{BackendKind, Denial, Headed, Permit, Terms, Unjudged, Verdict};
+use crate::policy::{BackendKind, Denial, Headed, Permit, Verdict};
 
 /// What the records of one request are reckoned to cost beside its target, against the budget of record bytes.
 const RECORD_BYTES: u64 = 512;
-/// A body that comes with an `Upgrade` is read whole before the backend sees anything of it.
-const UPGRADE_BODY_MAX: u64 = 64 << 10;
-
 /// Where a journey ends early.
 enum Stop {
     /// Not permitted, or not well formed; not recorded yet.
@@ -130,11 +127,11 @@ impl Traveller<'_> {
                 let recorded = self.record(permit, Some(&withheld)).await?;
                 Ok(withheld.release(recorded))
             }
-            BackendKind::Proxy { identity_headers, .. } => {
-                Box::pin(self.forward(head, body, permit, *identity_headers)).await
+            BackendKind::Command(command) => Box::pin(self.command(head, body, permit, command)).await,
+            kind => {
+                let told = told::of(kind, self.connection, self.id, &self.policy.hash, &permit);
+                Box::pin(self.forward(head, body, permit, told)).await
             }
-            // A backend like any other, which is told nothing.
-            BackendKind::Scribe { .. } => Box::pin(self.forward(head, body, permit, false)).await,
         }
     }
 
@@ -146,7 +143,8 @@ impl Traveller<'_> {
         permit: Permit,
         withheld: Withheld,
     ) -> Result<Response<Answer>, Stop> {
-        let recorded = self.begin(permit, head).await?;
+        let stream = permit.terms().stream;
+        let recorded = self.begin(permit, head, stream).await?;
         self.connection.answering(withheld.status());
         self.connection.count_out(withheld.length());
         self.connection.answered(Outcome::Completed);
@@ -159,15 +157,16 @@ impl Traveller<'_> {
         head: &Head,
         body: Read,
         permit: Permit,
-        identify: bool,
+        told: Told,
     ) -> Result<Response<Answer>, Stop> {
         let (payload, judged) = match body {
             // What was judged is what is sent, byte for byte.
             Read::Judged(bytes) => (Payload::Whole(bytes.clone()), Some(bytes)),
             Read::Coming(body) => (self.payload(&permit, head, body).await?, None),
         };
-        let stands_in = permit.terms().on_failure == OnFailure::Journal;
-        let begun = if self.recordable() { self.begin(permit, head).await } else { Err(Stop::Unrecordable) };
+        let (stands_in, stream) = (permit.terms().on_failure == OnFailure::Journal, permit.terms().stream);
+        let begun =
+            if self.recordable() { self.begin(permit, head, stream).await } else { Err(Stop::Unrecordable) };
         let (recorded, link) = match begun {
             Ok(recorded) => {
                 let link = self.reach(&recorded).await?;
@@ -176,12 +175,12 @@ impl Traveller<'_> {
             Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head, judged.as_ref()).await?,
             Err(stop) => return Err(stop),
         };
-        match proxy::send(self.connection, &recorded, link, head, payload, identify).await {
+        match proxy::send(self.connection, &recorded, link, head, payload, &told).await {
             Ok(response) => Ok(response),
             Err(proxy::Unsent::Stale(payload)) => {
                 // The kept connection was closed under us and nothing of an answer came: once more.
                 let link = self.connect(&recorded).await?;
-                let again = proxy::send(self.connection, &recorded, link, head, payload, identify);
+                let again = proxy::send(self.connection, &recorded, link, head, payload, &told);
                 again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
             }
             Err(unsent) => Err(Stop::Failed(unsent.refusal())),
@@ -250,37 +249,6 @@ impl Traveller<'_> {
         }
     }
 
-    /// Reads the whole body, as much as the route takes, and has the policy judge it. From here on these bytes are
-    /// the body; what the caller sends is not asked again.
-    async fn read(&self, unjudged: Unjudged, body: Incoming) -> Result<(Permit, Read), Stop> {
-        let (most, over) = self.body_max(unjudged.terms());
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let whole = match self.in_time(Limited::new(body, most).collect()).await {
-            Ok(Ok(whole)) => whole.to_bytes(),
-            Ok(Err(_)) => {
-                let refusal = self.connection.failure().unwrap_or(over);
-                return Err(Stop::Denied(unjudged.deny(refusal)));
-            }
-            Err(refusal) => return Err(Stop::Denied(unjudged.deny(refusal))),
-        };
-        let permit = unjudged.body(&whole).map_err(Stop::Denied)?;
-        Ok((permit, Read::Judged(whole)))
-    }
-
-    fn route_body_max(&self, terms: &Terms) -> u64 {
-        terms.body_max.unwrap_or(self.policy.decider.policy().limits.body_bytes)
-    }
-
-    /// The largest body, and what a larger one is refused as.
-    fn body_max(&self, terms: &Terms) -> (u64, Refusal) {
-        let route = self.route_body_max(terms);
-        let subject = self.connection.subject(&self.policy);
-        match caps::tightest_body(subject.1.caps()) {
-            Some((most, _)) if most < route => (most, Refusal::WhoBody),
-            _ => (route, Refusal::BodyTooLarge),
-        }
-    }
-
     fn kind(&self, permit: &Permit) -> Result<&BackendKind, Stop> {
         let backend = self.policy.decider.policy().backend(permit.terms().backend);
         backend.map(|backend| &backend.kind).ok_or_else(|| Refusal::Internal.into())
@@ -306,38 +274,6 @@ impl Traveller<'_> {
         self.connection.lane.builtin.prepare(head.method().as_str(), path, asking).await
     }
 
-    /// The body as it is to be sent: as it comes, or read whole where an upgrade comes with it.
-    async fn payload(&self, permit: &Permit, head: &Head, body: Incoming) -> Result<Payload, Stop> {
-        let (max, over) = self.body_max(permit.terms());
-        match head.framing() {
-            // A request has no body that the connection's end delimits.
-            Framing::None | Framing::Length(0) | Framing::UntilClose => Ok(Payload::None),
-            Framing::Length(_) if head.upgrade().is_some() => {
-                let limited = Limited::new(body, usize::try_from(max.min(UPGRADE_BODY_MAX)).unwrap_or(0));
-                match self.in_time(limited.collect()).await? {
-                    Ok(whole) => Ok(Payload::Whole(whole.to_bytes())),
-                    Err(_) => Err(self.connection.failure().unwrap_or(over).into()),
-                }
-            }
-            Framing::Length(_) | Framing::Chunked => Ok(Payload::Streamed { body, max, over }),
-        }
-    }
-
-    /// Waits for what has to be there before the exchange begins, for as long as an exchange may last: a caller
-    /// that sends a byte now and then would keep the body's own limit from biting.
-    async fn in_time<T>(&self, wanted: impl Future<Output = T>) -> Result<T, Refusal> {
-        let deadlines = &self.connection.deadlines;
-        deadlines.expect(Phase::Total, self.policy.decider.policy().limits.total_ms);
-        let mut wanted = pin!(wanted);
-        let there = poll_fn(|context| match deadlines.take_expired(&[Phase::Total]) {
-            Some(phase) => Poll::Ready(Err(phase.refusal())),
-            None => wanted.as_mut().poll(context).map(Ok),
-        })
-        .await;
-        deadlines.lift(Phase::Total);
-        there
-    }
-
     /// The permission, once it is on record as durably as its route asks.
     async fn record(&self, permit: Permit, answer: Option<&Withheld>) -> Result<Recorded, Stop> {
         let immediate = answer.map(|a| Immediate { status: a.status(), us: micros(self.began) });
@@ -348,19 +284,10 @@ impl Traveller<'_> {
         }
     }
 
-    /// Waits until the record is on the disk, for a while: a disk that hangs holds up nobody for ever.
-    async fn sync(&self, receipt: Receipt<Permit>) -> Result<Recorded, Stop> {
-        let limit = Duration::from_millis(self.policy.decider.policy().limits.sync_ms.into());
-        match tokio::time::timeout(limit, self.connection.lane.record.log.durable(receipt)).await {
-            Ok(Ok(durable)) => Ok(Recorded::durable(durable)),
-            Ok(Err(_)) | Err(_) => Err(Stop::Failed(Refusal::AuditNotDurable)),
-        }
-    }
-
     /// Begins the exchange with its record. It is there before the record is written: whoever leaves in between
     /// has a decision in the log, and so needs an outcome.
-    async fn begin(&self, permit: Permit, head: &Head) -> Result<Recorded, Stop> {
-        self.begin_exchange(&permit, head, false);
+    async fn begin(&self, permit: Permit, head: &Head, stream: bool) -> Result<Recorded, Stop> {
+        self.begin_exchange(&permit, head, stream, false);
         let recorded = self.record(permit, None).await.inspect_err(|stop| {
             // What was written and failed later has its outcome.
             if matches!(stop, Stop::Unrecordable) {
@@ -371,8 +298,7 @@ impl Traveller<'_> {
         if self.connection.outlasted() { Err(Stop::Failed(Refusal::RefusedByReload)) } else { Ok(recorded) }
     }
 
-    fn begin_exchange(&self, permit: &Permit, head: &Head, by_journal: bool) {
-        let stream = permit.terms().stream;
+    fn begin_exchange(&self, permit: &Permit, head: &Head, stream: bool, by_journal: bool) {
         self.connection.begin(Begun {
             id: self.id,
             began: self.began,
@@ -399,7 +325,8 @@ impl Traveller<'_> {
             (Headed::Body(unjudged), Some(bytes)) => unjudged.body(bytes).map_err(Stop::Denied)?,
             (Headed::Body(unjudged), None) => return Err(Stop::Denied(unjudged.deny(Refusal::Internal))),
         };
-        self.begin_exchange(&permit, head, true);
+        let stream = permit.terms().stream;
+        self.begin_exchange(&permit, head, stream, true);
         let (backend, generation) = (permit.terms().backend, self.policy.generation);
         let line = lane.record.line_of(&permit, self.named());
         match lane.open_by_journal(self.id, backend, generation, line).await {

@@ -32,10 +32,11 @@ use crate::model::method::Method;
 use crate::model::probe::{Found, Place, Trial};
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
-use crate::policy::{Decider, Policy};
+use crate::policy::{Decider, Given, Policy};
 use crate::sys;
 use crate::wire::channel::Channel;
 use crate::wire::message::{FromGate, ToGate};
+use crate::wire::runner::Form;
 
 /// How often deadlines are looked at and counted denials are written.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -314,6 +315,33 @@ impl Lane {
     ) -> impl Future<Output = Result<OwnedFd, Refusal>> + use<> {
         let (connection, request) = (id.connection.number, id.number);
         self.ask(move |ticket| FromGate::Open { ticket, connection, request, backend, generation })
+    }
+
+    /// Asks the warden to run a command, in the name of a live request: the link to its runner.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lane::open`].
+    pub(super) fn run(
+        &self,
+        id: RequestId,
+        backend: BackendId,
+        generation: Generation,
+        route: String,
+        given: Given,
+        form: Form,
+    ) -> impl Future<Output = Result<OwnedFd, Refusal>> + use<> {
+        let (connection, request) = (id.connection.number, id.number);
+        self.ask(move |ticket| FromGate::Run {
+            ticket,
+            connection,
+            request,
+            backend,
+            generation,
+            route,
+            given,
+            form,
+        })
     }
 
     fn ask<Q: FnOnce(u32) -> FromGate>(

@@ -14,22 +14,24 @@ pub enum Subject {
     Gate,
     /// A scribe.
     Scribe,
+    /// An app of an embedding program.
+    App,
 }
 
 /// Where in its process it tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// The thread that confined itself: a gate's first lane, the scribe's follower.
+    /// The thread that confined itself: a gate's first lane, the scribe's follower, an app's own.
     First,
     /// A further lane of a gate.
     Lane,
-    /// A thread that is started for it: of a gate's runtime, for what blocks; of the scribe.
+    /// A thread that is started for it: of a gate's or an app's runtime, for what blocks; of the scribe.
     Thread,
 }
 
 impl Subject {
-    /// Both.
+    /// Those that every daemon has.
     pub const ALL: [Subject; 2] = [Subject::Gate, Subject::Scribe];
 
     /// Where it can try.
@@ -37,7 +39,7 @@ impl Subject {
     pub fn places(self) -> &'static [Place] {
         match self {
             Subject::Gate => &[Place::First, Place::Lane, Place::Thread],
-            Subject::Scribe => &[Place::First, Place::Thread],
+            Subject::Scribe | Subject::App => &[Place::First, Place::Thread],
         }
     }
 
@@ -47,6 +49,7 @@ impl Subject {
         match self {
             Subject::Gate => "gate",
             Subject::Scribe => "scribe",
+            Subject::App => "app",
         }
     }
 }

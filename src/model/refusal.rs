@@ -175,6 +175,8 @@ refusals! {
     OutOfHours = "out-of-hours", 403, "not allowed";
     /// A query name that the route does not list.
     QueryName = "query-name", 403, "not allowed";
+    /// A command's parameter is missing, is not of its kind, or is one that it does not have.
+    Parameter = "parameter", 400, "a parameter is missing, or is not what it may be";
     /// A query value of another type than the route takes.
     QueryValue = "query-value", 403, "not allowed";
     /// A query name that the route needs is not there.
@@ -205,6 +207,10 @@ refusals! {
     BackendGarbage = "backend-garbage", 502, "the service behind gave no valid answer";
     /// The backend did not answer in time.
     BackendTimeout = "backend-timeout", 504, "the service behind did not answer in time";
+    /// As many of this command run, and wait, as may.
+    CommandBusy = "command-busy", 503, "it runs already; try again later";
+    /// A command could not be started.
+    CommandNotStarted = "command-not-started", 502, "the command could not be started";
     /// The daemon is stopping.
     Stopping = "stopping", 503, "the service is stopping";
     /// A fault of ours; the connection ends.

@@ -1,6 +1,8 @@
 //! As written → as meant: names become ids, references become places in lists, and what can't be meant is
 //! shown in place. Checking goes on after a mistake; the table is used only where there was none.
 
+mod apps;
+mod command;
 mod outward;
 mod people;
 mod places;
@@ -21,6 +23,7 @@ use super::pattern::BadPattern;
 use super::table::{
     AuditSettings, DaemonSettings, DiagnosticsSettings, Gates, IdentityDepth, Table, WhoId, Zone,
 };
+use crate::model::app::Declared;
 use crate::model::caller::{Gid, Uid};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, Keep};
@@ -43,6 +46,8 @@ pub struct Own {
     pub audit_directory: String,
     /// The directory that `@runtime` stands for in paths; only a demo has one.
     pub runtime: Option<String>,
+    /// The apps of the program that the policy is for; `None` where that is not known, and any may be meant.
+    pub apps: Option<Vec<Declared>>,
 }
 
 impl Own {
@@ -54,6 +59,7 @@ impl Own {
             control: "/run/peergate/control.sock".to_owned(),
             audit_directory: "/var/log/peergate".to_owned(),
             runtime: None,
+            apps: None,
         }
     }
 
@@ -65,7 +71,14 @@ impl Own {
             control: format!("{runtime_home}/peergate/control.sock"),
             audit_directory: format!("{state_home}/peergate/audit"),
             runtime: None,
+            apps: None,
         }
+    }
+
+    /// The same, for a program that has these apps and no others.
+    #[must_use]
+    pub fn with_apps(self, apps: Vec<Declared>) -> Own {
+        Own { apps: Some(apps), ..self }
     }
 
     /// The same, with a directory of its own that `@runtime` stands for.
@@ -96,6 +109,8 @@ pub(crate) struct Checker<'c, 't, N> {
     durability: Durability,
     /// Backends of the daemon's own.
     builtins: HashSet<BackendId>,
+    /// Backends that are programs.
+    commands: HashSet<BackendId>,
     /// Time zones that were named so far.
     zones: Vec<Zone>,
     /// What a body may have, where a route does not say.
@@ -123,6 +138,7 @@ pub(crate) fn check<N: Names>(
         methods: Vec::new(),
         durability: file.audit.durability.as_ref().map(|at| at.value).unwrap_or_default(),
         builtins: HashSet::new(),
+        commands: HashSet::new(),
         zones: Vec::new(),
         body_bytes: limits(file).body_bytes,
         problems,
@@ -221,6 +237,9 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             if backend.builtin.is_some() {
                 self.builtins.insert(BackendId(number));
             }
+            if backend.command.is_some() {
+                self.commands.insert(BackendId(number));
+            }
         }
         for (number, who) in (0..).zip(&file.whos) {
             self.check_name(&who.name);
@@ -293,6 +312,12 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         };
         let gate_user = role_user(self, &daemon.gate_user, "peergate-gate");
         let scribe_user = role_user(self, &daemon.scribe_user, "peergate-scribe");
+        let app_user = role_user(self, &daemon.app_user, "peergate-app");
+        if let (Some(app), Some(at)) = (app_user, &daemon.app_user)
+            && [gate_user, scribe_user].into_iter().flatten().any(|role| role.0 == app.0)
+        {
+            self.problems.add(at.span, "apps need a user of their own: not that of gates or of the scribe");
+        }
         if let (Some(gate), Some(scribe)) = (gate_user, scribe_user)
             && gate.0 == scribe.0
             && let Some(at) = daemon.scribe_user.as_ref().or(daemon.gate_user.as_ref())
@@ -307,6 +332,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             lanes: daemon.lanes.as_ref().and_then(|lanes| u16::try_from(lanes.value).ok()),
             gate_user,
             scribe_user,
+            app_user,
             identity: file.audit.identity.as_ref().map_or(IdentityDepth::Needed, |depth| depth.value),
         }
     }

@@ -285,6 +285,18 @@ impl Decider {
             && self.enforced.may_by_journal(listener, &subject.holds, route, backend, Moment::By(&self.clock))
     }
 
+    /// Whether this route allows the caller to reach that backend: what the warden asks before it runs a command.
+    pub fn may_by_route(
+        &self,
+        listener: ListenerId,
+        subject: &Subject,
+        route: &str,
+        backend: BackendId,
+    ) -> bool {
+        self.knows(listener, subject)
+            && self.enforced.may_by_route(listener, &subject.holds, route, backend, Moment::By(&self.clock))
+    }
+
     /// The routes of the listener that allow this caller now, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         if self.knows(listener, subject) {

@@ -1,5 +1,6 @@
 //! The policy as it is written: plain values, each with its place. What they mean is [`super::check`]'s.
 
+mod command;
 mod reads;
 mod rules;
 mod settings;
@@ -11,6 +12,7 @@ use toml::de::DeTable;
 use super::diagnostics::{At, Problems, Span};
 use super::reader::Section;
 
+pub(crate) use command::{Command, Param, Sandbox};
 pub(crate) use reads::Json;
 pub(crate) use rules::{Forbid, Route, Test};
 pub(crate) use settings::{Audit, Backend, Builtin, Daemon, Diagnostics, Keep, Listen, Only, Witness};

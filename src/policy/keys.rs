@@ -54,6 +54,7 @@ keys! {
         "lanes" = "one less than the cores",
         "gate_user" = "`\"peergate-gate\"`",
         "scribe_user" = "`\"peergate-scribe\"`",
+        "app_user" = "`\"peergate-app\"`",
         "methods" = "none",
     }
     "audit" {
@@ -97,12 +98,63 @@ keys! {
         "browsers" = "false",
     }
     "backend.NAME" {
-        "proxy" = "one of the two",
-        "builtin" = "one of the two",
+        "proxy" = "one of these",
+        "command" = "one of these",
+        "builtin" = "one of these",
+        "app" = "one of these",
+        "directories" = "none",
         "only" = "",
         "owner" = "anyone",
         "version_prefix" = "none",
         "identity_headers" = "false",
+        "user" = "needed with `command`",
+        "groups" = "the user's",
+        "env" = "",
+        "chdir" = "`\"/\"`",
+        "umask" = "`\"0077\"`",
+        "timeout" = "`\"1m\"`",
+        "grace" = "`\"5s\"`",
+        "output" = "`\"1MiB\"`",
+        "concurrent" = "4",
+        "one_at_a_time" = "false",
+        "queue" = "0",
+        "rlimits" = "",
+        "new_privileges" = "false",
+        "sandbox" = "none",
+        "on_leave" = "`\"kill\"`",
+        "stdin" = "none",
+        "status" = "",
+        "params" = "",
+    }
+    "backend.params.NAME" {
+        "type" = "one of the six",
+        "one_of" = "one of the six",
+        "int" = "one of the six",
+        "hex" = "one of the six",
+        "text" = "one of the six",
+        "below" = "one of the six",
+        "max" = "255",
+        "empty" = "false",
+        "opened" = "true",
+        "from" = "`\"path\"`",
+        "optional" = "false",
+        "secret" = "false",
+        "dash" = "false",
+    }
+    "backend.sandbox" {
+        "read" = "nothing",
+        "write" = "nothing",
+        "exec" = "`[\"/usr\"]`",
+        "tcp" = "none",
+        "any_tcp" = "false",
+    }
+    "backend.rlimits" {
+        "memory" = "the daemon's",
+        "cpu" = "the daemon's",
+        "file_size" = "the daemon's",
+        "files" = "the daemon's",
+        "processes" = "the daemon's",
+        "core" = "the daemon's",
     }
     "backend.only" {
         "decision" = "any",

@@ -54,6 +54,11 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
         self.value(key).is_some()
     }
 
+    /// Where the key's value stands; the section's own place where there is none.
+    pub(crate) fn span_of(&self, key: &str) -> Span {
+        self.value(key).map_or(self.span, |(span, _)| span)
+    }
+
     fn wrong(&mut self, span: Span, key: &str, wanted: &str, value: &DeValue<'_>) {
         self.problems.add(span, format!("`{key}` is {wanted}, not {}", kind(value)));
     }
@@ -310,6 +315,28 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
                     let message = format!("`{key}` is tables with names, not {}", kind(other));
                     self.problems.add_help(at.span, message, format!("write `[{key}.NAME]`"));
                 }
+            }
+        }
+        all
+    }
+
+    /// A table of strings under names of the policy's own, in the order of the file.
+    pub(crate) fn paths(&mut self, key: &str) -> Vec<(At<String>, At<String>)> {
+        let Some((span, value)) = self.value(key) else { return Vec::new() };
+        let DeValue::Table(table) = value else {
+            self.wrong(span, key, "a table such as `{ pages = \"/srv/pages\" }`", value);
+            return Vec::new();
+        };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let mut all = Vec::new();
+        for (name, value) in entries {
+            let at = At { value: name.get_ref().to_string(), span: name.span().into() };
+            match value.get_ref() {
+                DeValue::String(text) => {
+                    all.push((at, At { value: text.to_string(), span: value.span().into() }));
+                }
+                other => self.wrong(value.span().into(), &at.value, "a string", other),
             }
         }
         all

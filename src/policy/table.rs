@@ -1,6 +1,7 @@
 //! The policy as it is meant: names resolved, every reference an index that holds. Nothing after this validates
 //! again.
 
+mod command;
 mod outward;
 mod reads;
 mod time;
@@ -21,6 +22,9 @@ use crate::model::keeping::{Durability, Keep, OnFailure};
 use crate::model::limits::Limits;
 use crate::model::time::Timestamp;
 
+pub use command::{
+    Bounds, Cage, Command, OnLeave, Origin, Parameter, Part, Rlimit, Sandbox, Template, Wanted,
+};
 pub use outward::{Feed, Only, Syslog, Witness};
 pub use reads::{Field, Reads, Recorded, Wants};
 pub(super) use time::DAYS;
@@ -90,6 +94,8 @@ pub struct DaemonSettings {
     pub gate_user: Option<(Uid, Gid)>,
     /// Whom the scribe runs as, where the daemon starts as root.
     pub scribe_user: Option<(Uid, Gid)>,
+    /// Whom the apps of an embedding program run as, where the daemon starts as root.
+    pub app_user: Option<(Uid, Gid)>,
     /// How much of a caller's identity is read for the record.
     pub identity: IdentityDepth,
 }
@@ -186,6 +192,13 @@ pub enum BackendKind {
     },
     /// The daemon's own API.
     Builtin,
+    /// An app of the program that embeds the library.
+    App {
+        /// Its name there.
+        app: String,
+        /// Where its directories lie: names and absolute paths.
+        directories: Vec<(String, String)>,
+    },
     /// What only the scribe can tell.
     Scribe {
         /// What that is.
@@ -193,6 +206,8 @@ pub enum BackendKind {
         /// How much of it.
         only: Only,
     },
+    /// A program.
+    Command(Box<Command>),
 }
 
 /// Where a proxied API listens.
@@ -396,6 +411,11 @@ impl Table {
                 }
                 BackendKind::Proxy { address: Address::Tcp(address), .. } if !address.ip().is_loopback() => {
                     return Err("a backend is not on the loopback");
+                }
+                BackendKind::App { directories, .. }
+                    if directories.iter().any(|(_, path)| !path.starts_with('/')) =>
+                {
+                    return Err("an app's directory is not absolute");
                 }
                 _ => {}
             }

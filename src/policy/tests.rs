@@ -1,5 +1,6 @@
 //! A policy is literal text, a user is a name, a request is one line.
 
+mod apps;
 mod bytes;
 mod decisions;
 mod everything;
@@ -47,12 +48,13 @@ const USERS: [(&str, u32, u32, &[&str]); 9] = [
     ("haproxy", 111, 111, &["haproxy"]),
 ];
 
-const GROUPS: [(&str, u32); 6] = [
+const GROUPS: [(&str, u32); 7] = [
     ("adm", 4),
     ("docker-users", 998),
     ("docker-ops", 997),
     ("empty", 996),
     ("peergate", 995),
+    ("ops", 994),
     ("haproxy", 111),
 ];
 

@@ -1,6 +1,7 @@
 //! A role is the same executable started again: by descriptor, with the descriptors, ids and environment that
 //! it is given and nothing else of ours.
 
+mod alone;
 mod child;
 mod inherited;
 pub mod securebits;
@@ -17,6 +18,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::pipe2;
 
+pub use alone::{become_ids, close_by_exec_from, fork_alone, open_beneath, reset_signals};
 pub use inherited::inherited;
 
 /// Descriptors given to a role begin here, after stdin, stdout and stderr.

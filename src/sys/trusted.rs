@@ -19,9 +19,9 @@ use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
-pub use connect::{Connecting, connect_unix};
+pub use connect::{Connecting, connect_packets, connect_unix};
 pub(in crate::sys) use file::same_inode;
-pub use file::{judge_program, open_file, open_policy};
+pub use file::{judge_program, open_file, open_policy, open_program};
 pub use judged::{Judged, Rule};
 
 /// The permission bits of a mode, set-id and sticky included.

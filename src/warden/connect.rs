@@ -22,6 +22,7 @@ use crate::audit::log::Receipt;
 use crate::model::refusal::Refusal;
 use crate::policy::{Address, BackendKind};
 use crate::sys::trusted::{Connecting, Judged, Rule, connect_unix};
+use crate::wire::app::ToApp;
 use crate::wire::message::ToGate;
 
 /// The first pause before a Unix socket is tried again; doubled up to [`PAUSE_MAX`].
@@ -81,7 +82,14 @@ impl Warden {
                 let answer = self.have_scribe_serve(feed, only, grant.connection);
                 self.answer_open(&grant, answer);
             }
-            BackendKind::Builtin => self.answer_open(&grant, Err(Refusal::NotAllowed)),
+            BackendKind::App { app, .. } => {
+                let app = app.clone();
+                self.reach_app(&grant, &app);
+            }
+            // A command is run, never connected to: neither for a gate nor for an app.
+            BackendKind::Builtin | BackendKind::Command(_) => {
+                self.answer_open(&grant, Err(Refusal::NotAllowed));
+            }
         }
     }
 
@@ -183,13 +191,24 @@ impl Warden {
 
     /// A gate is gone, and with it whoever asked.
     pub(super) fn drop_connects_of(&mut self, gate: u32) {
-        let of_gate = |pending: &Pending| pending.grant.lane.gate == gate;
-        for pending in self.connects.pending.values().filter(|pending| of_gate(pending)) {
+        self.drop_connects(|grant| grant.lane.gate == gate);
+    }
+
+    /// The same for an app.
+    pub(super) fn drop_appeals_of(&mut self, app: u32) {
+        self.drop_connects(|grant| grant.app == Some(app));
+    }
+
+    fn drop_connects(&mut self, are: impl Fn(&Grant) -> bool) {
+        for pending in self.connects.pending.values().filter(|pending| are(&pending.grant)) {
             if let How::Tcp(socket) = &pending.how {
                 self.poll.forget(socket);
             }
+            if let Some(connection) = self.connections.get_mut(pending.grant.connection) {
+                connection.opening = connection.opening.saturating_sub(1);
+            }
         }
-        self.connects.pending.retain(|_, pending| !of_gate(pending));
+        self.connects.pending.retain(|_, pending| !are(&pending.grant));
     }
 
     /// Passes a backend's connection to the lane that asked, or says why there is none. A caller that left
@@ -207,7 +226,10 @@ impl Warden {
             Ok(_unwanted) => (Err(Refusal::NotAllowed), Vec::new()),
             Err(refusal) => (Err(refusal), Vec::new()),
         };
-        self.tell_lane(grant.lane, ToGate::Backend { ticket: grant.ticket, result }, descriptors);
+        match grant.app {
+            Some(app) => self.tell_app(app, ToApp::Backend { ticket: grant.ticket, result }, descriptors),
+            None => self.tell_lane(grant.lane, ToGate::Backend { ticket: grant.ticket, result }, descriptors),
+        }
     }
 
     fn keep_connect(&mut self, pending: Pending) -> u32 {

@@ -107,6 +107,7 @@ impl Warden {
         let connection = self.connections.open.remove(&number)?;
         self.poll.forget(&connection.socket);
         self.callers.leave(connection.caller.peer.uid, connection.stranger);
+        self.commands_of_connection_end(number);
         self.seats.leave(connection.caller.peer.uid, &connection.seats);
         Some(connection)
     }

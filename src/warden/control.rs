@@ -98,6 +98,7 @@ impl Warden {
             Ok(Some(ControlRequest::Probe { name, subject, place })) => {
                 self.probe(number, &name, subject, place);
             }
+            Ok(Some(ControlRequest::CommandEnded(ended))) => self.earlier_command_ended(number, &ended),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(None) | Err(_) => {
                 self.poll.forget(client);

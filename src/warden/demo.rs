@@ -42,7 +42,7 @@ pub fn run(environment: &Environment) -> io::Result<ExitCode> {
     let signals = Signals::take()?;
     let place = Place::make(environment)?;
     let policy =
-        loader::load(&place.policy, Some(&place.directory), environment).map_err(io::Error::other)?;
+        loader::load(&place.policy, Some(&place.directory), environment, &[]).map_err(io::Error::other)?;
     let mut daemon = Daemon::start(&place)?;
     daemon.await_ready(&signals)?;
     introduce(&policy, &ask_status(&policy)?)?;

@@ -22,12 +22,19 @@ impl Warden {
         let now = Instant::now();
         let (terms, policy) = (&self.options.terms, &self.force.policy);
         // By what it gave up when it started: a policy that needs less came later.
-        let own = Plan::warden(self.kept.clone());
+        let own = Plan::warden(self.kept.clone(), self.apps.each().next().is_some());
         let mut roles = vec![self.role(&own, None, std::process::id(), Some(&self.confined))];
         if let Some((pid, told)) = self.scribe.process() {
             let ids = self.identities.scribe.as_ref().map(posture::identity);
             let plan = Plan::scribe(ids, policy.diagnostics.directory.is_some());
             roles.push(self.role(&plan, None, pid, told));
+        }
+        for app in self.apps.each() {
+            let (pid, told) = app.process().unwrap_or((0, None));
+            let plan = Plan::app(self.identities.app.as_ref().map(posture::identity), &app.sandbox);
+            let mut report = self.role(&plan, None, pid, told);
+            report.role = format!("app {}", app.sandbox.name);
+            roles.push(report);
         }
         let keepers = self.witness.keepers();
         roles.extend(keepers.map(|(plan, pid, told)| self.role(plan, None, pid, told)));
@@ -49,6 +56,7 @@ impl Warden {
             roles,
             more_gates: u32::try_from(gates.len().saturating_sub(GATES)).unwrap_or(u32::MAX),
             sockets: self.sockets(),
+            commands: self.commands_report(),
         }
     }
 

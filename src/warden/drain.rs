@@ -87,7 +87,12 @@ impl Warden {
     /// Goes on to close once the last gate, and a role that tries something, is gone.
     pub(super) fn gate_gone(&mut self) {
         let gone = self.roster.gates().next().is_none() && !self.is_probing();
-        if self.phase == Phase::Draining && gone {
+        if self.phase != Phase::Draining || !gone {
+            return;
+        }
+        // Only now: what the gates let finish, the apps answer.
+        self.dismiss_apps();
+        if self.apps.are_gone() {
             self.close();
         }
     }
@@ -104,6 +109,7 @@ impl Warden {
     fn close(&mut self) {
         self.write_repeats();
         self.explain_violations();
+        self.detach_commands();
         self.settle();
         self.record.close();
         self.phase = Phase::Closing;
@@ -172,6 +178,7 @@ impl Warden {
         if self.phase == (Phase::Over { whole: true }) {
             return ExitCode::SUCCESS;
         }
+        self.kill_apps();
         self.scribe.kill();
         ExitCode::FAILURE
     }

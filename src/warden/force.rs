@@ -105,6 +105,18 @@ impl InForce {
         self.decider.may_by_journal(listener, &subject, route, backend)
     }
 
+    /// Whether this route lets the caller reach that backend.
+    pub(super) fn may_by_route(
+        &self,
+        listener: ListenerId,
+        caller: &Caller,
+        route: &str,
+        backend: BackendId,
+    ) -> bool {
+        let subject = self.decider.recognise(listener, caller);
+        self.decider.may_by_route(listener, &subject, route, backend)
+    }
+
     /// A user's name, for records.
     pub(super) fn user(&self, uid: Uid) -> Option<String> {
         self.policy.user_name(uid).map(str::to_owned)

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::commands::Wish;
 use super::grant::Asked;
 use super::line::{Flow, Line};
 use super::poll::{Interest, LaneId, News, Source};
@@ -259,6 +260,10 @@ impl Warden {
             FromGate::OpenByJournal { ticket, connection, request, backend, generation, line } => {
                 let asked = Asked { ticket, connection, request, backend, generation };
                 self.judge_open_by_journal(id, &asked, &line);
+            }
+            FromGate::Run { ticket, connection, request, backend, generation, route, given, form } => {
+                let asked = Asked { ticket, connection, request, backend, generation };
+                self.judge_run(id, Wish { asked, route, given, form });
             }
             FromGate::SettledByJournal { line, .. } => self.settle_by_journal(id, &line),
             FromGate::Reserve { written } => self.reserve_for_lane(id, written),

@@ -14,7 +14,7 @@ use crate::wire::message::ToGate;
 
 /// Backends that may be on their way for one connection at a time; HTTP/1 needs one, and one more where a kept
 /// connection turns out dead.
-const OPENING: u8 = 4;
+pub(super) const OPENING: u8 = 4;
 
 /// One question that was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) struct Grant {
     pub(super) backend: BackendId,
     /// That policy.
     pub(super) generation: Generation,
+    /// The app that asked for it, where it was not the lane itself.
+    pub(super) app: Option<u32>,
 }
 
 /// One question, as a lane put it.
@@ -63,8 +65,18 @@ impl Warden {
             return self.refuse_open(lane, ticket, Refusal::RateLimited);
         }
         let (named, judged) = self.judge_backend(listener, number, backend, generation);
+        // A command is asked for in words of its own, which are judged.
+        let judged =
+            judged.and_then(|id| if self.is_command(id) { Err(Refusal::NotAllowed) } else { Ok(id) });
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
-        let entry = GrantEntry { id, uid, backend: &named, policy: &self.force.short, refused: judged.err() };
+        let entry = GrantEntry {
+            id,
+            uid,
+            backend: &named,
+            policy: &self.force.short,
+            refused: judged.err(),
+            run: None,
+        };
         let backend = match judged {
             Ok(backend) => backend,
             Err(refusal) => {
@@ -73,7 +85,7 @@ impl Warden {
             }
         };
         let generation = self.force.generation;
-        let grant = Grant { lane, ticket, connection: number, backend, generation };
+        let grant = Grant { lane, ticket, connection: number, backend, generation, app: None };
         match self.record.then_reach(grant, &Entry::Grant(entry)) {
             Ok(()) => {
                 if let Some(connection) = self.connections.get_mut(number) {
@@ -117,8 +129,15 @@ impl Warden {
         (name.to_owned(), judged)
     }
 
+    pub(super) fn is_command(&self, id: BackendId) -> bool {
+        self.force.backend(id).is_some_and(|backend| matches!(backend.kind, BackendKind::Command(_)))
+    }
+
     /// Whether a grant whose backend is still being connected holds by the policy that is in force now.
     pub(super) fn still_granted(&self, grant: &Grant) -> bool {
+        if let Some(app) = grant.app {
+            return self.still_granted_to_app(app, grant);
+        }
         let Some(connection) = self.connections.get(grant.connection) else { return false };
         let name = self.force.backend_name(grant.generation, grant.backend);
         let backend = name.and_then(|name| self.force.backend_by_name(name));

@@ -75,12 +75,13 @@ impl Warden {
             Err(refusal) => return self.refuse_open(lane, ticket, refusal),
         };
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
-        if !self.may_stand_in(line, id, listener, backend) {
+        if self.is_command(backend) || !self.may_stand_in(line, id, listener, backend) {
             tracing::warn!(%id, "a gate sends the journal what no record says");
             return self.refuse_open(lane, ticket, Refusal::NotAllowed);
         }
         let policy = self.force.short.clone();
-        let entry = Entry::Grant(GrantEntry { id, uid, backend: &named, policy: &policy, refused: None });
+        let entry =
+            Entry::Grant(GrantEntry { id, uid, backend: &named, policy: &policy, refused: None, run: None });
         if !self.journal.has_room(lane) {
             return self.refuse_open(lane, ticket, Refusal::RateLimited);
         }
@@ -100,7 +101,7 @@ impl Warden {
         let sent = self.journal.sent.get_or_insert(Journalled { count: 0, first, last });
         (sent.count, sent.last) = (sent.count + count, last);
         let generation = self.force.generation;
-        let grant = Grant { lane, ticket, connection: number, backend, generation };
+        let grant = Grant { lane, ticket, connection: number, backend, generation, app: None };
         // It may be the lane alone that can't write: then the grant has to be on record as any other.
         let on_record = self.can_record() && self.record.then_reach(grant, &entry).is_ok();
         if let Some(connection) = self.connections.get_mut(number) {

@@ -24,9 +24,10 @@ use super::Warden;
 use super::options::{Environment, Options};
 use super::signals::{Asked, Signals};
 use crate::confine::{self, Plan, Terms, Unconfined};
+use crate::model::app::Declared;
 use crate::model::caller;
 use crate::model::posture::Confinement;
-use crate::policy::{self, Include, Includes, Own, Policy, SystemNames};
+use crate::policy::{self, BackendKind, Include, Includes, Own, Policy, SystemNames};
 use crate::sys::process::{Child, Spawn};
 use crate::sys::trusted::{self, Directory};
 use crate::sys::{self, memfd};
@@ -48,10 +49,11 @@ pub fn run(
     file: &Path,
     runtime: Option<&Path>,
     environment: &Environment,
+    apps: &[Declared],
     channel: OwnedFd,
 ) -> ExitCode {
     let channel = Channel::from(channel);
-    let sealed = confined(terms).map(|_confined| seal(file, runtime, environment));
+    let sealed = confined(terms).map(|_confined| seal(file, runtime, environment, apps));
     let (answer, memory) = match sealed {
         Err(missing) => (FromLoader::Unconfined { why: missing.to_string() }, None),
         Ok(Ok((free_ids, memory))) => (FromLoader::Loaded { free_ids }, Some(memory)),
@@ -82,9 +84,14 @@ fn seal(
     file: &Path,
     runtime: Option<&Path>,
     environment: &Environment,
+    apps: &[Declared],
 ) -> Result<(Vec<u32>, OwnedFd), NotUsable> {
-    let policy = load(file, runtime, environment)?;
-    let named = policy.daemon.gate_user.is_some() && policy.daemon.scribe_user.is_some();
+    let policy = load(file, runtime, environment, apps)?;
+    let daemon = &policy.daemon;
+    let has_apps = policy.backends.iter().any(|backend| matches!(backend.kind, BackendKind::App { .. }));
+    let named = daemon.gate_user.is_some()
+        && daemon.scribe_user.is_some()
+        && (daemon.app_user.is_some() || !has_apps);
     let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids() };
     let bytes = policy.to_bytes().map_err(|error| error.to_string())?;
     let memory = memfd::sealed("policy", &bytes)
@@ -116,14 +123,19 @@ impl fmt::Display for NotUsable {
     }
 }
 
-/// Opens, judges and reads a policy's file and resolves its names, in this process.
+/// Opens, judges and reads the file of a policy for a program with these apps, and resolves its names, in this process.
 ///
 /// # Errors
 ///
 /// Why it can't be taken.
-pub fn load(file: &Path, runtime: Option<&Path>, environment: &Environment) -> Result<Policy, NotUsable> {
+pub fn load(
+    file: &Path,
+    runtime: Option<&Path>,
+    environment: &Environment,
+    apps: &[Declared],
+) -> Result<Policy, NotUsable> {
     let (_judged, text) = trusted::open_policy(file).map_err(|judged| judged.to_string())?;
-    let own = own(runtime, environment)?;
+    let own = own(runtime, environment)?.with_apps(apps.to_vec());
     let name = file.to_string_lossy();
     let beside = Trusted { directory: file.parent().unwrap_or(Path::new("/")) };
     policy::load_files(&name, &text, &beside, &SystemNames, &own).map_err(|why| {
@@ -192,7 +204,7 @@ fn own(runtime: Option<&Path>, environment: &Environment) -> Result<Own, String>
     })
 }
 
-/// Two ids that belong to no user, no group and no process.
+/// Three ids that belong to no user, no group and no process.
 pub(super) fn free_ids() -> Vec<u32> {
     let running: HashSet<u32> = fs::read_dir("/proc")
         .into_iter()
@@ -209,7 +221,7 @@ pub(super) fn free_ids() -> Vec<u32> {
     let skip = sys::random().map_or(0, u16::from_ne_bytes);
     let (begin, length) = (*DYNAMIC.start(), DYNAMIC.end() - DYNAMIC.start() + 1);
     let from = |place: u32| begin + (place + u32::from(skip)) % length;
-    (0..length).map(from).filter(unused).take(2).collect()
+    (0..length).map(from).filter(unused).take(3).collect()
 }
 
 /// A loader that is at work.
@@ -226,7 +238,7 @@ pub(super) struct Loaded {
     pub(super) policy: Policy,
     /// It, in sealed memory.
     pub(super) memory: OwnedFd,
-    /// Two ids of nobody, where roles need them.
+    /// Ids of nobody, where roles need them.
     pub(super) free_ids: Vec<u32>,
 }
 

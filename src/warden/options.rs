@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::confine::Terms;
+use crate::model::app::Declared;
 
 /// How to run.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Options {
     pub runtime: Option<PathBuf>,
     /// Which layers of confinement may be missing, and what a violation does.
     pub terms: Terms,
+    /// The apps of the program, where it embeds the library.
+    pub apps: Vec<Declared>,
     /// Go on behind a record that is damaged, and put that on record.
     pub accept_damage: bool,
     /// What the surroundings say.
@@ -43,6 +46,8 @@ pub struct Environment {
     pub runtime_directory: Option<PathBuf>,
     /// `XDG_STATE_HOME`, where a user's daemon has its log.
     pub state_home: Option<PathBuf>,
+    /// `PEERGATE_RUNNER`: the socket at which the service manager starts runners.
+    pub runner: Option<PathBuf>,
     /// `HOME`.
     pub home: Option<PathBuf>,
 }
@@ -61,6 +66,7 @@ impl Environment {
             listen_names: std::env::var_os("LISTEN_FDNAMES"),
             runtime_directory: path("XDG_RUNTIME_DIR"),
             state_home: path("XDG_STATE_HOME"),
+            runner: path("PEERGATE_RUNNER").filter(|path| path.is_absolute()),
             home: path("HOME"),
         }
     }

@@ -33,6 +33,12 @@ pub(super) enum Source {
     Connect(u32),
     /// A witness's process.
     Keeper(u32),
+    /// A command's runner.
+    Runner(u32),
+    /// An app's channel.
+    App(u32),
+    /// An app's process ended.
+    AppProcess(u32),
     /// The loader's answer.
     Loader(u32),
     /// The channel of a role that was started to try something.
@@ -70,6 +76,9 @@ impl Source {
             Source::Probe(probe) => (11, u64::from(probe)),
             Source::ProbeProcess(probe) => (12, u64::from(probe)),
             Source::Keeper(place) => (13, u64::from(place)),
+            Source::Runner(number) => (14, u64::from(number)),
+            Source::App(app) => (15, u64::from(app)),
+            Source::AppProcess(app) => (16, u64::from(app)),
         };
         kind << KIND_SHIFT | number
     }
@@ -93,6 +102,9 @@ impl Source {
             11 => Source::Probe(word(number)),
             12 => Source::ProbeProcess(word(number)),
             13 => Source::Keeper(word(number)),
+            14 => Source::Runner(word(number)),
+            15 => Source::App(word(number)),
+            16 => Source::AppProcess(word(number)),
             _ => return None,
         })
     }
@@ -257,6 +269,9 @@ mod tests {
             Source::Probe(4),
             Source::ProbeProcess(5),
             Source::Keeper(1),
+            Source::Runner(6),
+            Source::App(7),
+            Source::AppProcess(8),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

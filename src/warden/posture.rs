@@ -2,9 +2,10 @@
 
 use nix::unistd::geteuid;
 
-use super::{loader, rights, segments};
+use super::{apps, loader, rights, segments};
 use crate::confine::{Identity, Plan, Terms};
-use crate::policy::{Gates, Policy};
+use crate::model::app::Declared;
+use crate::policy::{BackendKind, Gates, Policy};
 use crate::sys::process::Ids;
 
 /// Whom the roles run as; `None`: as the warden itself.
@@ -14,6 +15,8 @@ pub(super) struct Identities {
     pub(super) gate: Option<Ids>,
     /// The scribe.
     pub(super) scribe: Option<Ids>,
+    /// Apps.
+    pub(super) app: Option<Ids>,
     missing: Option<&'static str>,
 }
 
@@ -25,7 +28,7 @@ impl Identities {
     /// Root, and neither users nor free ids.
     pub(super) fn choose(policy: &Policy, free: &[u32]) -> Result<Identities, String> {
         if !geteuid().is_root() {
-            return Ok(Identities { gate: None, scribe: None, missing: Some("no-root") });
+            return Ok(Identities { gate: None, scribe: None, app: None, missing: Some("no-root") });
         }
         let named = |user: Option<(crate::model::caller::Uid, crate::model::caller::Gid)>| {
             user.map(|(uid, gid)| Ids { uid: uid.raw(), gid: gid.raw(), groups: Vec::new() })
@@ -37,10 +40,13 @@ impl Identities {
             Ok::<Ids, String>(Ids { uid: id, gid: id, groups: Vec::new() })
         };
         let (gate, scribe) = (named(policy.daemon.gate_user), named(policy.daemon.scribe_user));
-        let missing = (gate.is_none() || scribe.is_none()).then_some("bare-ids");
+        let app = named(policy.daemon.app_user);
+        let has_apps = policy.backends.iter().any(|backend| matches!(backend.kind, BackendKind::App { .. }));
+        let missing = (gate.is_none() || scribe.is_none() || has_apps && app.is_none()).then_some("bare-ids");
         Ok(Identities {
             gate: Some(gate.map_or_else(|| bare(0), Ok)?),
             scribe: Some(scribe.map_or_else(|| bare(1), Ok)?),
+            app: if has_apps { Some(app.map_or_else(|| bare(2), Ok)?) } else { None },
             missing,
         })
     }
@@ -51,22 +57,25 @@ impl Identities {
 /// # Errors
 ///
 /// Root, and neither users nor free ids for the roles.
-pub fn plans(policy: &Policy, mut terms: Terms) -> Result<Vec<Plan>, String> {
+pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result<Vec<Plan>, String> {
     terms.root = geteuid().is_root();
     terms.file_size = Some(policy.audit.segment_bytes + segments::SLACK);
     let free = if terms.root { loader::free_ids() } else { Vec::new() };
     let identities = Identities::choose(policy, &free)?;
+    let sandboxes = apps::sandboxes(policy, declared);
+    let app = |sandbox| Plan::app(identities.app.as_ref().map(identity), sandbox);
     let witness = &policy.audit.witness;
     let keepers = [
         witness.file.is_some().then(Plan::file_keeper),
         (!witness.command.is_empty()).then(Plan::command_keeper),
     ];
     let mut plans = vec![
-        Plan::warden(rights::needed(policy, terms.root)),
+        Plan::warden(rights::needed(policy, terms.root), !sandboxes.is_empty()),
         Plan::gate(identities.gate.as_ref().map(identity), &terms),
         Plan::scribe(identities.scribe.as_ref().map(identity), policy.diagnostics.directory.is_some()),
         Plan::loader(),
     ];
+    plans.extend(sandboxes.iter().map(app));
     plans.extend(keepers.into_iter().flatten());
     Ok(plans)
 }

@@ -11,6 +11,7 @@ use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::pipe2;
 
+use super::apps::app_start;
 use super::drain::Phase;
 use super::gates::life;
 use super::poll::{Interest, Source};
@@ -20,6 +21,7 @@ use crate::audit::entry::{Entry, GateEvent};
 use crate::confine::probes::{self, Probe};
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::sys::process::{Child, Exit};
+use crate::wire::app::{FromApp, ToApp};
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, FromGate, FromScribe, ToGate, ToScribe};
 
@@ -77,6 +79,12 @@ impl Warden {
         if !subject.places().contains(&place) {
             return self.reply_control(client, &refused("this role has no such thread"));
         }
+        if subject == Subject::App && self.apps.each().next().is_none() {
+            return self.reply_control(client, &refused("this daemon has no app"));
+        }
+        if !probe.is_for(subject) {
+            return self.reply_control(client, &refused("an app has no log to try this on"));
+        }
         if self.phase != Phase::Serving {
             return self.reply_control(client, &refused("the daemon stops"));
         }
@@ -96,7 +104,7 @@ impl Warden {
         subject: Subject,
         place: Place,
     ) -> io::Result<()> {
-        let segment = match probe.attempt.is_about_the_log() {
+        let segment = match probe.attempt.is_about_the_log() && subject != Subject::App {
             true => Some(self.segments.create(Writer::Probe)?),
             false => None,
         };
@@ -138,6 +146,7 @@ impl Warden {
             // Another caller's gate, where there is one.
             Subject::Gate => gate.or(scribe),
             Subject::Scribe => gate,
+            Subject::App => gate.or(scribe),
         };
         other.unwrap_or_else(std::process::id)
     }
@@ -156,11 +165,13 @@ impl Warden {
                 .map_err(io::Error::from)
                 .and_then(|(read, write)| self.spawn_scribe(&DiagnosticsPipe { read, write }))
                 .map(|(child, channel)| (child, vec![channel])),
+            Subject::App => self.spawn_app().map(|(child, channel)| (child, vec![channel])),
         };
         let (child, channels) = started?;
         let told = match subject {
             Subject::Gate => self.tell_trying_gate(&channels, trial, segment),
             Subject::Scribe => self.tell_trying_scribe(&channels, trial, segment),
+            Subject::App => self.tell_trying_app(&channels, trial),
         };
         match told {
             Ok(client) => Ok(Process { child, channels, client }),
@@ -212,6 +223,16 @@ impl Warden {
         Ok(ours)
     }
 
+    /// Its first messages, as to any app, but that it declares nothing and nothing of the program's runs in it.
+    fn tell_trying_app(&self, channels: &[Channel], trial: Trial) -> io::Result<UnixStream> {
+        let channel = channels.first().ok_or(io::ErrorKind::NotFound)?;
+        let sandbox = self.apps.bare_sandbox().ok_or(io::ErrorKind::NotFound)?;
+        channel.send(&app_start(&self.force.policy, sandbox, true), &[])?;
+        let (ours, theirs) = client()?;
+        channel.send(&ToApp::Try(trial), &[theirs.as_fd()])?;
+        Ok(ours)
+    }
+
     fn watch_probe(&mut self, process: Process) -> io::Result<(u32, Process)> {
         self.probing.made = self.probing.made.wrapping_add(1);
         let number = self.probing.made;
@@ -245,6 +266,12 @@ impl Warden {
                 Subject::Scribe => channel.receive_bare::<FromScribe>().map(|message| {
                     message.map(|message| match message {
                         FromScribe::Tried(found) => Some(found),
+                        _ => None,
+                    })
+                }),
+                Subject::App => channel.receive_bare::<FromApp>().map(|message| {
+                    message.map(|message| match message {
+                        FromApp::Tried(found) => Some(found),
                         _ => None,
                     })
                 }),
@@ -307,6 +334,7 @@ impl Warden {
         let role = match running.subject {
             Subject::Gate => "gate-probe",
             Subject::Scribe => "scribe-probe",
+            Subject::App => "app-probe",
         };
         let (pid, event) = (running.process.child.pid(), life(exit, false));
         self.record.note(&Entry::Gate(GateEvent { role, uid: None, pid, event, live: &[], syscall: None }));

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use super::commands::Start;
 use super::grant::Grant;
 use super::segments::Writer;
 use super::{Due, RETRY, Warden};
@@ -23,6 +24,8 @@ enum Effect {
     HandOver { connection: u64, noted: Result<Noted<()>, Unwritable> },
     /// A backend is connected; never without its record.
     Reach { grant: Grant, noted: Noted<Grant> },
+    /// A command is started; never without its record.
+    Run { number: u32, noted: Noted<Box<Start>> },
 }
 
 /// The warden's log.
@@ -105,6 +108,19 @@ impl Record {
         Ok(())
     }
 
+    /// Notes a command and has it started afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The record can't be written, so nothing may happen.
+    pub(super) fn then_run(&mut self, start: Box<Start>, entry: &Entry<'_>) -> Result<(), Unwritable> {
+        let number = start.number();
+        let noted = self.log.note(start, entry)?;
+        self.unwritten = true;
+        self.effects.push(Effect::Run { number, noted });
+        Ok(())
+    }
+
     /// Writes what is noted, and takes what waited for it. `None`: nothing is left.
     fn write(&mut self) -> Option<Vec<Effect>> {
         if !std::mem::take(&mut self.unwritten) {
@@ -137,6 +153,10 @@ impl Warden {
             Effect::Reach { grant, noted } => match self.record.log.receipt(noted) {
                 Ok(receipt) => self.reach(receipt),
                 Err(_unwritable) => self.not_recorded(grant),
+            },
+            Effect::Run { number, noted } => match self.record.log.receipt(noted) {
+                Ok(receipt) => self.start_command(receipt),
+                Err(_unwritable) => self.command_not_recorded(number),
             },
         }
     }

@@ -13,7 +13,7 @@ use super::{Due, RETRY, Warden, rights};
 use crate::audit::entry::{Entry, PolicyEvent};
 use crate::confine::Kept;
 use crate::model::ids::Generation;
-use crate::policy::Policy;
+use crate::policy::{BackendKind, Policy};
 use crate::sys::process::Child;
 use crate::wire::message::{ControlReply, ToGate, ToScribe};
 
@@ -317,10 +317,17 @@ fn only_a_restart(old: &Policy, new: &Policy) -> Option<&'static str> {
     }
     let daemon = |policy: &Policy| {
         let daemon = &policy.daemon;
-        (daemon.control.clone(), daemon.gates, daemon.gate_user, daemon.scribe_user)
+        (daemon.control.clone(), daemon.gates, daemon.gate_user, daemon.scribe_user, daemon.app_user)
     };
     if daemon(old) != daemon(new) {
         return Some("the control socket, how gates are shared and whom the roles run as");
+    }
+    let apps = |policy: &Policy| -> Vec<_> {
+        let kinds = policy.backends.iter().map(|backend| backend.kind.clone());
+        kinds.filter(|kind| matches!(kind, BackendKind::App { .. })).collect()
+    };
+    if apps(old) != apps(new) {
+        return Some("which apps there are, and where their directories lie,");
     }
     (old.diagnostics != new.diagnostics).then_some("`[diagnostics]`")
 }

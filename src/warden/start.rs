@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{AFS_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs};
 
 use super::accept::{Door, Entrance};
+use super::apps::Apps;
 use super::control::Control;
 use super::drain::Phase;
 use super::force::InForce;
@@ -81,10 +82,12 @@ pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
     let mut warden = assemble(options, ground, loaded, doors, segments)?;
     // While there are rights to give: a command may need any.
     warden.begin_witness().when("start the witnesses' keepers")?;
+    warden.begin_commands().when("start the launcher of commands")?;
     // Before the first record, which says what is left, and before the first role, which inherits what is gone.
     warden.drop_rights()?;
     warden.begin_record()?;
     warden.begin_scribe()?;
+    warden.begin_apps().when("start an app")?;
     warden.listen()?;
     warden.ready();
     Ok(warden)
@@ -344,6 +347,7 @@ fn assemble(
     if log.segments.unmarked() {
         missing.push("append-only".to_owned());
     }
+    let apps = Apps::of(&loaded.policy, &options.apps);
     let nowhere =
         open("/dev/null", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).when("open /dev/null")?;
     let seen = log.segments.latest_on_record().when("list the audit directory")?;
@@ -366,10 +370,12 @@ fn assemble(
         journal: Default::default(),
         keeping: Default::default(),
         connects: Default::default(),
+        commands: Default::default(),
         segments: log.segments,
         allowances: Default::default(),
         record: log.record,
         scribe: Scribe::absent(),
+        apps,
         vault: log.vault,
         deaths: Deaths::none(),
         witness: Default::default(),
@@ -419,7 +425,7 @@ impl Warden {
     fn drop_rights(&mut self) -> Result<(), Trouble> {
         self.given = confine::permitted().when("read the capabilities")?;
         self.kept = rights::needed(&self.force.policy, self.options.terms.root);
-        let plan = Plan::warden(self.kept.clone());
+        let plan = Plan::warden(self.kept.clone(), self.apps.each().next().is_some());
         self.confined =
             confine::enter(&plan, &self.options.terms, &[]).when("give up what the warden does not need")?;
         Ok(())

@@ -1,6 +1,7 @@
 //! What the roles say to each other. One message a datagram of a SOCK_SEQPACKET pair, encoded by `postcard`,
 //! descriptors beside it in the order that the variant's docs give.
 
+mod loader;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,13 @@ use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
+use crate::policy::Given;
 use crate::wire::report::Report;
+use crate::wire::runner::{Ended, Form};
 use crate::wire::told::{Lag, Serve};
 
-pub use status::{GateStatus, ListenerStatus, ScribeStatus, Status};
+pub use loader::FromLoader;
+pub use status::{GateStatus, LastSeal, ListenerStatus, ScribeStatus, Status};
 
 /// Warden to one lane (a thread with a segment of its own) of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +133,26 @@ pub enum FromGate {
         generation: Generation,
         /// The decision, as the record would have it.
         line: String,
+    },
+    /// A request that was allowed and recorded runs a command; answered by [`ToGate::Backend`], whose descriptor is
+    /// a link to its runner.
+    Run {
+        /// As in [`FromGate::Open`].
+        ticket: u32,
+        /// As in [`FromGate::Open`].
+        connection: u64,
+        /// As in [`FromGate::Open`].
+        request: u32,
+        /// As in [`FromGate::Open`].
+        backend: BackendId,
+        /// As in [`FromGate::Open`].
+        generation: Generation,
+        /// The route's id.
+        route: String,
+        /// Values by the names of their parameters.
+        given: Given,
+        /// How the answer is to look.
+        form: Form,
     },
     /// How a request that the journal knows of ended.
     SettledByJournal {
@@ -393,46 +417,6 @@ pub enum FromScribe {
     Tried(Found),
 }
 
-/// The latest seal, for who is told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastSeal {
-    /// Its epoch.
-    pub epoch: u64,
-    /// Its number in it.
-    pub i: u64,
-    /// When it was made: microseconds since 1970.
-    pub at: u64,
-    /// SHA-256 of its line.
-    pub hash: [u8; 32],
-    /// The public key of the next.
-    pub next: [u8; 32],
-}
-
-/// The loader's one answer to the warden.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FromLoader {
-    /// The policy is good. Descriptor: it, as a sealed memfd.
-    Loaded {
-        /// Ids that belong to nobody, where the policy names no users for the roles and the daemon is root.
-        free_ids: Vec<u32>,
-    },
-    /// The loader could not be confined, and so has not read it.
-    Unconfined {
-        /// Which layer is missing, and why.
-        why: String,
-    },
-    /// A name service does not answer, and nothing else is wrong: why, in lines for people.
-    Unanswered {
-        /// The diagnostics, cut to what a message holds.
-        why: String,
-    },
-    /// It is not, and why, in lines for people.
-    Refused {
-        /// The diagnostics, cut to what a message holds.
-        why: String,
-    },
-}
-
 /// `peergate` to the warden's control socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ControlRequest {
@@ -455,6 +439,8 @@ pub enum ControlRequest {
         /// In which thread.
         place: Place,
     },
+    /// A command ended that an earlier daemon had started.
+    CommandEnded(Box<Ended>),
 }
 
 /// The warden's answer.
@@ -490,6 +476,8 @@ pub enum ControlReply {
         /// What has to come of it, as this daemon is set up.
         expected: Found,
     },
+    /// It is noted.
+    Noted,
     /// It did not, and why, in lines for people; what was in force still is.
     Refused {
         /// The diagnostics.

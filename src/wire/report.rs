@@ -26,6 +26,23 @@ pub struct Report {
     pub more_gates: u32,
     /// Each listener's socket, and the control socket.
     pub sockets: Vec<SocketReport>,
+    /// Commands; absent where the policy has none.
+    pub commands: Option<CommandsReport>,
+}
+
+/// What stands behind routes that lead to programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandsReport {
+    /// How who starts runners stands.
+    pub grade: Grade,
+    /// Who that is, in words.
+    pub what: String,
+    /// How many run now.
+    pub running: u32,
+    /// What each command of the policy keeps, as `peergated --print-plan` says it.
+    pub plans: Vec<String>,
+    /// Commands beyond those that the report has room for.
+    pub more: u32,
 }
 
 /// One process.
@@ -77,6 +94,7 @@ impl Report {
             (false, false) => Grade::Amber,
             (false, true) => Grade::Green,
         };
-        roles.chain(sockets).max().unwrap_or(Grade::Green).max(whole)
+        let commands = self.commands.iter().map(|commands| commands.grade);
+        roles.chain(sockets).chain(commands).max().unwrap_or(Grade::Green).max(whole)
     }
 }

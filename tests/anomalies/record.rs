@@ -67,7 +67,14 @@ pub fn write(month: &Month, directory: &Path) -> (u64, HashMap<String, u16>) {
         });
         gate.write(asked.at, &Entry::Decision(decision(id, person, asked)));
         if asked.refusal.is_none() {
-            let grant = Grant { id, uid: person.uid, backend: "docker", policy: "9f2c1e77", refused: None };
+            let grant = Grant {
+                id,
+                uid: person.uid,
+                backend: "docker",
+                policy: "9f2c1e77",
+                refused: None,
+                run: None,
+            };
             warden.write(asked.at + 50, &Entry::Grant(grant));
             gate.write(asked.at + TAKES, &Entry::Outcome(outcome(id, asked)));
         }

@@ -155,6 +155,13 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// The same, with a directory that is removed with it.
+    pub fn keeping(self, place: Place) -> Daemon {
+        let mut daemon = self;
+        daemon.place = Some(place);
+        daemon
+    }
+
     /// Waits until the daemon says this by sd_notify; `Err` where it ended first.
     pub fn wait_for_notice(&mut self, wanted: &str) -> Result<(), ExitStatus> {
         let deadline = Instant::now() + PATIENCE;

@@ -4,8 +4,9 @@ use peergate::audit::chain::store::{Origin, Slot};
 use peergate::audit::chain::{Digest, Handover, Secret};
 use peergate::audit::encode::{self, INTEGER_MAX};
 use peergate::audit::entry::{
-    Close, Conn, Decided, Decision, Ended, Entry, GateEvent, Grant, Interrupted, Intrusion, Journalled, Life,
-    Open, OutcomeOf, PENDING_MOST, Pending, PolicyEvent, Prune, Pruned, Range, Recover, Repeat, Seen,
+    Close, Conn, Decided, Decision, Ended, Entry, Exit, GateEvent, Grant, Interrupted, Intrusion, Journalled,
+    Life, Open, OutcomeOf, PENDING_MOST, Pending, PolicyEvent, Prune, Pruned, Range, Recover, Repeat, Run,
+    Seen,
 };
 use peergate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
 use peergate::model::ids::{BootId, ConnectionId, RequestId};
@@ -35,7 +36,7 @@ pub struct Made {
 }
 
 /// How many kinds [`Made`] can be.
-pub const KINDS: usize = 17;
+pub const KINDS: usize = 18;
 
 // Some of them.
 const EPOCH: usize = 9;
@@ -203,6 +204,7 @@ impl Made {
         let status = self.maybe[3].then_some(u16::try_from(self.small & 0xffff).unwrap());
         let ts = Timestamp::from_micros(self.number);
         let hash = Digest::of(&self.bytes[0]);
+        let run = self.maybe[4].then_some(Run { argv: &missing, user: three });
         let pending = vec![id; self.ids.len().min(PENDING_MOST)];
         to(&match self.kind {
             0 => Entry::Open(Open {
@@ -216,7 +218,7 @@ impl Made {
                 posture: &posture,
             }),
             1 => Entry::Conn(Conn { id: id.connection, on: one, caller: &caller, shed: refused }),
-            2 => Entry::Grant(Grant { id, uid: self.small, backend: one, policy: two, refused }),
+            2 => Entry::Grant(Grant { id, uid: self.small, backend: one, policy: two, refused, run }),
             3 => Entry::Decision(Decision {
                 id,
                 uid: self.small,
@@ -292,6 +294,26 @@ impl Made {
                     seals: self.small.into(),
                     last: self.maybe[2].then_some(hash),
                 }),
+            }),
+            17 => Entry::Exit(Exit {
+                id,
+                why: self.pick(&[
+                    "done",
+                    "timeout",
+                    "caller-left",
+                    "output",
+                    "not-started",
+                    "lost",
+                    "detached",
+                ]),
+                what: some(3, two),
+                code: self.maybe[0].then_some(self.small.to_le_bytes()[0]),
+                signal: self.maybe[1].then_some(self.small.cast_signed()),
+                out: self.number,
+                err: self.number / 2,
+                us: self.number,
+                cpu_us: self.number / 3,
+                rss_kib: self.small.into(),
             }),
             15 => Entry::Journal(Journalled { count: self.number, first: ts, last: ts }),
             _ => Entry::Intrusion(Intrusion { segment: one, at: self.number, why: self.pick(&Seen::ALL) }),

@@ -1,4 +1,7 @@
+mod commands;
+
 use super::*;
+use crate::audit::entry::Run;
 use crate::audit::inspect::{Inspector, Role};
 use crate::model::caller::{Attr, Caller, Credentials, Exe, Gid, Namespace, Peer, Uid};
 use crate::model::ids::{ConnectionId, RequestId};
@@ -33,6 +36,7 @@ fn is_passed_by_the_scribe(entry: &Entry<'_>) {
         Entry::Decision(_) | Entry::Outcome(_) => (Role::Gate, 1),
         Entry::Conn(_)
         | Entry::Grant(_)
+        | Entry::Exit(_)
         | Entry::Repeat(_)
         | Entry::Journal(_)
         | Entry::Gate(_)
@@ -165,7 +169,14 @@ fn conn_golden() {
 #[test]
 fn grant_golden() {
     let grant = |refused| {
-        Entry::Grant(Grant { id: request(), uid: 1001, backend: "docker", policy: "9f2c1e77", refused })
+        Entry::Grant(Grant {
+            id: request(),
+            uid: 1001,
+            backend: "docker",
+            policy: "9f2c1e77",
+            refused,
+            run: None,
+        })
     };
     reads(&grant(None), "grant", r#""id":"7k3qzd-41-1","uid":1001,"backend":"docker","policy":"9f2c1e77""#);
     reads(
@@ -403,11 +414,14 @@ proptest! {
 
     #[test]
     fn any_other_record_is_a_proper_line(
-        text in hostile_text(), texts in vec(hostile_text(), 0..40), live in vec(any::<u32>(), 0..3_000),
+        text in hostile_text(), texts in vec(hostile_text(), 0..60), live in vec(any::<u32>(), 0..3_000),
     ) {
         proper(&Entry::Open(Open { boot: connection().boot, role: &text, uid: Some(u32::MAX), pid: u32::MAX,
             version: &text, policy: &text, missing: &texts, posture: &Default::default() }));
-        proper(&Entry::Grant(Grant { id: request(), uid: u32::MAX, backend: &text, policy: &text, refused: None }));
+        proper(&Entry::Grant(Grant { id: request(), uid: u32::MAX, backend: &text, policy: &text,
+            refused: Some(Refusal::BackendOwner), run: Some(Run { argv: &texts, user: &text }) }));
+        proper(&Entry::Exit(Exit { id: request(), why: "not-started", what: Some(&text), code: Some(u8::MAX),
+            signal: Some(i32::MIN), out: u64::MAX, err: u64::MAX, us: u64::MAX, cpu_us: u64::MAX, rss_kib: u64::MAX }));
         proper(&Entry::Repeat(Repeat { uid: 0, on: &text, route: Some(&text), refusal: Refusal::NoRoute,
             count: u64::MAX, first: Timestamp::from_micros(u64::MAX), last: Timestamp::from_micros(0) }));
         proper(&Entry::Gate(GateEvent { role: &text, uid: None, pid: 1, event: Life::Exited(i32::MIN), live: &live, syscall: None }));

@@ -18,6 +18,8 @@ pub enum Kind {
     Conn,
     /// A backend was handed out.
     Grant,
+    /// A command ended.
+    Exit,
     /// A request was judged.
     Decision,
     /// An allowed request ended.
@@ -50,10 +52,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Open,
         Kind::Conn,
         Kind::Grant,
+        Kind::Exit,
         Kind::Decision,
         Kind::Outcome,
         Kind::Repeat,
@@ -89,6 +92,7 @@ impl Kind {
             Kind::Open => "open",
             Kind::Conn => "conn",
             Kind::Grant => "grant",
+            Kind::Exit => "exit",
             Kind::Decision => "decision",
             Kind::Outcome => "outcome",
             Kind::Repeat => "repeat",
@@ -111,7 +115,9 @@ impl Kind {
     pub fn is_written_by(self, role: Role) -> bool {
         match self {
             Kind::Open => role != Role::Probe,
-            Kind::Conn | Kind::Grant | Kind::Journal | Kind::Gate | Kind::Policy => role == Role::Warden,
+            Kind::Conn | Kind::Grant | Kind::Exit | Kind::Journal | Kind::Gate | Kind::Policy => {
+                role == Role::Warden
+            }
             Kind::Decision => role == Role::Gate,
             // The scribe's say that nobody is left to write one.
             Kind::Outcome => matches!(role, Role::Gate | Role::Scribe),
@@ -145,7 +151,10 @@ impl Kind {
                 "id", "on", "uid", "gid", "groups", "user", "pid", "ns", "exe", "unit", "login", "label",
                 "ruid", "start", "dev", "ino", "shed",
             ],
-            Kind::Grant => keys!["id", "uid", "backend", "policy", "refused"],
+            Kind::Grant => keys!["id", "uid", "backend", "policy", "refused", "user", "argv"],
+            Kind::Exit => {
+                keys!["id", "why", "what", "code", "signal", "out", "err", "us", "cpu_us", "rss_kib"]
+            }
             Kind::Decision => keys![
                 "id", "uid", "pid", "method", "target", "route", "decision", "refusal", "by", "at", "policy",
                 "shadow", "part", "fields", "status", "us",

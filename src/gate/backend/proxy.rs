@@ -59,6 +59,9 @@ impl Unsent {
     }
 }
 
+/// Headers of ours that go with a request.
+pub(in crate::gate) type Told = Vec<(&'static str, String)>;
+
 /// Sends a request whose permission is on record, and waits for the head of its answer. The body follows as
 /// the caller reads it.
 pub(in crate::gate) async fn send(
@@ -67,7 +70,7 @@ pub(in crate::gate) async fn send(
     link: Link,
     head: &Head,
     payload: Payload,
-    identify: bool,
+    told: &Told,
 ) -> Result<Response<Answer>, Unsent> {
     let repeatable = link.is_reused()
         && matches!(payload, Payload::None)
@@ -79,8 +82,7 @@ pub(in crate::gate) async fn send(
         }
         _ => head.framing(),
     };
-    let identity = if identify { identity_headers(connection) } else { Vec::new() };
-    let extra: Vec<(&str, &str)> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let extra: Vec<(&str, &str)> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut first = Vec::with_capacity(512);
     head.write_with_body(&mut first, &extra, framing);
     let policy = connection.lane.policy();
@@ -97,6 +99,7 @@ pub(in crate::gate) async fn send(
         began: false,
         takes_interim: head.version() == Version::Http11,
         response_ms: (!recorded.terms().stream).then_some(limits.response_ms),
+        closes_behind: false,
     };
     relay.expect_answer();
     let answered = std::future::poll_fn(|cx| relay.poll_head(cx)).await;
@@ -108,8 +111,37 @@ pub(in crate::gate) async fn send(
     }
 }
 
+/// Takes the answer of a command's runner, whose input is `input` and nothing else: not a byte of the request's head
+/// goes there.
+pub(in crate::gate) async fn receive(
+    connection: &Rc<Connection>,
+    _recorded: &Recorded,
+    link: Link,
+    input: Bytes,
+) -> Result<Response<Answer>, Refusal> {
+    connection.count_in(input.len() as u64);
+    let policy = connection.lane.policy();
+    let limits = &policy.decider.policy().limits;
+    let mut relay = Relay {
+        connection: Rc::clone(connection),
+        link: Some(link),
+        upload: Upload::new(Vec::new(), Payload::Whole(input), Framing::None),
+        upgrade: None,
+        guard: ResponseGuard::new(
+            HeadLimits::new(limits, false, Arc::from([])),
+            Expected { head: false, upgrade: false },
+        ),
+        began: false,
+        takes_interim: false,
+        response_ms: None,
+        closes_behind: true,
+    };
+    let head = std::future::poll_fn(|cx| relay.poll_head(cx)).await?;
+    relay.into_response(&head)
+}
+
 /// The caller, for a backend that asks for it (`identity_headers = true`); inbound ones were removed before.
-fn identity_headers(connection: &Connection) -> Vec<(&'static str, String)> {
+pub(in crate::gate) fn identity_headers(connection: &Connection) -> Told {
     let caller = &connection.caller;
     let mut headers = Vec::with_capacity(4);
     if let Some(uid) = caller.credentials.uid.known() {
@@ -137,6 +169,8 @@ struct Relay {
     /// The caller knows of interim answers.
     takes_interim: bool,
     response_ms: Option<u32>,
+    /// The end of what goes out is told by the end of the stream, once.
+    closes_behind: bool,
 }
 
 impl Relay {
@@ -162,6 +196,10 @@ impl Relay {
         let result = self.upload.poll(cx, link, &self.connection);
         if self.upload.sent() != before && !self.began {
             self.expect_answer();
+        }
+        if self.closes_behind && self.upload.is_done() {
+            link.shutdown_write();
+            self.closes_behind = false;
         }
         match result {
             Poll::Ready(Err(refusal)) => Err(refusal),

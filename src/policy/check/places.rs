@@ -70,30 +70,32 @@ impl<N: Names> Checker<'_, '_, N> {
         file: &File,
     ) -> Option<BackendKind> {
         if written.unclear {
-            let help = "write `proxy = \"unix:/path\"` or `builtin = \"api\"`";
-            self.problems.add_help(written.name.span, "a backend is one of `proxy` and `builtin`", help);
+            let help = "write `proxy = \"unix:/path\"`, `command = [\"/path\"]`, `builtin = \"api\"` or `app = \"NAME\"`";
+            let message = "a backend is one of `proxy`, `command`, `builtin` and `app`";
+            self.problems.add_help(written.name.span, message, help);
             return None;
+        }
+        if let (None, Some((name, _))) = (&written.app, written.directories.first()) {
+            self.problems.add(name.span, "`directories` goes with `app`");
         }
         if let (Some(at), false) =
             (&written.only, matches!(written.builtin, Some(At { value: Builtin::Feed(_), .. })))
         {
             self.problems.add(at.span, "`only` goes with `builtin = \"decisions\"`");
         }
+        if let Some(app) = &written.app {
+            self.proxy_only(written, &["owner", "identity_headers"], "app");
+            return self.app(app, written, file);
+        }
         if let Some(builtin) = &written.builtin {
-            let wrong = [
-                ("owner", written.owner.as_ref().map(|at| at.span)),
-                ("version_prefix", written.version_prefix.as_ref().map(|at| at.span)),
-                ("identity_headers", written.identity_headers.as_ref().map(|at| at.span)),
-            ];
-            for (key, span) in wrong {
-                if let Some(span) = span {
-                    self.problems.add(span, format!("`{key}` goes with `proxy`, not with `builtin`"));
-                }
-            }
+            self.proxy_only(written, &["owner", "version_prefix", "identity_headers"], "builtin");
             return Some(match builtin.value {
                 Builtin::Api => BackendKind::Builtin,
                 Builtin::Feed(feed) => self.feed(feed, written, file),
             });
+        }
+        if let Some(command) = &written.command {
+            return self.command(command, written).map(|command| BackendKind::Command(Box::new(command)));
         }
         let proxy = written.proxy.as_ref()?;
         let address = self.address(proxy)?;
@@ -113,6 +115,20 @@ impl<N: Names> Checker<'_, '_, N> {
             owner: owner.map(|user| user.uid),
             identity_headers: written.identity_headers.as_ref().is_some_and(|yes| yes.value),
         })
+    }
+
+    /// Notes keys that mean something with `proxy` alone.
+    fn proxy_only(&mut self, written: &Written, keys: &[&str], with: &str) {
+        let wrong = [
+            ("owner", written.owner.as_ref().map(|at| at.span)),
+            ("version_prefix", written.version_prefix.as_ref().map(|at| at.span)),
+            ("identity_headers", written.identity_headers.as_ref().map(|at| at.span)),
+        ];
+        for (key, span) in wrong.into_iter().filter(|(key, _)| keys.contains(key)) {
+            if let Some(span) = span {
+                self.problems.add(span, format!("`{key}` goes with `proxy`, not with `{with}`"));
+            }
+        }
     }
 
     fn address(&mut self, proxy: &At<String>) -> Option<Address> {

@@ -45,12 +45,13 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         self.check_captures("encoded_slash", written.encoded_slash.as_ref(), &matches);
         self.check_captures("path_parameter", written.path_parameter.as_ref(), &matches);
         let upgrade = self.protocols(written.upgrade.as_ref());
-        let durability = self.route_durability(written);
+        let is_command = to.is_some_and(|to| self.commands.contains(&to));
+        let durability = self.route_durability(written, is_command);
         if let (Some(at), Some(to)) = (&written.on_failure, to)
             && at.value == OnFailure::Journal
-            && self.builtins.contains(&to)
+            && (self.builtins.contains(&to) || is_command)
         {
-            let help = "leave it out: the daemon's own API changes nothing that could be urgent";
+            let help = "leave it out: what a command does has to be on record";
             self.problems.add_help(at.span, "the journal stands in for a `proxy` only", help);
         }
         let (reads, body_max) = self.reads(written, to);
@@ -89,14 +90,18 @@ impl<'c, N: Names> Checker<'c, '_, N> {
     }
 
     /// What the route says, which may be more than what holds for all, never less.
-    fn route_durability(&mut self, written: &WrittenRoute) -> Durability {
-        let Some(at) = &written.durability else { return self.durability };
-        if at.value < self.durability {
+    fn route_durability(&mut self, written: &WrittenRoute, is_command: bool) -> Durability {
+        let least = if is_command { Durability::Sync } else { self.durability };
+        let Some(at) = &written.durability else { return least };
+        if at.value < least && is_command {
+            let message = "what a command does is on the disk first (`\"sync\"`)";
+            self.problems.add_help(at.span, message, "leave it out");
+        } else if at.value < self.durability {
             let message = "a route may raise the durability of `[audit]`, never lower it";
             let help = "leave it out here, or write `durability = \"write\"` in `[audit]`";
             self.problems.add_help(at.span, message, help);
         }
-        at.value.max(self.durability)
+        at.value.max(least)
     }
 
     pub(super) fn forbids(&mut self, file: &'c File) -> Vec<Forbid> {

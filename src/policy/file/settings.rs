@@ -6,6 +6,7 @@ use super::super::quantity::{rate, show_size, show_time, size, size_rate, time};
 use super::super::reader::Section;
 use super::super::table::{Feed, Gates, IdentityDepth};
 use super::Texts;
+use super::command::Command;
 use crate::model::keeping::Durability;
 
 /// `[daemon]`.
@@ -16,6 +17,7 @@ pub(crate) struct Daemon {
     pub(crate) lanes: Option<At<u64>>,
     pub(crate) gate_user: Option<At<String>>,
     pub(crate) scribe_user: Option<At<String>>,
+    pub(crate) app_user: Option<At<String>>,
     pub(crate) methods: Option<Texts>,
 }
 
@@ -27,6 +29,7 @@ impl Daemon {
             lanes: section.integer("lanes", 1, 256),
             gate_user: section.text("gate_user"),
             scribe_user: section.text("scribe_user"),
+            app_user: section.text("app_user"),
             methods: section.texts("methods"),
         }
     }
@@ -188,21 +191,29 @@ pub(crate) struct Backend {
     pub(crate) name: At<String>,
     pub(crate) proxy: Option<At<String>>,
     pub(crate) builtin: Option<At<Builtin>>,
+    pub(crate) app: Option<At<String>>,
+    /// Where an app's directories lie: names and paths.
+    pub(crate) directories: Vec<(At<String>, At<String>)>,
     pub(crate) only: Option<At<Only>>,
     pub(crate) owner: Option<At<String>>,
     pub(crate) version_prefix: Option<At<String>>,
     pub(crate) identity_headers: Option<At<bool>>,
-    /// Neither or both of `proxy` and `builtin` were written.
+    pub(crate) command: Option<Command>,
+    /// None or more than one of what it can be was written.
     pub(crate) unclear: bool,
 }
 
 impl Backend {
     pub(super) fn read(name: At<String>, section: &mut Section<'_, '_, '_>) -> Backend {
         Backend {
-            unclear: section.has("proxy") == section.has("builtin"),
+            unclear: ["proxy", "command", "builtin", "app"].iter().filter(|key| section.has(key)).count()
+                != 1,
+            command: Command::read(section),
             name,
             proxy: section.text("proxy"),
             builtin: section.word("builtin", &BUILTINS),
+            app: section.text("app"),
+            directories: section.paths("directories"),
             only: section.table("only", "backend.only", Only::read),
             owner: section.text("owner"),
             version_prefix: section.text("version_prefix"),

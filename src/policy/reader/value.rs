@@ -20,7 +20,6 @@ const TYPES: [&str; 4] = ["one_of", "int", "hex", "text"];
 
 impl<'a> Section<'a, '_, '_> {
     /// A type: `"hex"`, `"int 1..100"`, `{ int = "1..100" }`.
-    #[cfg(test)]
     pub(crate) fn kind(&mut self, key: &str) -> Option<At<Kind>> {
         let (span, value) = self.value(key)?;
         self.kind_of(key, span, value)
@@ -60,7 +59,8 @@ impl<'a> Section<'a, '_, '_> {
         }
     }
 
-    fn kind_table(&mut self) -> Option<Kind> {
+    /// The type that this table's own keys say.
+    pub(crate) fn kind_table(&mut self) -> Option<Kind> {
         let mut named = TYPES.into_iter().filter(|name| self.has(name));
         let (name, second) = (named.next(), named.next());
         let Some(name) = name.filter(|_| second.is_none()) else {

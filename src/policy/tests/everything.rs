@@ -81,6 +81,7 @@ gates = "shared"
 lanes = 3
 gate_user = "peergate-gate"
 scribe_user = "peergate-scribe"
+app_user = "mallory"
 methods = ["PROPFIND"]
 [limits]
 LIMITS
@@ -112,9 +113,46 @@ version_prefix = "/v{api:version}"
 identity_headers = true
 [backend.b]
 builtin = "api"
+[backend.c]
+command = ["/usr/bin/tar", "-C{dir}", "--level={level}", "{{x}}"]
+user = "bob"
+groups = ["docker-ops"]
+env = { TZ = "UTC" }
+chdir = "/srv"
+umask = "0027"
+timeout = "2m"
+grace = "1s"
+output = "1KiB"
+concurrent = 2
+queue = 3
+rlimits = { memory = "1GiB", cpu = 60, file_size = "1MiB", files = 64, processes = 10, core = "0B" }
+new_privileges = false
+sandbox = { read = ["/srv"], write = ["/tmp"], exec = ["/usr", "/"], tcp = [443] }
+on_leave = "finish"
+stdin = "1MiB"
+status = { "3" = 404 }
+[backend.c.params]
+dir = { below = "/srv", opened = false, from = "query", optional = true, secret = true }
+level = { int = "-1..9", dash = true }
+[backend.f]
+command = ["/usr/bin/printf", "{a}{b}{c}{d}"]
+user = "bob"
+[backend.f.params]
+a = { type = "uuid" }
+b = { one_of = ["x"] }
+c = { hex = 4 }
+d = { text = "line", max = 9, empty = true }
+[backend.e]
+command = ["/usr/bin/id"]
+user = "bob"
+one_at_a_time = true
+sandbox = { any_tcp = true }
 [backend.d]
 builtin = "decisions"
 only = { decision = "deny", route = ["r"], user = ["alice"] }
+[backend.g]
+app = "files"
+directories = { pages = "/srv/pages" }
 [who.w]
 uid = [1000]
 user = ["alice"]

@@ -139,8 +139,16 @@ fn mistakes_in_every_table_are_named() {
         ("unix:/run/docker.sock", "tcp:10.0.0.1:80", "only the loopback is local"),
         ("unix:/run/docker.sock", "http://localhost:80", "names are not resolved"),
         ("unix:/run/docker.sock", "http://127.0.0.1:80/x", "`127.0.0.1:80/x` is no address and port"),
-        ("proxy = \"unix:/run/docker.sock\"", "", "a backend is one of `proxy` and `builtin`"),
-        ("proxy = ", "builtin = \"api\"\nproxy = ", "a backend is one of `proxy` and `builtin`"),
+        (
+            "proxy = \"unix:/run/docker.sock\"",
+            "",
+            "a backend is one of `proxy`, `command`, `builtin` and `app`",
+        ),
+        (
+            "proxy = ",
+            "builtin = \"api\"\nproxy = ",
+            "a backend is one of `proxy`, `command`, `builtin` and `app`",
+        ),
         ("proxy = \"unix:/run/docker.sock\"", "builtin = \"api\"\nowner = \"root\"", "goes with `proxy`"),
         (
             "proxy = \"unix:/run/docker.sock\"",

@@ -25,8 +25,10 @@ fn samples_load_and_their_tests_hold() {
             "docker-ci.toml",
             "docker-operators.toml",
             "docker-readonly.toml",
+            "embedded.toml",
             "monitoring.toml",
-            "podman.toml"
+            "podman.toml",
+            "services.toml"
         ]
     );
 }

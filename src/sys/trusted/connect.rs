@@ -28,6 +28,19 @@ pub enum Connecting {
 /// The part of the path that broke a rule, and which rule; ECONNREFUSED, ENOENT, EACCES and the like in
 /// [`Rule::Kernel`].
 pub fn connect_unix(path: &Path, owner: Option<u32>) -> Result<Connecting, Judged> {
+    connect_by(SockType::Stream, path, owner)
+}
+
+/// The same to a socket of whole datagrams (SOCK_SEQPACKET).
+///
+/// # Errors
+///
+/// As [`connect_unix`].
+pub fn connect_packets(path: &Path, owner: Option<u32>) -> Result<Connecting, Judged> {
+    connect_by(SockType::SeqPacket, path, owner)
+}
+
+fn connect_by(kind_of_socket: SockType, path: &Path, owner: Option<u32>) -> Result<Connecting, Judged> {
     let (parent, name) = split(path)?;
     let owners = Owners::ours().and(owner);
     let (handle, stat) = open_for(parent, &owners)?.look(name)?;
@@ -42,7 +55,7 @@ pub fn connect_unix(path: &Path, owner: Option<u32>) -> Result<Connecting, Judge
 
     let refuse = |errno| Judged::kernel(path, "connect to", errno);
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(refuse)?;
+    let fd = socket(AddressFamily::Unix, kind_of_socket, flags, None).map_err(refuse)?;
     // The handle's own entry leads to the inode that was judged, whatever its name is by now.
     let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
     let address = UnixAddr::new(same.as_str()).map_err(refuse)?;

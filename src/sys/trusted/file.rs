@@ -36,6 +36,24 @@ pub fn judge_program(path: &Path) -> Result<(), Judged> {
     Directory::open(parent)?.judge_file(name).map(drop)
 }
 
+/// Opens a program as [`judge_program`] judges it: a handle (O_PATH) to execute it by, which stays the file that was
+/// judged whatever its name leads to by then. Also whether it is a script (`#!`), whose interpreter opens it once more.
+///
+/// # Errors
+///
+/// The part of the path that broke a rule, and which rule.
+pub fn open_program(path: &Path) -> Result<(OwnedFd, bool), Judged> {
+    let (parent, name) = split(path)?;
+    let (handle, _stat) = Directory::open(parent)?.judge_file(name)?;
+    let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let file =
+        open(same.as_str(), flags, Mode::empty()).map_err(|errno| Judged::kernel(path, "open", errno))?;
+    let mut first = [0; 2];
+    let read = nix::unistd::read(&file, &mut first).map_err(|errno| Judged::kernel(path, "read", errno))?;
+    Ok((handle, read == 2 && first == *b"#!"))
+}
+
 /// Opens a policy by one descriptor and reads it whole from there.
 ///
 /// # Errors

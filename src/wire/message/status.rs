@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LastSeal;
 use crate::model::ids::{BootId, Generation};
 use crate::wire::told::{Lag, WitnessStatus};
 
@@ -97,4 +96,19 @@ pub struct ScribeStatus {
     pub epoch: Option<u64>,
     /// The latest seal.
     pub sealed: Option<LastSeal>,
+}
+
+/// The latest seal, for who is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeal {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its number in it.
+    pub i: u64,
+    /// When it was made: microseconds since 1970.
+    pub at: u64,
+    /// SHA-256 of its line.
+    pub hash: [u8; 32],
+    /// The public key of the next.
+    pub next: [u8; 32],
 }

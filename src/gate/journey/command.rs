@@ -1,0 +1,108 @@
+//! A request that runs a command: its values are gathered, the permission recorded on the disk, and then the warden,
+//! which judges all of it once more, has a runner answer by a link.
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::{Read, Stop, Traveller};
+use crate::gate::answer::Answer;
+use crate::gate::backend::{link, proxy};
+use crate::gate::head::{Framing, Head};
+use crate::model::refusal::Refusal;
+use crate::policy::{Command, Origin, Permit, gathered};
+use crate::wire::runner::Form;
+
+/// The most bytes of a body that holds parameters.
+const PARAMETERS_MAX: u64 = 64 << 10;
+
+impl Traveller<'_> {
+    pub(super) async fn command(
+        &self,
+        head: &Head,
+        body: Read,
+        permit: Permit,
+        command: &Command,
+    ) -> Result<Response<Answer>, Stop> {
+        if head.method().as_str() == "HEAD" {
+            // Nobody runs a command to see how its answer would begin.
+            return Err(Stop::Denied(permit.deny(Refusal::NotAllowed)));
+        }
+        let (most, over) = self.body_max(permit.terms());
+        let body = match body {
+            // What the route's own rules judged is what is taken.
+            Read::Judged(bytes) if command.stdin.is_none_or(|max| bytes.len() as u64 <= max) => Ok(bytes),
+            Read::Judged(_) => Err(Refusal::BodyTooLarge),
+            Read::Coming(body) => self.input(head, body, command, (most, over)).await,
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(refusal) => return Err(Stop::Denied(permit.deny(refusal))),
+        };
+        let policy = self.policy.decider.policy();
+        let route = policy.routes.iter().find(|route| route.id == permit.route_id());
+        let Some(route) = route else { return Err(Refusal::Internal.into()) };
+        let given = gathered(command, route, head.method().as_str(), head.target(), &body)
+            .and_then(|given| command.filled(&given).map(|_| given));
+        let given = match given {
+            Ok(given) => given,
+            Err(refusal) => return Err(Stop::Denied(permit.deny(refusal))),
+        };
+        let input = if command.stdin.is_some() { body } else { Bytes::new() };
+        let (name, form) = (route.id.clone(), form(head, permit.terms().stream));
+        // How long it may take is the command's own to say.
+        let recorded = self.begin(permit, head, true).await?;
+        let (backend, generation) = (recorded.terms().backend, self.policy.generation);
+        let lane = &self.connection.lane;
+        let socket = lane.run(self.id, backend, generation, name, given, form).await.map_err(Stop::Failed)?;
+        let link = link::made(socket, self.id, backend, generation).map_err(Stop::Failed)?;
+        proxy::receive(self.connection, &recorded, link, input).await.map_err(Stop::Failed)
+    }
+
+    /// All of the body, where the command takes any.
+    async fn input(
+        &self,
+        head: &Head,
+        body: Incoming,
+        command: &Command,
+        (most, over): (u64, Refusal),
+    ) -> Result<Bytes, Refusal> {
+        if matches!(head.framing(), Framing::None | Framing::Length(0) | Framing::UntilClose) {
+            return Ok(Bytes::new());
+        }
+        let holds = command.parameters.iter().any(|parameter| parameter.from == Origin::Body);
+        let own = match command.stdin {
+            Some(max) => max,
+            None if holds => PARAMETERS_MAX,
+            None => return Err(Refusal::Parameter),
+        };
+        let (max, over) = if most < own { (most, over) } else { (own, Refusal::BodyTooLarge) };
+        if matches!(head.framing(), Framing::Length(length) if length > max) {
+            return Err(over);
+        }
+        let limited = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
+        match self.in_time(limited.collect()).await? {
+            Ok(whole) => Ok(whole.to_bytes()),
+            Err(_) => Err(self.connection.failure().unwrap_or(over)),
+        }
+    }
+}
+
+/// How the answer is to look: as the caller accepts it, plain text where it says nothing of ours.
+fn form(head: &Head, stream: bool) -> Form {
+    let accepts = |kind: &str| {
+        head.values("accept").flat_map(|value| value.split(',')).any(|wanted| {
+            wanted.split(';').next().is_some_and(|wanted| wanted.trim().eq_ignore_ascii_case(kind))
+        })
+    };
+    if accepts("application/x-ndjson") {
+        Form::Lines
+    } else if accepts("text/event-stream") {
+        Form::Events
+    } else if stream {
+        Form::Live
+    } else {
+        Form::Whole
+    }
+}

@@ -1,0 +1,106 @@
+//! One command: started outside the warden's own confinement, one fresh process for each, which starts the program
+//! as whom and within what the policy says, passes its output to the gate, and ends it with all that it started.
+//!
+//! It trusts nothing but the warden's one message. From the gate it takes bytes for the program's input, if any, and
+//! looks at none of them; what it writes to the gate is an answer of HTTP that the gate reads as any backend's.
+//!
+//! | file | what it says |
+//! |---|---|
+//! | [`mod@cage`] | from the job to the program: descriptors, ids, limits, walls |
+//! | [`tree`] | all that it started, and how that ends |
+//! | [`frames`] | output as an answer: whole, live, lines, events |
+//! | [`pump`] | waiting: output, input, time, who has left |
+//! | [`launcher`] | where no service manager starts runners |
+
+mod cage;
+mod frames;
+pub mod launcher;
+mod pump;
+mod tree;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::sys::peer;
+use crate::wire::channel::Channel;
+use crate::wire::message::{ControlReply, ControlRequest};
+use crate::wire::runner::{Ended, FromRunner, Job, ToRunner};
+
+/// So long a runner tries to tell of the end of its command where its warden is gone.
+const TELL: Duration = Duration::from_secs(120);
+/// Between two tries.
+const PAUSE: u16 = 500;
+
+/// Runs one command for the warden at the other end of `channel`.
+#[must_use]
+pub fn run(channel: OwnedFd) -> ExitCode {
+    match serve(Channel::from(channel)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "a command could not be run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(channel: Channel) -> io::Result<()> {
+    // Whoever started it may end before it.
+    nix::sys::prctl::set_pdeathsig(None)?;
+    nix::fcntl::fcntl(&channel, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    must_be_ours(&channel)?;
+    let Some((ToRunner::Run(job), descriptors)) = channel.receive_waiting::<ToRunner>()? else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not `Run`"));
+    };
+    let [link] = crate::wire::channel::exactly(descriptors)?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let began = Instant::now();
+    let tree = tree::Tree::plant(&job.id);
+    let running = match cage::start(&job, &tree) {
+        Ok(running) => running,
+        Err(why) => {
+            tree.end();
+            // Whoever is gone needs no word.
+            return channel.send(&FromRunner::NotStarted { why }, &[]);
+        }
+    };
+    let started = FromRunner::Started { pid: running.child.pid() };
+    let warden = channel.send(&started, &[]).is_ok().then_some(&channel);
+    let (ended, rest) = pump::run(&job, running, &tree, link, warden, began)?;
+    let ended = Box::new(ended);
+    let told = channel.send(&FromRunner::Ended(ended.clone()), &[]).is_ok();
+    rest.flush();
+    if told { Ok(()) } else { tell_later(&job, &ended) }
+}
+
+/// Only root starts commands, or whom this process runs as.
+fn must_be_ours(channel: &Channel) -> io::Result<()> {
+    let caller = peer::credentials(channel)?.uid;
+    if caller == 0 || caller == nix::unistd::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("uid {caller} is not the warden")))
+}
+
+/// Says how it ended to the next daemon, where the one that asked is gone.
+fn tell_later(job: &Job, ended: &Ended) -> io::Result<()> {
+    let until = Instant::now() + TELL;
+    loop {
+        let told = tell_next(Path::new(&job.control), ended);
+        if told.is_ok() || Instant::now() > until {
+            return told;
+        }
+        nix::poll::poll(&mut [], PAUSE)?;
+    }
+}
+
+fn tell_next(control: &Path, ended: &Ended) -> io::Result<()> {
+    let channel = Channel::connect(control)?;
+    channel.send(&ControlRequest::CommandEnded(Box::new(ended.clone())), &[])?;
+    match channel.receive_waiting::<ControlReply>()? {
+        Some((ControlReply::Noted, _)) => Ok(()),
+        _ => Err(io::Error::other("the daemon did not take it")),
+    }
+}

@@ -1,0 +1,189 @@
+//! From a job to its program, in an order that matters: what needs rights is opened and prepared here, the child gives
+//! everything up and then becomes the program, through the descriptor that was judged.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, execveat, pipe2, setsid};
+
+use super::tree::Tree;
+use crate::confine::Fenced;
+use crate::policy::{Argument, Cage, Rlimit};
+use crate::sys::process::{self, Child, Ids};
+use crate::sys::{self, trusted};
+use crate::wire::runner::Job;
+
+/// A program that runs.
+pub(super) struct Running {
+    pub(super) child: Child,
+    /// Where its input goes; `None` where it gets none.
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// Starts it.
+///
+/// # Errors
+///
+/// What could not be done, for people; nothing runs then.
+pub(super) fn start(job: &Job, tree: &Tree) -> Result<Running, String> {
+    let path = Path::new(&job.program);
+    let (program, is_script) = trusted::open_program(path).map_err(|judged| judged.to_string())?;
+    let fenced = job.cage.sandbox.as_ref().map(Fenced::open).transpose()?;
+    let (input, stdin) = if job.stdin {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("pipe: {}", errno.desc()))?;
+        (read, Some(write))
+    } else {
+        let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        (null.map_err(|errno| format!("/dev/null: {}", errno.desc()))?, None)
+    };
+    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("pipe: {}", errno.desc()));
+    let ((stdout, output), (stderr, errors), (report, failure)) = (pipe()?, pipe()?, pipe()?);
+    let door = tree.door();
+    let before = Before { job, program, is_script, fenced, input, output, errors, door };
+    let child = process::fork_alone(|| {
+        let Err(why) = before.become_program();
+        File::from(failure.try_clone().ok()?).write_all(why.as_bytes()).ok()?;
+        None
+    })
+    .map_err(|error| error.to_string())?;
+    // As long as a writing end is open here, neither pipe ends.
+    drop((before, failure));
+    let mut why = String::new();
+    File::from(report).read_to_string(&mut why).map_err(|error| error.to_string())?;
+    if why.is_empty() { Ok(Running { child, stdin, stdout, stderr }) } else { Err(why) }
+}
+
+/// All that the child needs.
+struct Before<'a> {
+    job: &'a Job,
+    program: OwnedFd,
+    is_script: bool,
+    fenced: Option<Fenced>,
+    input: OwnedFd,
+    output: OwnedFd,
+    errors: OwnedFd,
+    door: Option<OwnedFd>,
+}
+
+impl Before<'_> {
+    /// The steps. Comes back only from one that failed.
+    fn become_program(&self) -> Result<Infallible, String> {
+        let cage = &self.job.cage;
+        self.join_group()?;
+        step("setsid", setsid())?;
+        step("its input", dup2_stdin(&self.input))?;
+        step("its output", dup2_stdout(&self.output))?;
+        step("its output", dup2_stderr(&self.errors))?;
+        // Closed by the exec and not now: the program and the way to tell a failure are still needed.
+        step("close_range", process::close_by_exec_from(process::FIRST))?;
+        limits(cage)?;
+        sys::umask(cage.umask);
+        become_user(cage)?;
+        // After the ids: changing them clears it. Who kills the runner kills the command.
+        step("prctl(PR_SET_PDEATHSIG)", prctl::set_pdeathsig(Signal::SIGKILL))?;
+        // As its user: what that one can't enter is no place to begin.
+        step(&cage.directory, chdir(cage.directory.as_str()))?;
+        let arguments = self.arguments()?;
+        let environment = cage.environment.iter().map(|(name, value)| text(format!("{name}={value}")));
+        let environment = environment.collect::<Result<Vec<_>, _>>()?;
+        if !cage.new_privileges {
+            step("prctl(PR_SET_NO_NEW_PRIVS)", prctl::set_no_new_privs())?;
+        }
+        if let Some(fenced) = &self.fenced {
+            fenced.enter(self.program.as_fd()).map_err(|why| format!("sandbox: {why}"))?;
+        }
+        if self.is_script {
+            // Its interpreter opens it by this number once more (`execveat(2)`, "BUGS").
+            keep(&self.program)?;
+        }
+        step("signals", process::reset_signals())?;
+        let Err(errno) = execveat(&self.program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH);
+        Err(format!("{} can't be executed: {}", self.job.program, errno.desc()))
+    }
+
+    fn join_group(&self) -> Result<(), String> {
+        let Some(door) = &self.door else { return Ok(()) };
+        step("its cgroup", nix::unistd::write(door, b"0")).map(drop)
+    }
+
+    /// `argv`: the program's path first. What lies below a directory is looked for as the command's user.
+    fn arguments(&self) -> Result<Vec<CString>, String> {
+        let mut all = vec![text(self.job.program.clone())?];
+        for argument in &self.job.arguments {
+            all.push(match argument {
+                Argument::Text(written) => text(written.clone())?,
+                Argument::Below { before, directory, path, after, opened } => {
+                    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                    let top = step(directory, open(directory.as_str(), flags, Mode::empty()))?;
+                    let found = process::open_beneath(top.as_fd(), path)
+                        .map_err(|error| format!("{path} below {directory}: {error}"))?;
+                    if *opened {
+                        keep(&found)?;
+                        let shown = format!("{before}/proc/self/fd/{}{after}", found.as_raw_fd());
+                        // It stays open until the exec, and beyond.
+                        std::mem::forget(found);
+                        text(shown)?
+                    } else {
+                        text(format!("{before}{directory}/{path}{after}"))?
+                    }
+                }
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// Exactly its ids and groups; where this process may not choose, only its own will do.
+fn become_user(cage: &Cage) -> Result<(), String> {
+    let ids = Ids {
+        uid: cage.uid.raw(),
+        gid: cage.gid.raw(),
+        groups: cage.groups.iter().map(|group| group.raw()).collect(),
+    };
+    if nix::unistd::geteuid().is_root() {
+        return step("its user", process::become_ids(&ids));
+    }
+    if nix::unistd::geteuid().as_raw() == ids.uid {
+        return Ok(());
+    }
+    Err(format!("only root can run commands as another user ({})", cage.user))
+}
+
+fn limits(cage: &Cage) -> Result<(), String> {
+    for (limit, most) in &cage.rlimits {
+        let resource = match limit {
+            Rlimit::Memory => Resource::RLIMIT_AS,
+            Rlimit::Cpu => Resource::RLIMIT_CPU,
+            Rlimit::FileSize => Resource::RLIMIT_FSIZE,
+            Rlimit::Files => Resource::RLIMIT_NOFILE,
+            Rlimit::Processes => Resource::RLIMIT_NPROC,
+            Rlimit::Core => Resource::RLIMIT_CORE,
+        };
+        step("setrlimit", setrlimit(resource, *most, *most))?;
+    }
+    Ok(())
+}
+
+/// Takes a descriptor out of those that the exec closes.
+fn keep(fd: &OwnedFd) -> Result<(), String> {
+    step("fcntl", fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))).map(drop)
+}
+
+fn text(written: String) -> Result<CString, String> {
+    CString::new(written).map_err(|_nul| "an argument holds a NUL".to_owned())
+}
+
+fn step<T, E: Into<io::Error>>(what: &str, done: Result<T, E>) -> Result<T, String> {
+    done.map_err(|error| format!("{what}: {}", error.into()))
+}

@@ -1,0 +1,82 @@
+//! Starts runners where no service manager does: a process of our own, from before the warden gave up its rights. It
+//! hears one word of the warden alone, and reads nothing else.
+//!
+//! It stays until its last runner has ended, so that commands go on which outlive the daemon. Whatever a runner leaves
+//! behind that was itself ended comes to this process, and is ended too.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+
+use super::tree;
+use crate::sys::process::{self, Child, Spawn};
+use crate::wire::channel::{self, Channel};
+use crate::wire::runner::ToLauncher;
+
+/// Starts runners until the warden at the other end of `channel` is gone and the last one has ended.
+#[must_use]
+pub fn run(channel: OwnedFd) -> ExitCode {
+    match serve(&Channel::from(channel)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "commands can't be started any more");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(channel: &Channel) -> io::Result<()> {
+    // The warden's end is not ours.
+    prctl::set_pdeathsig(None)?;
+    prctl::set_child_subreaper(true)?;
+    let executable = process::executable()?;
+    let mut runners: Vec<Child> = Vec::new();
+    let mut is_open = true;
+    while is_open || !runners.is_empty() {
+        let mut fds: Vec<_> =
+            runners.iter().map(|runner| PollFd::new(runner.as_fd(), PollFlags::POLLIN)).collect();
+        if is_open {
+            fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
+        }
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let before = runners.len();
+        runners.retain(|runner| matches!(runner.reap(), Ok(None)));
+        if runners.len() < before {
+            end_orphans(&runners);
+        }
+        match if is_open { channel.receive::<ToLauncher>() } else { Ok(None) } {
+            Ok(Some((ToLauncher::Start, descriptors))) => {
+                let [theirs] = channel::exactly(descriptors)?;
+                let spawn = Spawn::new(executable.as_fd(), c"peergated")
+                    .argument(c"@runner".to_owned())
+                    .descriptor(theirs.as_fd());
+                match spawn.start() {
+                    Ok(runner) => runners.push(runner),
+                    // Its channel closes, which the warden hears.
+                    Err(error) => tracing::error!(%error, "a runner can't be started"),
+                }
+            }
+            Ok(None) => is_open = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Ends what came from a runner that was itself ended.
+fn end_orphans(runners: &[Child]) {
+    for child in tree::children() {
+        if runners.iter().all(|runner| i64::from(runner.pid()) != i64::from(child.as_raw())) {
+            kill(child, Signal::SIGKILL).ok();
+            nix::sys::wait::waitpid(child, None).ok();
+        }
+    }
+}

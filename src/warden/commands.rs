@@ -1,0 +1,459 @@
+//! Commands: what a gate asks to be run is judged like a backend, its parameters by the policy in force, recorded with the
+//! arguments that it comes to, and only then given to a runner, which is no child of this process: it must not live
+//! in its confinement, nor end with it.
+//!
+//! Who starts runners: the service manager, where its socket was named (`PEERGATE_RUNNER`), else a launcher of our own
+//! from before the rights were given up.
+
+mod report;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::grant::Asked;
+use super::poll::{Interest, LaneId, Source};
+use super::{Due, Warden};
+use crate::audit::entry::{Entry, Exit, Grant as GrantEntry, Run as RunEntry};
+use crate::audit::log::Receipt;
+use crate::audit::secret::Secrets;
+use crate::model::ids::{ConnectionId, RequestId};
+use crate::model::refusal::Refusal;
+use crate::policy::{BackendKind, Command, Given, Policy};
+use crate::sys::process::{Child, Spawn};
+use crate::sys::trusted::{self, Connecting};
+use crate::wire::channel::Channel;
+use crate::wire::message::{ControlReply, ToGate};
+use crate::wire::runner::{Ended, Form, FromRunner, How, Job, ToLauncher, ToRunner};
+
+/// A runner gets this long to say whether its command runs.
+const START: Duration = Duration::from_secs(20);
+
+/// A question for a command, as a lane put it.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) asked: Asked,
+    pub(super) route: String,
+    pub(super) given: Given,
+    pub(super) form: Form,
+}
+
+/// A command that is on record, and is started by whoever has the receipt.
+#[derive(Debug)]
+pub(super) struct Start {
+    number: u32,
+    job: Job,
+}
+
+impl Start {
+    /// Its place among those that run.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+/// One that runs, or is about to.
+#[derive(Debug)]
+struct Run {
+    lane: LaneId,
+    ticket: u32,
+    connection: u64,
+    id: RequestId,
+    backend: String,
+    /// `None` until it is on record.
+    channel: Option<Channel>,
+    /// The gate's end of the link, until the command runs.
+    link: Option<OwnedFd>,
+}
+
+/// Who starts runners.
+#[derive(Debug, Default)]
+enum Starter {
+    /// Nobody: the policy had no command when the daemon started.
+    #[default]
+    Nobody,
+    /// The service manager, for who connects here.
+    Service(PathBuf),
+    /// A process of our own.
+    Own { channel: Channel, child: Child },
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Commands {
+    starter: Starter,
+    running: BTreeMap<u32, Run>,
+    made: u32,
+    /// Who waits for a turn, by the backend's name.
+    waiting: HashMap<String, VecDeque<(LaneId, Wish)>>,
+}
+
+impl Commands {
+    fn running(&self, backend: &str) -> usize {
+        self.running.values().filter(|run| run.backend == backend).count()
+    }
+}
+
+/// Whether a policy has any command.
+pub(super) fn has_commands(policy: &Policy) -> bool {
+    policy.backends.iter().any(|backend| matches!(backend.kind, BackendKind::Command(_)))
+}
+
+impl Warden {
+    /// Readies who starts runners; while the warden still has all its rights, since what commands need is not known.
+    ///
+    /// # Errors
+    ///
+    /// The launcher can't be started.
+    pub(super) fn begin_commands(&mut self) -> io::Result<()> {
+        if !has_commands(&self.force.policy) {
+            return Ok(());
+        }
+        self.commands.starter = match &self.options.environment.runner {
+            Some(path) => Starter::Service(path.clone()),
+            None => {
+                let (ours, theirs) = Channel::pair()?;
+                let spawn = Spawn::new(self.executable.as_fd(), c"peergated")
+                    .argument(c"@launcher".to_owned())
+                    .descriptor(theirs.as_fd());
+                Starter::Own { child: spawn.start()?, channel: ours }
+            }
+        };
+        Ok(())
+    }
+
+    /// Judges one wish by the policy in force.
+    pub(super) fn judge_run(&mut self, lane: LaneId, wish: Wish) {
+        let Asked { ticket, connection: number, .. } = wish.asked;
+        let Some(connection) =
+            self.connections.get(number).filter(|connection| connection.lane == Some(lane))
+        else {
+            tracing::debug!(?lane, number, "a command was asked for a connection that is not there");
+            return self.refuse_open(lane, ticket, Refusal::NotAllowed);
+        };
+        let uid = connection.caller.peer.uid;
+        if !self.callers.may_open(uid, &self.force.policy.limits, std::time::Instant::now()) {
+            return self.refuse_open(lane, ticket, Refusal::RateLimited);
+        }
+        self.run_or_wait(lane, wish);
+    }
+
+    fn run_or_wait(&mut self, lane: LaneId, wish: Wish) {
+        let Asked { ticket, connection: number, request, .. } = wish.asked;
+        let Some(uid) = self.connections.get(number).map(|connection| connection.caller.peer.uid) else {
+            return self.refuse_open(lane, ticket, Refusal::NotAllowed);
+        };
+        let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
+        let (named, judged) = self.judge_command(&wish);
+        let command =
+            match judged.and_then(|command| self.has_turn(&named, &command).map(|turn| (command, turn))) {
+                Ok((command, Turn::Now)) => command,
+                Ok((_, Turn::Later)) => {
+                    return self.commands.waiting.entry(named).or_default().push_back((lane, wish));
+                }
+                Err(refusal) => {
+                    let policy = &self.force.short;
+                    let refused = Some(refusal);
+                    let entry = GrantEntry { id, uid, backend: &named, policy, refused, run: None };
+                    self.record.note(&Entry::Grant(entry));
+                    return self.refuse_open(lane, ticket, refusal);
+                }
+            };
+        let job = match self.job(id, &command, &wish) {
+            Ok(job) => job,
+            Err(refusal) => return self.refuse_open(lane, ticket, refusal),
+        };
+        let secrets = Secrets::new(&self.hash_key);
+        let argv = command.told(&wish.given, |value| secrets.hash(value));
+        let run = Some(RunEntry { argv: &argv, user: &command.cage.user });
+        let policy = &self.force.short;
+        let entry = Entry::Grant(GrantEntry { id, uid, backend: &named, policy, refused: None, run });
+        self.commands.made = self.commands.made.wrapping_add(1);
+        let place = self.commands.made;
+        match self.record.then_run(Box::new(Start { number: place, job }), &entry) {
+            Ok(()) => {
+                let (channel, link) = (None, None);
+                let run = Run { lane, ticket, connection: number, id, backend: named, channel, link };
+                self.commands.running.insert(place, run);
+                if let Some(connection) = self.connections.get_mut(number) {
+                    connection.opening += 1;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a command can't be recorded and is refused");
+                self.refuse_open(lane, ticket, Refusal::AuditUnavailable);
+            }
+        }
+    }
+
+    /// The backend's name, and the command that it is if the caller may run it with these parameters.
+    fn judge_command(&self, wish: &Wish) -> (String, Result<Command, Refusal>) {
+        let Asked { connection: number, backend, generation, .. } = wish.asked;
+        let Some(connection) = self.connections.get(number) else {
+            return (String::new(), Err(Refusal::NotAllowed));
+        };
+        let (named, judged) = self.judge_backend(connection.listener, number, backend, generation);
+        let denial =
+            if generation == self.force.generation { Refusal::NotAllowed } else { Refusal::RefusedByReload };
+        let command = judged.and_then(|id| match self.force.backend(id).map(|backend| &backend.kind) {
+            Some(BackendKind::Command(command)) => {
+                let may = self.force.may_by_route(connection.listener, &connection.caller, &wish.route, id);
+                if may { command.filled(&wish.given).map(|_| (**command).clone()) } else { Err(denial) }
+            }
+            _ => Err(denial),
+        });
+        (named, command)
+    }
+
+    /// Whether there is a turn for one more of these, now or later.
+    fn has_turn(&self, named: &str, command: &Command) -> Result<Turn, Refusal> {
+        if self.commands.running(named) < usize::try_from(command.concurrent).unwrap_or(usize::MAX) {
+            return Ok(Turn::Now);
+        }
+        let waiting = self.commands.waiting.get(named).map_or(0, VecDeque::len);
+        if waiting < usize::try_from(command.queue).unwrap_or(usize::MAX) {
+            Ok(Turn::Later)
+        } else {
+            Err(Refusal::CommandBusy)
+        }
+    }
+
+    fn job(&self, id: RequestId, command: &Command, wish: &Wish) -> Result<Job, Refusal> {
+        Ok(Job {
+            id,
+            control: self.force.policy.daemon.control.clone(),
+            program: command.program.clone(),
+            arguments: command.filled(&wish.given)?,
+            cage: command.cage.clone(),
+            bounds: command.bounds,
+            stdin: command.stdin.is_some(),
+            form: wish.form,
+            statuses: command.statuses.clone(),
+        })
+    }
+
+    /// Gives a command that is on record to a runner.
+    pub(super) fn start_command(&mut self, start: Receipt<Box<Start>>) {
+        let Start { number, job } = *start.into_inner();
+        if let Err(error) = self.hand_to_runner(number, job) {
+            tracing::error!(%error, "a command can't be given to a runner");
+            self.command_not_started(number, &error.to_string());
+        }
+    }
+
+    /// It could not be recorded after all.
+    pub(super) fn command_not_recorded(&mut self, number: u32) {
+        if let Some(run) = self.commands.running.remove(&number) {
+            self.answer_run(&run, Err(Refusal::AuditUnavailable));
+            self.next_of(&run.backend);
+        }
+    }
+
+    fn hand_to_runner(&mut self, number: u32, job: Job) -> io::Result<()> {
+        let channel = match &self.commands.starter {
+            Starter::Nobody => {
+                return Err(io::Error::other("commands that come by a reload need a restart of the daemon"));
+            }
+            Starter::Service(path) => runner_of_service(path)?,
+            Starter::Own { channel, .. } => {
+                let (ours, theirs) = Channel::pair()?;
+                channel.send(&ToLauncher::Start, &[theirs.as_fd()])?;
+                ours
+            }
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+        channel.send(&ToRunner::Run(Box::new(job)), &[theirs.as_fd()])?;
+        self.poll.watch(&channel, Source::Runner(number), Interest::Read)?;
+        if let Some(run) = self.commands.running.get_mut(&number) {
+            run.channel = Some(channel);
+            run.link = Some(ours);
+        }
+        self.timers.after(START, Due::RunnerLimit(number));
+        Ok(())
+    }
+
+    /// A runner said something, or is gone.
+    pub(super) fn hear_runner(&mut self, number: u32) {
+        loop {
+            let Some(run) = self.commands.running.get(&number) else { return };
+            let Some(channel) = &run.channel else { return };
+            match channel.receive_bare::<FromRunner>() {
+                Ok(Some(FromRunner::Started { pid })) => self.command_runs(number, pid),
+                Ok(Some(FromRunner::NotStarted { why })) => return self.command_not_started(number, &why),
+                Ok(Some(FromRunner::Ended(ended))) => return self.command_ended(number, &ended),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(None) | Err(_) if run.link.is_some() => {
+                    return self.command_not_started(number, "its runner ended");
+                }
+                Ok(None) | Err(_) => return self.runner_lost(number),
+            }
+        }
+    }
+
+    fn command_runs(&mut self, number: u32, pid: u32) {
+        let Some(run) = self.commands.running.get_mut(&number) else { return };
+        let Some(link) = run.link.take() else { return };
+        tracing::debug!(id = %run.id, pid, "a command runs");
+        let (connection, lane, ticket) = (run.connection, run.lane, run.ticket);
+        self.answer_link(lane, ticket, connection, Ok(link));
+        if self.connections.get(connection).is_none() {
+            self.tell_caller_left(number);
+        }
+    }
+
+    /// A runner that says nothing is let go; it hears of it by its channel's end.
+    pub(super) fn runner_timed_out(&mut self, number: u32) {
+        if self.commands.running.get(&number).is_some_and(|run| run.link.is_some()) {
+            self.command_not_started(number, "its runner does not answer");
+        }
+    }
+
+    fn command_not_started(&mut self, number: u32, why: &str) {
+        let Some(run) = self.forget_run(number) else { return };
+        tracing::error!(id = %run.id, backend = run.backend, why, "a command could not be started");
+        self.note_exit(Exit { what: Some(why), ..nothing(run.id, "not-started") });
+        self.answer_run(&run, Err(Refusal::CommandNotStarted));
+        self.next_of(&run.backend);
+    }
+
+    fn command_ended(&mut self, number: u32, ended: &Ended) {
+        let Some(run) = self.forget_run(number) else { return };
+        // Its own name for it counts, not the runner's.
+        self.note_exit(exit(run.id, ended));
+        self.next_of(&run.backend);
+    }
+
+    fn runner_lost(&mut self, number: u32) {
+        let Some(run) = self.forget_run(number) else { return };
+        tracing::error!(id = %run.id, backend = run.backend, "a command's runner is gone");
+        self.note_exit(nothing(run.id, "lost"));
+        self.next_of(&run.backend);
+    }
+
+    fn forget_run(&mut self, number: u32) -> Option<Run> {
+        let run = self.commands.running.remove(&number)?;
+        if let Some(channel) = &run.channel {
+            self.poll.forget(channel);
+        }
+        Some(run)
+    }
+
+    /// A command ended that an earlier daemon had started; its runner tells this one.
+    pub(super) fn earlier_command_ended(&mut self, client: u32, ended: &Ended) {
+        self.note_exit(exit(ended.id, ended));
+        self.reply_control(client, &ControlReply::Noted);
+    }
+
+    /// The next one that waits for this command has its turn; judged again, by the policy in force.
+    fn next_of(&mut self, backend: &str) {
+        let Some(waiting) = self.commands.waiting.get_mut(backend) else { return };
+        let next = waiting.pop_front();
+        if waiting.is_empty() {
+            self.commands.waiting.remove(backend);
+        }
+        if let Some((lane, wish)) = next {
+            if self.connections.get(wish.asked.connection).is_some_and(|found| found.lane == Some(lane)) {
+                self.run_or_wait(lane, wish);
+            } else {
+                self.next_of(backend);
+            }
+        }
+    }
+
+    /// A connection ended: what runs for it hears of it, what waits for it waits no more.
+    pub(super) fn commands_of_connection_end(&mut self, connection: u64) {
+        let of_it: Vec<u32> = self
+            .commands
+            .running
+            .iter()
+            .filter(|(_, run)| run.connection == connection)
+            .map(|(number, _)| *number)
+            .collect();
+        of_it.into_iter().for_each(|number| self.tell_caller_left(number));
+        self.commands.waiting.retain(|_, waiting| {
+            waiting.retain(|(_, wish)| wish.asked.connection != connection);
+            !waiting.is_empty()
+        });
+    }
+
+    fn tell_caller_left(&self, number: u32) {
+        let channel = self.commands.running.get(&number).and_then(|run| run.channel.as_ref());
+        // A runner that is gone is heard of by its channel.
+        if let Some(Err(error)) = channel.map(|channel| channel.send(&ToRunner::CallerLeft, &[])) {
+            tracing::debug!(%error, "a runner does not hear that its caller left");
+        }
+    }
+
+    /// The record is about to be closed: commands that go on are noted.
+    pub(super) fn detach_commands(&mut self) {
+        let runs: Vec<RequestId> = self.commands.running.values().map(|run| run.id).collect();
+        for id in runs {
+            self.note_exit(nothing(id, "detached"));
+        }
+    }
+
+    fn note_exit(&mut self, exit: Exit<'_>) {
+        self.record.note(&Entry::Exit(exit));
+    }
+
+    fn answer_run(&mut self, run: &Run, result: Result<OwnedFd, Refusal>) {
+        self.answer_link(run.lane, run.ticket, run.connection, result);
+    }
+
+    fn answer_link(&mut self, lane: LaneId, ticket: u32, connection: u64, result: Result<OwnedFd, Refusal>) {
+        let live = self.connections.get_mut(connection).map(|connection| {
+            connection.opening = connection.opening.saturating_sub(1);
+        });
+        let (result, descriptors) = match result {
+            Ok(link) if live.is_some() => (Ok(()), vec![Rc::new(link)]),
+            Ok(_unwanted) => (Err(Refusal::NotAllowed), Vec::new()),
+            Err(refusal) => (Err(refusal), Vec::new()),
+        };
+        self.tell_lane(lane, ToGate::Backend { ticket, result }, descriptors);
+    }
+}
+
+/// Whether there is a turn.
+enum Turn {
+    Now,
+    Later,
+}
+
+/// A fresh runner of the service manager's, who listens there as root.
+fn runner_of_service(path: &Path) -> io::Result<Channel> {
+    match trusted::connect_packets(path, Some(0)).map_err(io::Error::other)? {
+        Connecting::Connected(socket) => Ok(Channel::from(socket)),
+        Connecting::Again => Err(io::Error::other("the service manager starts too many runners already")),
+    }
+}
+
+fn exit(id: RequestId, ended: &Ended) -> Exit<'static> {
+    let (code, signal) = match ended.how {
+        How::Code(code) => (Some(code), None),
+        How::Signal(signal) => (None, Some(signal)),
+    };
+    Exit {
+        id,
+        why: ended.why.word(),
+        what: None,
+        code,
+        signal,
+        out: ended.out,
+        err: ended.err,
+        us: ended.us,
+        cpu_us: ended.cpu_us,
+        rss_kib: ended.rss_kib,
+    }
+}
+
+/// An end of which nothing more is known.
+fn nothing(id: RequestId, why: &'static str) -> Exit<'static> {
+    let (what, code, signal) = (None, None, None);
+    Exit { id, why, what, code, signal, out: 0, err: 0, us: 0, cpu_us: 0, rss_kib: 0 }
+}

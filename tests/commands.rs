@@ -1,0 +1,17 @@
+//! Commands: a program behind a route, from the policy to its end.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
+
+#[path = "commands/answers.rs"]
+mod answers;
+#[path = "commands/attacks.rs"]
+mod attacks;
+#[path = "commands/client.rs"]
+mod client;
+#[path = "commands/ends.rs"]
+mod ends;
+#[path = "commands/stage.rs"]
+mod stage;
+#[path = "support/support.rs"]
+mod support;

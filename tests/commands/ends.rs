@@ -1,0 +1,215 @@
+//! How a command ends, and that nothing of it is left then.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::mpsc;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::Value;
+
+use super::stage::{HEAD, exit, place, route, run, started};
+use super::support::client::Client;
+use super::support::daemon::Daemon;
+use crate::need_root;
+
+/// What it starts: a process in its group, one in a session of its own, and one whose parent has gone.
+const FAMILY: &str =
+    "sleep 86@N@ & setsid sleep 86@N@ & (setsid sh -c 'sleep 86@N@ & exit' &) ; trap '' TERM; ";
+
+fn family(number: u32) -> String {
+    FAMILY.replace("@N@", &format!("{number}{}", std::process::id()))
+}
+
+/// Processes that were started by [`family`].
+fn left(number: u32) -> Vec<String> {
+    let mark = format!("86{number}{}", std::process::id());
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()) {
+            found.push(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+    found
+}
+
+/// Opens a FIFO for writing, which waits for its reader, and lets that one go on.
+fn release(fifo: &Path) {
+    fs::File::options().write(true).open(fifo).unwrap().write_all(b"go\n").unwrap();
+}
+
+fn fifo(daemon_dir: &Path, name: &str) -> std::path::PathBuf {
+    let path = daemon_dir.join(name);
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    path
+}
+
+/// Waits until a command has written its line to `file`.
+fn wait_for_mark(daemon: &Daemon, file: &str) {
+    wait_for_lines(&daemon.path(file), 1);
+}
+
+/// Waits until so many have begun.
+fn wait_for_marks(daemon: &Daemon, count: usize) {
+    wait_for_lines(&daemon.path("mark"), count);
+}
+
+fn wait_for_lines(file: &Path, count: usize) {
+    while fs::read_to_string(file).unwrap_or_default().lines().count() < count {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn command_beyond_its_time_is_ended_with_all_that_it_started() {
+    need_root!();
+    let place = place(&[("long", &format!("{}while :; do sleep 861; done", family(1)))]);
+    let more = "user = \"root\"\ntimeout = \"500ms\"\ngrace = \"100ms\"";
+    let daemon = started(place, &[route("long", "[\"@DIR@/long\"]", more)]);
+    let answer = run(&daemon, "/long");
+    assert_eq!((answer.status(), answer.header("peergate-signal")), (502, Some("9")));
+    assert_eq!(answer.header("peergate-ended"), Some("timeout"));
+    let ended = exit(&daemon, "timeout");
+    assert_eq!(ended["signal"], 9);
+    assert_eq!(left(1), Vec::<String>::new());
+    daemon.stop();
+}
+
+#[test]
+fn command_that_ends_takes_along_all_that_it_started() {
+    need_root!();
+    let place = place(&[("brief", &format!("{}exit 0", family(2)))]);
+    let daemon = started(place, &[route("brief", "[\"@DIR@/brief\"]", "user = \"root\"")]);
+    assert_eq!(run(&daemon, "/brief").status(), 200);
+    exit(&daemon, "done");
+    assert_eq!(left(2), Vec::<String>::new());
+    daemon.stop();
+}
+
+#[test]
+fn caller_that_leaves_ends_its_command() {
+    need_root!();
+    let text = format!("{}echo up > @HERE@/mark; while :; do sleep 861; done", family(3));
+    let place = place(&[]);
+    let here = place.path().to_str().unwrap().to_owned();
+    super::stage::script(place.path(), "long", &text.replace("@HERE@", &here));
+    let daemon = started(place, &[route("long", "[\"@DIR@/long\"]", "user = \"root\"\ngrace = \"100ms\"")]);
+    let mut client = Client::connect(&daemon.socket());
+    client.ask("POST", "/long");
+    wait_for_mark(&daemon, "mark");
+    drop(client);
+    exit(&daemon, "caller-left");
+    assert_eq!(left(3), Vec::<String>::new());
+    daemon.stop();
+}
+
+#[test]
+fn command_that_is_to_finish_does_so_without_its_caller() {
+    need_root!();
+    let place = place(&[]);
+    let wait = fifo(place.path(), "wait");
+    let here = place.path().to_str().unwrap().to_owned();
+    super::stage::script(
+        place.path(),
+        "long",
+        &format!("echo up > {here}/mark; read -r word < {here}/wait; echo $word > {here}/done"),
+    );
+    let more = "user = \"root\"\non_leave = \"finish\"";
+    let daemon = started(place, &[route("long", "[\"@DIR@/long\"]", more)]);
+    let mut client = Client::connect(&daemon.socket());
+    client.ask("POST", "/long");
+    wait_for_mark(&daemon, "mark");
+    drop(client);
+    daemon.wait_for("the outcome", |record| record["t"] == "outcome" && record["result"] == "caller-gone");
+    release(&wait);
+    assert_eq!(exit(&daemon, "done")["code"], 0);
+    assert_eq!(fs::read_to_string(daemon.path("done")).unwrap(), "go\n");
+    daemon.stop();
+}
+
+#[test]
+fn output_without_end_ends_the_command() {
+    need_root!();
+    let place = place(&[]);
+    let more = "user = \"root\"\noutput = \"64KiB\"";
+    let daemon = started(place, &[route("yes", "[\"/usr/bin/yes\"]", more)]);
+    let answer = run(&daemon, "/yes");
+    assert_eq!((answer.status(), answer.header("peergate-ended")), (502, Some("output")));
+    assert_eq!(answer.text().len(), 64 << 10);
+    exit(&daemon, "output");
+    daemon.stop();
+}
+
+#[test]
+fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
+    need_root!();
+    let place = place(&[]);
+    let wait = fifo(place.path(), "wait");
+    let here = place.path().to_str().unwrap().to_owned();
+    let held = fifo(place.path(), "held");
+    super::stage::script(
+        place.path(),
+        "one",
+        &format!("echo up >> {here}/mark; read -r word < {here}/$1; echo $word"),
+    );
+    let daemon = started(
+        place,
+        &[
+            route("one", "[\"@DIR@/one\", \"wait\"]", "user = \"root\"\none_at_a_time = true\nqueue = 1"),
+            route("busy", "[\"@DIR@/one\", \"held\"]", "user = \"root\"\none_at_a_time = true"),
+        ],
+    );
+    let (send, answers) = mpsc::channel();
+    for _ in 0..2 {
+        let (socket, send) = (daemon.socket(), send.clone());
+        std::thread::spawn(move || {
+            send.send(super::support::client::ask(&socket, "POST", "/one").status()).unwrap();
+        });
+    }
+    wait_for_mark(&daemon, "mark");
+    let mut open = Client::connect(&daemon.socket());
+    open.ask("POST", "/busy");
+    wait_for_marks(&daemon, 2);
+    let refused = run(&daemon, "/busy");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().contains("command-busy"), "{}", refused.text());
+    release(&held);
+    // The second of `one` begins when the first has ended.
+    release(&wait);
+    wait_for_marks(&daemon, 3);
+    release(&wait);
+    assert_eq!([answers.recv().unwrap(), answers.recv().unwrap(), open.answer().status()], [200, 200, 200]);
+    let all = daemon.stop();
+    let refused = |record: &&Value| record["t"] == "grant" && record["refused"] == "command-busy";
+    assert_eq!(all.iter().filter(refused).count(), 1);
+}
+
+#[test]
+fn command_outlives_its_daemon_and_tells_the_next_one() {
+    need_root!();
+    let place = place(&[]);
+    let wait = fifo(place.path(), "wait");
+    let here = place.path().to_str().unwrap().to_owned();
+    super::stage::script(
+        place.path(),
+        "long",
+        &format!("echo up > {here}/mark; read -r word < {here}/wait; exit 9"),
+    );
+    let more = "user = \"root\"\non_leave = \"finish\"";
+    let policy =
+        format!("[limits]\ndrain_time = \"10ms\"\n{HEAD}{}", route("long", "[\"@DIR@/long\"]", more));
+    let daemon = Daemon::start_in(place, &policy);
+    let mut client = Client::connect(&daemon.socket());
+    client.ask("POST", "/long");
+    wait_for_mark(&daemon, "mark");
+    let (place, all) = daemon.stop_keeping();
+    let detached = all.iter().find(|record| record["t"] == "exit" && record["why"] == "detached").unwrap();
+    let id = detached["id"].clone();
+    let daemon = Daemon::start_in(place, &policy);
+    release(&wait);
+    let ended = exit(&daemon, "done");
+    assert_eq!((&ended["id"], &ended["code"]), (&id, &9.into()));
+    daemon.stop();
+}

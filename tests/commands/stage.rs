@@ -1,0 +1,60 @@
+//! A daemon whose routes are commands, and programs for them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::support::client;
+use super::support::daemon::{self, Daemon, Place};
+use super::support::http::Message;
+
+/// The listener and root, who may call all routes here.
+pub(crate) const HEAD: &str = "[listen.api]\npath = \"@DIR@/run/api.sock\"\nmode = \"0666\"\n\
+                    [who.root]\nuser = [\"root\"]\n[who.alice]\nuser = [\"pg-alice\"]\n";
+
+/// A route `POST /NAME` to a command, with these further lines.
+pub(crate) fn route(name: &str, command: &str, more: &str) -> String {
+    routed(name, &format!("POST /{name}"), command, more, "")
+}
+
+/// The same with a pattern and further lines of the route.
+pub(crate) fn routed(name: &str, pattern: &str, command: &str, more: &str, of_route: &str) -> String {
+    format!(
+        "[backend.{name}]\ncommand = {command}\n{more}\n\
+         [[route]]\nid = \"{name}\"\nmatch = [\"{pattern}\"]\nto = \"{name}\"\nallow = [\"root\"]\n{of_route}\n"
+    )
+}
+
+/// A place for a daemon with scripts in it.
+pub(crate) fn place(scripts: &[(&str, &str)]) -> Place {
+    let place = daemon::place();
+    for (name, text) in scripts {
+        script(place.path(), name, text);
+    }
+    place
+}
+
+/// An executable script.
+pub(crate) fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let file = directory.join(name);
+    fs::write(&file, format!("#!/usr/bin/dash\n{text}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    file
+}
+
+/// A daemon with these routes.
+pub(crate) fn started(place: Place, routes: &[String]) -> Daemon {
+    Daemon::start_in(place, &format!("{HEAD}{}", routes.concat()))
+}
+
+/// A command's answer.
+pub(crate) fn run(daemon: &Daemon, target: &str) -> Message {
+    client::ask(&daemon.socket(), "POST", target)
+}
+
+/// The `exit` of the only command that has run, or of the one that wanted `why`.
+pub(crate) fn exit(daemon: &Daemon, why: &str) -> Value {
+    daemon.wait_for(why, |record| record["t"] == "exit" && record["why"] == why)
+}
