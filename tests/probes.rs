@@ -25,7 +25,7 @@ const ROLLING: &str = "\n[diagnostics]\ndirectory = \"@DIR@/diagnostics\"\n";
 const MANUAL: &str = "src/manual/hardening.md";
 
 fn probe(daemon: &Daemon, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    let mut command = Command::new(support::program("peergate"));
     command.arg("probe").arg("--control").arg(daemon.path("run/control.sock")).args(words).output().unwrap()
 }
 
@@ -121,7 +121,7 @@ fn probes_with_rolling_diagnostics_find_what_the_manual_says() {
 /// The daemon's file where everybody can run it: the build's folder may be closed to others.
 fn executable(place: &Path) -> PathBuf {
     let copy = place.join("peergated");
-    std::fs::copy(env!("CARGO_BIN_EXE_peergated"), &copy).unwrap();
+    std::fs::copy(support::program("peergated"), &copy).unwrap();
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
     copy
 }
@@ -199,7 +199,7 @@ fn probes_of_one_role_are_shown_for_people_and_a_hole_is_exit_code_1() {
 fn daemon_stopped_while_something_is_tried_closes_its_record() {
     need_root!();
     let daemon = Daemon::start(POLICY);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    let mut command = Command::new(support::program("peergate"));
     command.arg("probe").arg("--control").arg(daemon.path("run/control.sock"));
     let probing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     daemon.wait_for("a try", |record| record["role"] == "scribe-probe");

@@ -114,7 +114,7 @@ fn work(more: &str) -> Vec<Process> {
     let policy = write_policy(place.path(), &text);
     let mut command = Command::new("strace");
     // The tracer is a grandchild, and what is traced our child, as without it.
-    command.args(["-D", "-f", "-q", "-s", "64", "-o"]).arg(&trace).arg(env!("CARGO_BIN_EXE_peergated"));
+    command.args(["-D", "-f", "-q", "-s", "64", "-o"]).arg(&trace).arg(support::program("peergated"));
     let daemon = Daemon::spawn_by(command, &place, &policy, |_| {});
     let mut daemon = daemon.unwrap_or_else(|refused| panic!("{}\n{}", refused.status, refused.said));
     let mut client = Client::connect(&daemon.socket());

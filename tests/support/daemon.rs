@@ -113,7 +113,7 @@ impl Daemon {
         policy: &Path,
         change: impl FnOnce(&mut Command),
     ) -> Result<Daemon, Refused> {
-        Daemon::spawn_by(Command::new(env!("CARGO_BIN_EXE_peergated")), place, policy, change)
+        Daemon::spawn_by(Command::new(super::program("peergated")), place, policy, change)
     }
 
     /// The same by another command, which becomes the daemon.

@@ -27,11 +27,23 @@ pub mod stage;
 pub mod strace;
 pub mod upstream;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 /// Longer than anything here takes; what is not there by then is a failure, never a pass.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program of the package as it was built for the tests, or what `PEERGATE_PROGRAMS` holds in its place: the release
+/// build has no assertions and asks the kernel for less.
+pub fn program(name: &str) -> PathBuf {
+    let built = match name {
+        "peergated" => env!("CARGO_BIN_EXE_peergated"),
+        // Not there without the feature `cli`.
+        _ => option_env!("CARGO_BIN_EXE_peergate").unwrap_or(name),
+    };
+    std::env::var_os("PEERGATE_PROGRAMS").map_or_else(|| built.into(), |folder| Path::new(&folder).join(name))
+}
 
 /// Ends the test as skipped, which `tests/run` counts and lists.
 #[macro_export]
