@@ -77,14 +77,15 @@ pub(crate) fn read_included(text: &str, problems: &mut Problems<'_>) -> Option<F
 
 fn parse<'t>(text: &'t str, problems: &mut Problems<'_>) -> Option<toml::Spanned<DeTable<'t>>> {
     let (document, errors) = DeTable::parse_recoverable(text);
+    let mut mistakes: Vec<(Span, &str)> = errors
+        .iter()
+        .map(|error| (error.span().map(Span::from).unwrap_or_default(), error.message()))
+        .collect();
+    mistakes.sort_by_key(|(span, _)| span.start);
     // What follows the first mistake of a line is most often what it left behind.
-    let mut told = None;
-    for error in &errors {
-        let span = error.span().map(Span::from).unwrap_or_default();
-        let line = problems.line(span);
-        if told.replace(line) != Some(line) {
-            problems.add(span, error.message().replace('\n', ", "));
-        }
+    mistakes.dedup_by_key(|(span, _)| problems.line(*span));
+    for (span, message) in mistakes {
+        problems.add(span, message.replace('\n', ", "));
     }
     errors.is_empty().then_some(document)
 }

@@ -21,7 +21,7 @@ fn all_kinds(stage: &Stage) -> BTreeMap<String, Vec<String>> {
             let name = record["t"].as_str().unwrap().to_owned();
             let to = match name.as_str() {
                 "conn" | "decision" | "grant" | "outcome" | "repeat" => continue,
-                "open" | "gate" | "policy" | "journal" => &mut warden,
+                "open" | "gate" | "policy" | "journal" | "exit" => &mut warden,
                 _ => &mut scribe,
             };
             let record = to.write(&made);

@@ -26,8 +26,8 @@ pub(super) fn weight(record: Record<'_>) -> Option<Weight> {
 
 /// Its kind, as a word that every format can hold.
 pub(super) fn kind(record: Record<'_>) -> &'static str {
-    const KINDS: [&str; 9] =
-        ["open", "gate", "policy", "epoch", "recover", "prune", "intrusion", "journal", "outcome"];
+    const KINDS: [&str; 10] =
+        ["open", "gate", "policy", "epoch", "recover", "prune", "intrusion", "journal", "outcome", "exit"];
     KINDS.into_iter().find(|kind| *kind == record.kind()).unwrap_or("other")
 }
 
@@ -36,6 +36,7 @@ pub(super) fn ecs(kind: &str, result: Option<&str>) -> (&'static str, &'static s
     match (kind, result) {
         ("gate", Some("started")) => ("process", "start"),
         ("gate", Some("retired" | "exited" | "killed" | "violated")) => ("process", "end"),
+        ("exit", _) => ("process", "end"),
         ("policy" | "epoch", _) => ("configuration", "change"),
         ("prune", _) => ("file", "deletion"),
         ("intrusion" | "disbelieved", _) => ("intrusion_detection", "info"),
@@ -54,6 +55,7 @@ pub(super) fn name(kind: &str) -> &'static str {
         "prune" => "Segment removed",
         "intrusion" => "Tampering with the record",
         "disbelieved" => "Record that its writer may not write",
+        "exit" => "Command ended",
         "journal" => "Requests that the journal alone knows of",
         _ => "Other record",
     }
