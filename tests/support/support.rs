@@ -83,7 +83,7 @@ pub fn have(program: &str) -> bool {
 
 /// A Python that every user can run; root's own may lie where others can't go.
 pub fn python() -> &'static str {
-    if std::path::Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
+    if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
 }
 
 /// Runs a command to its end; what it said goes into the panic if it fails.
@@ -97,8 +97,8 @@ pub fn run(command: &mut Command) -> Output {
 ///
 /// Another process writes it. A descriptor of ours that is open for writing would be inherited by whatever another
 /// test starts in that moment, and the copy could not be run until that one has let go of it (ETXTBSY, `execve(2)`).
-pub fn copy_for_all(program: &str, into: &std::path::Path) -> std::path::PathBuf {
-    let copy = into.join(std::path::Path::new(program).file_name().unwrap());
+pub fn copy_for_all(program: &str, into: &Path) -> PathBuf {
+    let copy = into.join(Path::new(program).file_name().unwrap());
     run(Command::new("install").args(["-m", "755", program]).arg(&copy));
     copy
 }
