@@ -34,7 +34,7 @@ fn rules() -> Vec<slow::Rule> {
 
 fn quick(rule: &slow::Rule) -> JsonRule {
     let pointer = |text: &String| Pointer::parse(text).expect("a pointer");
-    let kinds = rule.values.iter().map(|(at, kind)| (pointer(at), Kind::parse(kind).expect("a type")));
+    let kinds = rule.values.iter().map(|(at, kind)| (pointer(at), kind.parse::<Kind>().expect("a type")));
     JsonRule {
         allow: rule.allow.iter().chain(rule.values.iter().map(|(at, _)| at)).map(pointer).collect(),
         others: if rule.zero { Others::Zero } else { Others::Refuse },

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 use super::near::nearest;
 
@@ -138,6 +139,16 @@ fn turns(c: char) -> bool {
 
 /// What captures without a range, a length or a list are, in the order of their places in a tree.
 pub(crate) static PLAIN: [Kind; 5] = [Kind::Any, Kind::Hex(None), Kind::Int(None), Kind::Uuid, Kind::Version];
+
+impl FromStr for Kind {
+    /// What is wrong with it, in words.
+    type Err = String;
+
+    /// Reads a kind that is written as one text: `hex`, `hex 64`, `int 1..100`, `one_of a|b`, `text name 64`.
+    fn from_str(written: &str) -> Result<Kind, String> {
+        Kind::parse(written).map_err(|bad| bad.message)
+    }
+}
 
 impl Kind {
     const WORDS: [&'static str; 8] = ["any", "hex", "int", "uuid", "version", "bool", "one_of", "text"];
