@@ -63,10 +63,7 @@ impl Path {
         let (before, behind) = (text(before), text(behind));
         match token {
             Token::Any { empty } if last && behind.is_empty() => Ok(self.prefix(&before, *empty)),
-            Token::Any { empty }
-                if before.is_empty() && behind.is_empty() && literal_behind && !self.rest =>
-            {
-                let _ = empty;
+            Token::Any { .. } if before.is_empty() && behind.is_empty() && literal_behind && !self.rest => {
                 let mut path = self.add("{rest...}");
                 path.rest = true;
                 Ok(vec![path])
