@@ -393,8 +393,10 @@ fn tunnel_carries_bytes_both_ways_and_its_end_is_recorded() {
 #[test]
 fn tunnel_whose_caller_reads_no_more_is_not_called_the_backends_death() {
     need_root!();
-    let (daemon, _upstream) = before(|_, stream, _| {
+    let (daemon, _upstream) = before(|_, stream, reader| {
         stream.write_all(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n").unwrap();
+        // Only once the caller has closed its side: the kernel does not wake whoever waits for room behind a closed end.
+        reader.read_line(&mut String::new()).unwrap();
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
         false
     });
@@ -403,6 +405,7 @@ fn tunnel_whose_caller_reads_no_more_is_not_called_the_backends_death() {
     assert_eq!(client.answer().status(), 101);
     // Only this direction: the warden sees no end, and the gate's next write fails.
     client.stream.shutdown(std::net::Shutdown::Read).unwrap();
+    client.send("flood\n");
     let outcome = daemon.wait_for("the tunnel's end", |record| record["t"] == "outcome");
     assert_eq!(outcome["result"], "caller-gone");
     daemon.stop();
