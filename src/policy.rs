@@ -128,8 +128,8 @@ pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,
     DiagnosticsSettings, Feed, Field, Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, OnLeave,
-    Only, Origin, Parameter, Part, Policy, Rate, Reads, Recorded, Rlimit, Route, Sandbox, Syslog, Table,
-    Template, Wanted, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
+    Only, Origin, Parameter, Part, Policy, Rate, Reads, Recorded, Rlimit, Route, RunsAs, Sandbox, Syslog,
+    Table, Template, Wanted, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 
