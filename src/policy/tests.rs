@@ -16,6 +16,8 @@ mod include;
 mod layout;
 #[cfg(feature = "cli")]
 mod lint;
+#[cfg(feature = "cli")]
+mod lint_commands;
 mod mistakes;
 mod oracle;
 mod outward;
