@@ -22,6 +22,7 @@ mod mistakes;
 mod oracle;
 mod outward;
 mod reads;
+mod reads_oracle;
 mod samples;
 #[cfg(feature = "cli")]
 mod schema;
