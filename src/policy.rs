@@ -123,7 +123,7 @@ pub use params::{Argument, Given, gathered};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
 #[cfg(feature = "cli")]
-pub use schema::schema;
+pub use schema::{schema, schema_of_included};
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,
