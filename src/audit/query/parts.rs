@@ -271,14 +271,15 @@ pub struct Grant {
     refused: Span,
     runs_as: Span,
     argv: Span,
+    via: Span,
 }
 
 impl Grant {
     pub(super) fn new(held: Held) -> Option<Grant> {
-        let [id, uid, backend, policy, refused, runs_as, argv] =
-            held.spans(["id", "uid", "backend", "policy", "refused", "user", "argv"]);
+        let [id, uid, backend, policy, refused, runs_as, argv, via] =
+            held.spans(["id", "uid", "backend", "policy", "refused", "user", "argv", "via"]);
         let (id, uid) = (held.number(id)?, held.number(uid)?);
-        Some(Grant { id, uid, held, backend, policy, refused, runs_as, argv })
+        Some(Grant { id, uid, held, backend, policy, refused, runs_as, argv, via })
     }
 
     words! {
@@ -292,6 +293,8 @@ impl Grant {
         runs_as;
         /// A command as it was to run: texts in quotes, commas between.
         argv;
+        /// The app that asked for it, where it was no gate.
+        via;
     }
 }
 
