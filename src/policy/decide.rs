@@ -313,7 +313,7 @@ impl Decider {
     /// The routes of the listener that allow this caller now, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         if self.knows(listener, subject) {
-            self.enforced.offers(listener, subject, Moment::By(&self.clock))
+            self.enforced.offers(&self.policy, listener, subject, Moment::By(&self.clock))
         } else {
             Vec::new()
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
+use super::parts::{Conn, Decision, Exit, Grant, Held, Outcome, Repeat};
 use crate::audit::reader::Line;
 use crate::audit::segment::SegmentName;
 use crate::model::ids::RequestId;
@@ -69,6 +69,8 @@ pub struct Access {
     pub grants: Vec<Grant>,
     /// How it ended; `None` where the answer came at once, where it still runs, and where nobody closed it.
     pub outcome: Option<Outcome>,
+    /// How its command ended. Each end comes as [`Item::Event`] too, and one that comes later as that alone.
+    pub exits: Vec<Exit>,
 }
 
 /// Something about an access that does not fit together.
@@ -102,7 +104,7 @@ impl Doubt {
 
 impl Access {
     pub(super) fn new(id: RequestId, conn: Option<Rc<Conn>>) -> Access {
-        Access { id, conn, decision: None, grants: Vec::new(), outcome: None }
+        Access { id, conn, decision: None, grants: Vec::new(), outcome: None, exits: Vec::new() }
     }
 
     /// When it was asked, as far as a gate has no say in it: when the warden granted it. Where it granted nothing, the
@@ -177,6 +179,12 @@ impl Access {
     pub fn is_open(&self) -> bool {
         let at_once = self.decision.as_ref().is_some_and(|decision| decision.status.is_some());
         self.outcome.is_none() && !at_once && self.allowed() != Some(false)
+    }
+
+    /// Whether a command was started for it whose end was not read.
+    pub fn awaits_exit(&self) -> bool {
+        let runs = |grant: &Grant| grant.argv().is_some() && grant.refused().is_none();
+        self.exits.is_empty() && self.grants.iter().any(runs)
     }
 
     /// What does not fit together.

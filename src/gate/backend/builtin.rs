@@ -22,7 +22,7 @@ use crate::gate::answer::Answer;
 use crate::gate::recorded::Recorded;
 use crate::model::caller::{Attr, Caller, Gid};
 use crate::model::ids::RequestId;
-use crate::policy::Offer;
+use crate::policy::{Kind, Offer, Origin, Parameter, Wanted};
 
 /// What a handler may know of the request that it answers.
 #[derive(Debug)]
@@ -136,10 +136,28 @@ async fn routes(Extension(asking): Extension<Arc<Asking>>) -> Response<Body> {
                 "query": offer.query,
                 "except": offer.except,
                 "help": offer.help.as_deref(),
+                "params": offer.parameters.iter().map(parameter).collect::<Vec<_>>(),
             })
         })
         .collect();
     answer(&json!({ "on": &*asking.on, "policy": &*asking.policy, "allowed": allowed }))
+}
+
+/// What a caller fills into a command: where it is put, and what it may be. The values of a secret are nobody's.
+fn parameter(parameter: &Parameter) -> Value {
+    let from = match parameter.from {
+        Origin::Path => "path",
+        Origin::Query => "query",
+        Origin::Body => "body",
+    };
+    let (kind, values) = match &parameter.kind {
+        Wanted::Value(Kind::OneOf(_)) if parameter.secret => ("secret".to_owned(), None),
+        Wanted::Value(Kind::OneOf(values)) => ("one_of".to_owned(), Some(values)),
+        Wanted::Value(kind) => (kind.to_string(), None),
+        Wanted::Below { .. } => ("below".to_owned(), None),
+    };
+    let optional = parameter.optional;
+    json!({ "name": parameter.name, "from": from, "type": kind, "one_of": values, "optional": optional })
 }
 
 /// `GET /_peergate/health`: 200 while requests can be recorded. (While they can't, no request gets this far.)

@@ -3,7 +3,7 @@
 use super::text::clock;
 use super::{Whom, shown, word};
 use crate::audit::plain::Readable;
-use crate::audit::query::{Access, Conn, Decision, Doubt, Held, Item, Outcome, Repeat};
+use crate::audit::query::{Access, Conn, Decision, Doubt, Exit, Held, Item, Outcome, Repeat};
 
 pub(super) fn of(item: &Item) -> String {
     match item {
@@ -38,9 +38,15 @@ fn of_access(access: &Access) -> String {
         let app = grant.via().map(|app| format!(" to the app {}", word(app))).unwrap_or_default();
         let backend = format!("{}{app}", word(grant.backend().unwrap_or_default()));
         match grant.refused() {
-            None => said.push_str(&format!("; the warden granted {backend}")),
+            None => {
+                let whom = grant.runs_as().map(|user| format!(" as {}", word(user))).unwrap_or_default();
+                said.push_str(&format!("; the warden granted {backend}{whom}"));
+            }
             Some(why) => said.push_str(&format!("; the warden refused {backend} ({})", shown(why))),
         }
+    }
+    for exit in &access.exits {
+        said.push_str(&format!("; the command {}", command_ended(exit)));
     }
     match (&access.outcome, access.status()) {
         (Some(outcome), _) => said.push_str(&ended(outcome)),
@@ -96,6 +102,25 @@ fn ended(outcome: &Outcome) -> String {
     format!("; it ended {status}{after} ({result}), {} bytes in, {} out", outcome.bytes_in, outcome.bytes_out)
 }
 
+/// `ended with exit code 3 after 12 ms`, `was ended by signal 15 after 30 s (timeout)`.
+pub(in crate::cli::audit) fn command_ended(exit: &Exit) -> String {
+    let after = span(exit.us);
+    let why = match exit.why().unwrap_or_default() {
+        "done" => String::new(),
+        why => format!(" ({})", shown(why)),
+    };
+    match (exit.code, exit.signal, exit.why().unwrap_or_default()) {
+        (Some(code), ..) => format!("ended with exit code {code} after {after}{why}"),
+        (None, Some(signal), _) => format!("was ended by signal {signal} after {after}{why}"),
+        (None, None, "not-started") => match exit.what() {
+            Some(what) => format!("was not started: {}", shown(what)),
+            None => "was not started".to_owned(),
+        },
+        (None, None, "detached") => "ran on when the daemon ended".to_owned(),
+        (None, None, _) => format!("ended after {after}{why}"),
+    }
+}
+
 /// Microseconds as people say them.
 pub(in crate::cli::audit) fn span(us: u64) -> String {
     match us {
@@ -140,6 +165,10 @@ pub(super) fn of_event(held: &Held) -> String {
             };
             format!("{at}: the {}{uid} (pid {}) {how}.", text("role"), text("pid"))
         }
+        "exit" => match Exit::new(held.clone()) {
+            Some(exit) => format!("{at}: the command of {} {}.", exit.id, command_ended(&exit)),
+            None => Readable(held.line().as_bytes()).to_string(),
+        },
         "policy" => match record.field("refused") {
             Some(why) => format!("{at}: the policy {} was not taken: {}.", text("file"), shown(why.as_str())),
             None => format!("{at}: the policy {} came into force as {}.", text("file"), text("new")),
