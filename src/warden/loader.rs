@@ -91,7 +91,8 @@ fn seal(
     let apps = super::posture::apps_of(&policy);
     let named = daemon.gate_user.is_some()
         && daemon.scribe_user.is_some()
-        && (daemon.app_user.is_some() || apps == 0);
+        && (daemon.app_user.is_some() || apps == 0)
+        && (policy.audit.witness.user.is_some() || policy.audit.witness.command.is_empty());
     let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids(apps) };
     let bytes = policy.to_bytes().map_err(|error| error.to_string())?;
     let memory = memfd::sealed("policy", &bytes)
@@ -204,7 +205,7 @@ fn own(runtime: Option<&Path>, environment: &Environment) -> Result<Own, String>
     })
 }
 
-/// Ids that belong to no user, no group and no process: for a gate, a scribe, and so many apps.
+/// Ids that belong to no user, no group and no process: for a gate, a scribe, a witness's command, and so many apps.
 pub(super) fn free_ids(apps: usize) -> Vec<u32> {
     let running: HashSet<u32> = fs::read_dir("/proc")
         .into_iter()
@@ -221,7 +222,7 @@ pub(super) fn free_ids(apps: usize) -> Vec<u32> {
     let skip = sys::random().map_or(0, u16::from_ne_bytes);
     let (begin, length) = (*DYNAMIC.start(), DYNAMIC.end() - DYNAMIC.start() + 1);
     let from = |place: u32| begin + (place + u32::from(skip)) % length;
-    (0..length).map(from).filter(unused).take(2 + apps).collect()
+    (0..length).map(from).filter(unused).take(3 + apps).collect()
 }
 
 /// A loader that is at work.

@@ -16,6 +16,8 @@ pub(super) struct Identities {
     pub(super) gate: Option<Ids>,
     /// The scribe.
     pub(super) scribe: Option<Ids>,
+    /// A witness's command.
+    pub(super) witness: Option<Ids>,
     /// Apps, in the order of the policy's backends: the policy's one user for all of them, else ids of nobody, of each its
     /// own.
     apps: Vec<Ids>,
@@ -35,7 +37,8 @@ impl Identities {
     /// Root, and neither users nor free ids.
     pub(super) fn choose(policy: &Policy, free: &[u32]) -> Result<Identities, String> {
         if !geteuid().is_root() {
-            return Ok(Identities { gate: None, scribe: None, apps: Vec::new(), missing: Some("no-root") });
+            let (apps, missing) = (Vec::new(), Some("no-root"));
+            return Ok(Identities { gate: None, scribe: None, witness: None, apps, missing });
         }
         let named = |user: Option<(crate::model::caller::Uid, crate::model::caller::Gid)>| {
             user.map(|(uid, gid)| Ids { uid: uid.raw(), gid: gid.raw(), groups: Vec::new() })
@@ -48,14 +51,20 @@ impl Identities {
         };
         let (gate, scribe) = (named(policy.daemon.gate_user), named(policy.daemon.scribe_user));
         let app = named(policy.daemon.app_user);
+        let has_witness = !policy.audit.witness.command.is_empty();
+        let witness = policy.audit.witness.user.as_ref().map(|user| Ids {
+            uid: user.uid.raw(),
+            gid: user.gid.raw(),
+            groups: user.groups.iter().map(|group| group.raw()).collect(),
+        });
         let apps = apps_of(policy);
         let missing = (gate.is_none() || scribe.is_none() || apps > 0 && app.is_none()).then_some("bare-ids");
+        let of_app = |number: usize| app.clone().map_or_else(|| bare(3 + number), Ok);
         Ok(Identities {
             gate: Some(gate.map_or_else(|| bare(0), Ok)?),
             scribe: Some(scribe.map_or_else(|| bare(1), Ok)?),
-            apps: (0..apps)
-                .map(|app_number| app.clone().map_or_else(|| bare(2 + app_number), Ok))
-                .collect::<Result<_, _>>()?,
+            witness: if has_witness { Some(witness.map_or_else(|| bare(2), Ok)?) } else { None },
+            apps: (0..apps).map(of_app).collect::<Result<_, _>>()?,
             missing,
         })
     }
@@ -81,7 +90,7 @@ pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result
     let witness = &policy.audit.witness;
     let keepers = [
         witness.file.is_some().then(Plan::file_keeper),
-        (!witness.command.is_empty()).then(Plan::command_keeper),
+        (!witness.command.is_empty()).then(|| command_keeper(&identities)),
     ];
     let mut plans = vec![
         Plan::warden(rights::needed(policy, terms.root), !sandboxes.is_empty()),
@@ -96,6 +105,11 @@ pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result
         plans.push(Plan::runner(terms.root, true));
     }
     Ok(plans)
+}
+
+/// Of the process that feeds heads to a command.
+pub(super) fn command_keeper(identities: &Identities) -> Plan {
+    Plan::command_keeper(identities.witness.as_ref().map(identity))
 }
 
 /// Ids as a plan names them.

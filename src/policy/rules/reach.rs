@@ -82,9 +82,7 @@ impl Rules {
                 Offer {
                     route: rule.told.id.clone(),
                     patterns: rule.told.patterns.clone(),
-                    query: rule.query.as_ref().map(|names| {
-                        names.split('&').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-                    }),
+                    query: rule.query.as_ref().map(|names| names.each().map(str::to_owned).collect()),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
                     help: rule.told.help.clone(),
                 }
