@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
+#[path = "embed/life.rs"]
+mod life;
 #[path = "support/support.rs"]
 mod support;
 #[path = "embed/taken.rs"]

@@ -24,6 +24,7 @@ use crate::audit::entry::{Entry, Exit, Grant as GrantEntry, Run as RunEntry};
 use crate::audit::log::Receipt;
 use crate::audit::secret::Secrets;
 use crate::model::ids::{ConnectionId, RequestId};
+use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::policy::{BackendKind, Command, Given, Policy};
 use crate::sys::process::{Child, Spawn};
@@ -75,6 +76,16 @@ struct Run {
     channel: Option<Channel>,
     /// The gate's end of the link, until the command runs.
     link: Option<OwnedFd>,
+    /// Its runner, once that has confined itself.
+    runner: Option<Runner>,
+}
+
+/// A runner, as it found itself.
+#[derive(Debug)]
+struct Runner {
+    pid: u32,
+    confined: Box<Confinement>,
+    has_group: bool,
 }
 
 /// Who starts runners.
@@ -194,8 +205,8 @@ impl Warden {
         let place = self.commands.made;
         match self.record.then_run(Box::new(Start { number: place, job }), &entry) {
             Ok(()) => {
-                let (channel, link) = (None, None);
-                let run = Run { lane, ticket, connection: number, id, backend: named, channel, link };
+                let (channel, link, runner) = (None, None, None);
+                let run = Run { lane, ticket, connection: number, id, backend: named, channel, link, runner };
                 self.commands.running.insert(place, run);
                 if let Some(connection) = self.connections.get_mut(number) {
                     connection.opening += 1;
@@ -249,6 +260,7 @@ impl Warden {
             stdin: command.stdin.is_some(),
             form,
             statuses: command.statuses.clone(),
+            terms: self.options.terms.to_string(),
         })
     }
 
@@ -301,7 +313,9 @@ impl Warden {
             let Some(run) = self.commands.running.get(&number) else { return };
             let Some(channel) = &run.channel else { return };
             match channel.receive_bare::<FromRunner>() {
-                Ok(Some(FromRunner::Started { pid })) => self.command_runs(number, pid),
+                Ok(Some(FromRunner::Started { pid, runner, confined, has_group })) => {
+                    self.command_runs(number, pid, Runner { pid: runner, confined, has_group });
+                }
                 Ok(Some(FromRunner::NotStarted { why })) => return self.command_not_started(number, &why),
                 Ok(Some(FromRunner::Ended(ended))) => return self.command_ended(number, &ended),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -313,9 +327,10 @@ impl Warden {
         }
     }
 
-    fn command_runs(&mut self, number: u32, pid: u32) {
+    fn command_runs(&mut self, number: u32, pid: u32, runner: Runner) {
         let Some(run) = self.commands.running.get_mut(&number) else { return };
         let Some(link) = run.link.take() else { return };
+        run.runner = Some(runner);
         tracing::debug!(id = %run.id, pid, "a command runs");
         let (connection, lane, ticket) = (run.connection, run.lane, run.ticket);
         self.answer_link(lane, ticket, connection, Ok(link));

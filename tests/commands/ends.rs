@@ -159,3 +159,39 @@ fn command_outlives_its_daemon_and_tells_the_next_one() {
         (shown.find("exit      detached, it runs on"), shown.find("exit      exit code 9 done, "));
     assert!(runs_on.is_some() && runs_on < ended, "{shown}");
 }
+
+#[test]
+fn runner_is_confined_by_its_plan_and_its_command_has_nothing_of_that() {
+    need_root!();
+    let place = place(&[]);
+    let wait = fifo(&place, "wait");
+    let here = place.path().to_str().unwrap().to_owned();
+    let looks = format!(
+        "grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd):' /proc/self/status; echo up > {here}/mark; read -r word < {here}/wait"
+    );
+    super::stage::script(place.path(), "long", &looks);
+    let daemon =
+        started(place, &[route("long", "[\"@DIR@/long\"]", "user = \"root\"\nnew_privileges = true")]);
+    let mut client = begun(&daemon, "/long", 1);
+    let mut doctor = std::process::Command::new(env!("CARGO_BIN_EXE_peergate"));
+    doctor.args(["doctor", "--format", "json", "--control"]).arg(daemon.path("run/control.sock"));
+    let told = super::support::out(&doctor.output().unwrap());
+    let report: Value = serde_json::from_str(&told).unwrap();
+    let roles = report["roles"].as_array().unwrap();
+    let runner = roles.iter().find(|role| role["role"] == "runner long").expect("a row of its own");
+    let findings = runner["findings"].as_array().unwrap();
+    assert!(findings.len() >= 7 && findings.iter().all(|finding| finding["grade"] == "green"), "{runner:#}");
+    release(&wait);
+    let said = client.answer().text();
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = |name: &str| own.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let all = ["CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:"].map(own).join("\n");
+    assert_eq!(said.trim_end(), all, "what this test has, a command has");
+    let mut plan = std::process::Command::new(super::support::program("peergated"));
+    plan.args(["--print-plan", "--policy"]).arg(daemon.path("policy.toml"));
+    let plan = super::support::out(&plan.output().unwrap());
+    for role in ["\nrunner\n", "\nlauncher\n", "\ncommand long\n"] {
+        assert!(plan.contains(role), "{plan}");
+    }
+    daemon.stop();
+}
