@@ -119,17 +119,19 @@ pub use include::{Beside, Include, Includes, NoIncludes, Source};
 #[cfg(feature = "cli")]
 pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
-pub use params::{Argument, Given, gathered};
+#[cfg(feature = "cli")]
+pub(crate) use params::judge_values;
+pub use params::{Argument, Given, gathered, members_of};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
 #[cfg(feature = "cli")]
-pub use schema::schema;
+pub use schema::{schema, schema_of_included};
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,
     DiagnosticsSettings, Feed, Field, Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, OnLeave,
-    Only, Origin, Parameter, Part, Policy, Rate, Reads, Recorded, Rlimit, Route, Sandbox, Syslog, Table,
-    Template, Wanted, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
+    Only, Origin, Parameter, Part, Policy, Rate, Reads, Recorded, Rlimit, Route, RunsAs, Sandbox, Syslog,
+    Table, Template, Wanted, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 

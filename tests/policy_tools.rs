@@ -237,6 +237,19 @@ fn explain_judges_head_and_body_and_never_guesses_them() {
 }
 
 #[test]
+fn explain_judges_what_is_filled_into_a_command() {
+    let bench = Bench::new();
+    let (_, err, code) = bench.run(&["init", "command", "c.toml", "--group", "root"]);
+    assert_eq!(code, Some(0), "{err}");
+    let explain = |request| bench.run(&["explain", "c.toml", "--user", "root", request]);
+    let (out, _, code) = explain("POST /units/nginx.service/restart");
+    assert!(code == Some(0) && out.contains("verdict    allow, by who.operators"), "{out}");
+    let (out, _, code) = explain("POST /units/other.service/restart");
+    assert!(code == Some(1) && out.contains("deny (parameter)") && out.contains("(parameter unit)"), "{out}");
+    assert!(out.contains("takes unit from the path (one_of nginx.service|app.service)"), "{out}");
+}
+
+#[test]
 fn explain_of_a_record_leaves_open_what_it_does_not_hold() {
     let bench = Bench::new();
     let policy = "version = 1\n[listen.docker]\npath = \"/run/d.sock\"\n[backend.docker]\nproxy = \"unix:/run/docker.sock\"\n\
@@ -374,6 +387,26 @@ fn fmt_writes_at_once_and_keeps_owner_and_mode() {
             .count(),
         0
     );
+}
+
+#[test]
+fn fmt_lays_out_each_file_that_is_named_and_follows_no_include() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.directory.path().join("policy.d")).unwrap();
+    let rough = "[who.a]\nuser='root'\nunit = 'a.service'\n";
+    let laid = "[who.a]\nuser = 'root'\nunit = 'a.service'\n";
+    bench.file("p.toml", "version=1\ninclude=['policy.d/*.toml']\n");
+    bench.file("policy.d/1.toml", rough);
+    let (_, err, code) = bench.run(&["fmt", "--write", "p.toml"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(bench.read("p.toml"), "version = 1\ninclude = ['policy.d/*.toml']\n");
+    assert_eq!(bench.read("policy.d/1.toml"), rough, "it was not named");
+    // By itself it is no policy, and laid out all the same.
+    let (out, _, code) = bench.run(&["fmt", "--check", "policy.d/1.toml"]);
+    assert_eq!((code, out.lines().count()), (Some(1), 1), "{out}");
+    assert_eq!(bench.run(&["fmt", "--write", "policy.d/1.toml"]).2, Some(0));
+    assert_eq!(bench.read("policy.d/1.toml"), laid);
+    assert_eq!(bench.run(&["fmt", "--check", "p.toml", "policy.d/1.toml"]).2, Some(0));
 }
 
 #[test]

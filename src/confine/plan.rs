@@ -228,10 +228,10 @@ impl Plan {
 
     /// Of the process that feeds heads to a command, and of the command.
     #[must_use]
-    pub fn command_keeper() -> Plan {
+    pub fn command_keeper(identity: Option<Identity>) -> Plan {
         Plan {
             role: Role::CommandKeeper,
-            identity: None,
+            identity,
             capabilities: Vec::new(),
             walls: Walls::None(UNKNOWN),
             table: Vec::new(),

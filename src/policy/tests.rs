@@ -16,15 +16,19 @@ mod include;
 mod layout;
 #[cfg(feature = "cli")]
 mod lint;
+#[cfg(feature = "cli")]
+mod lint_commands;
 mod mistakes;
 mod oracle;
 mod outward;
 mod reads;
+mod reads_oracle;
 mod samples;
 #[cfg(feature = "cli")]
 mod schema;
 mod sets;
 mod time;
+mod values;
 mod who_oracle;
 
 use std::sync::Arc;

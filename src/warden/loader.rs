@@ -91,7 +91,8 @@ fn seal(
     let has_apps = policy.backends.iter().any(|backend| matches!(backend.kind, BackendKind::App { .. }));
     let named = daemon.gate_user.is_some()
         && daemon.scribe_user.is_some()
-        && (daemon.app_user.is_some() || !has_apps);
+        && (daemon.app_user.is_some() || !has_apps)
+        && (policy.audit.witness.user.is_some() || policy.audit.witness.command.is_empty());
     let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids() };
     let bytes = policy.to_bytes().map_err(|error| error.to_string())?;
     let memory = memfd::sealed("policy", &bytes)
@@ -221,7 +222,7 @@ pub(super) fn free_ids() -> Vec<u32> {
     let skip = sys::random().map_or(0, u16::from_ne_bytes);
     let (begin, length) = (*DYNAMIC.start(), DYNAMIC.end() - DYNAMIC.start() + 1);
     let from = |place: u32| begin + (place + u32::from(skip)) % length;
-    (0..length).map(from).filter(unused).take(3).collect()
+    (0..length).map(from).filter(unused).take(4).collect()
 }
 
 /// A loader that is at work.

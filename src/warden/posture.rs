@@ -17,6 +17,8 @@ pub(super) struct Identities {
     pub(super) scribe: Option<Ids>,
     /// Apps.
     pub(super) app: Option<Ids>,
+    /// A witness's command.
+    pub(super) witness: Option<Ids>,
     missing: Option<&'static str>,
 }
 
@@ -28,7 +30,8 @@ impl Identities {
     /// Root, and neither users nor free ids.
     pub(super) fn choose(policy: &Policy, free: &[u32]) -> Result<Identities, String> {
         if !geteuid().is_root() {
-            return Ok(Identities { gate: None, scribe: None, app: None, missing: Some("no-root") });
+            let missing = Some("no-root");
+            return Ok(Identities { gate: None, scribe: None, app: None, witness: None, missing });
         }
         let named = |user: Option<(crate::model::caller::Uid, crate::model::caller::Gid)>| {
             user.map(|(uid, gid)| Ids { uid: uid.raw(), gid: gid.raw(), groups: Vec::new() })
@@ -42,11 +45,18 @@ impl Identities {
         let (gate, scribe) = (named(policy.daemon.gate_user), named(policy.daemon.scribe_user));
         let app = named(policy.daemon.app_user);
         let has_apps = policy.backends.iter().any(|backend| matches!(backend.kind, BackendKind::App { .. }));
+        let has_witness = !policy.audit.witness.command.is_empty();
+        let witness = policy.audit.witness.user.as_ref().map(|user| Ids {
+            uid: user.uid.raw(),
+            gid: user.gid.raw(),
+            groups: user.groups.iter().map(|group| group.raw()).collect(),
+        });
         let missing = (gate.is_none() || scribe.is_none() || has_apps && app.is_none()).then_some("bare-ids");
         Ok(Identities {
             gate: Some(gate.map_or_else(|| bare(0), Ok)?),
             scribe: Some(scribe.map_or_else(|| bare(1), Ok)?),
             app: if has_apps { Some(app.map_or_else(|| bare(2), Ok)?) } else { None },
+            witness: if has_witness { Some(witness.map_or_else(|| bare(3), Ok)?) } else { None },
             missing,
         })
     }
@@ -67,7 +77,7 @@ pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result
     let witness = &policy.audit.witness;
     let keepers = [
         witness.file.is_some().then(Plan::file_keeper),
-        (!witness.command.is_empty()).then(Plan::command_keeper),
+        (!witness.command.is_empty()).then(|| command_keeper(&identities)),
     ];
     let mut plans = vec![
         Plan::warden(rights::needed(policy, terms.root), !sandboxes.is_empty()),
@@ -78,6 +88,11 @@ pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result
     plans.extend(sandboxes.iter().map(app));
     plans.extend(keepers.into_iter().flatten());
     Ok(plans)
+}
+
+/// Of the process that feeds heads to a command.
+pub(super) fn command_keeper(identities: &Identities) -> Plan {
+    Plan::command_keeper(identities.witness.as_ref().map(identity))
 }
 
 /// Ids as a plan names them.

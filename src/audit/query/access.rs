@@ -82,8 +82,8 @@ pub enum Doubt {
     UidDiffers,
     /// The gate recorded a denial, but the warden granted a backend.
     DeniedButGranted,
-    /// The gate gives another time than the warden: earlier than the connection or its own segment, or far from the
-    /// grant.
+    /// The gate gives another time than the warden: far from the grant, or, where nothing was granted, earlier than the
+    /// connection or its own segment.
     TimeDiffers,
 }
 
@@ -137,9 +137,12 @@ impl Access {
         let Some(decision) = &self.decision else { return false };
         let (said, apart) =
             (decision.held.ts.micros(), |one: u64, other: u64| one.saturating_sub(other) > APART);
-        // A connection lives as long as it likes; a grant follows the decision.
-        let granted = self.grants.first().map_or(said, |grant| grant.held.ts.micros());
-        apart(self.earliest().micros(), said) || apart(granted, said) || apart(said, granted)
+        match self.grants.first().map(|grant| grant.held.ts.micros()) {
+            // A grant follows the decision. Where both say the same, what was before is of a clock that was set since.
+            Some(granted) => apart(granted, said) || apart(said, granted),
+            // A connection lives as long as it likes.
+            None => apart(self.earliest().micros(), said),
+        }
     }
 
     /// The caller's uid: the warden's word, where it is at hand, else the gate's.

@@ -95,7 +95,7 @@ segment = "1MiB"
 segment_time = "1h"
 compress = false
 record = { identity = "full" }
-witness = { journal = true, syslog = "unix:/dev/log", file = "/mnt/heads", command = ["/bin/cat"], every = "5m" }
+witness = { journal = true, syslog = "unix:/dev/log", file = "/mnt/heads", command = ["/bin/cat"], user = "bob", every = "5m" }
 [diagnostics]
 directory = "/var/log/d"
 format = "json"
@@ -164,6 +164,7 @@ exe_trusted = true
 unit = "ci.service"
 label = ["ci (enforce)"]
 login_uid = 1000
+login_user = "alice"
 any_of = ["v"]
 except = ["u"]
 limits = { rate = "50/m", burst = 100, concurrent = 8, connections = 4, body = "1MiB", bytes = "1GiB/h" }
@@ -203,7 +204,7 @@ who = ["w"]
 mode = "shadow"
 when = { days = ["sun"], zone = "UTC" }
 [[test]]
-who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown", exe = "/usr/bin/docker", exe_trusted = true, unit = "ci.service", label = "ci (enforce)", login_uid = 1000 }
+who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown", exe = "/usr/bin/docker", exe_trusted = true, unit = "ci.service", label = "ci (enforce)", login_uid = 1000, login_user = "alice" }
 on = "a"
 request = "PROPFIND /v1/y?q"
 upgrade = "tcp"
