@@ -16,7 +16,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
 use super::Shared;
-use super::backend::builtin::Builtin;
 use super::budget::Budgets;
 use super::connection::{self, Connection, End};
 use super::durable;
@@ -81,7 +80,6 @@ pub(super) struct Lane {
     pub budgets: RefCell<Budgets>,
     /// What all lanes of this gate have in common.
     pub shared: Arc<Shared>,
-    pub builtin: Builtin,
     policy: RefCell<Rc<InForce>>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
     /// Questions for a backend that the warden has not answered yet.
@@ -247,7 +245,6 @@ impl Lane {
             record,
             budgets: RefCell::default(),
             shared,
-            builtin: Builtin::new(),
             policy: RefCell::new(Rc::new(policy)),
             connections: RefCell::default(),
             tickets: RefCell::default(),

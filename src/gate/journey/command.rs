@@ -57,7 +57,7 @@ impl Traveller<'_> {
         let (backend, generation) = (recorded.terms().backend, self.policy.generation);
         let lane = &self.connection.lane;
         let socket = lane.run(self.id, backend, generation, running).await.map_err(Stop::Failed)?;
-        let link = link::made(socket, self.id, backend, generation).map_err(Stop::Failed)?;
+        let link = link::made(socket, self.id, backend, &self.policy).map_err(Stop::Failed)?;
         proxy::receive(self.connection, &recorded, link, input).await.map_err(Stop::Failed)
     }
 
