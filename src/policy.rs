@@ -119,11 +119,11 @@ pub use include::{Beside, Include, Includes, NoIncludes, Source};
 #[cfg(feature = "cli")]
 pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
-pub use params::{Argument, Given, gathered};
+pub use params::{Argument, Given, gathered, members_of};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
 #[cfg(feature = "cli")]
-pub use schema::schema;
+pub use schema::{schema, schema_of_included};
 pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,

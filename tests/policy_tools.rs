@@ -377,6 +377,26 @@ fn fmt_writes_at_once_and_keeps_owner_and_mode() {
 }
 
 #[test]
+fn fmt_lays_out_each_file_that_is_named_and_follows_no_include() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.directory.path().join("policy.d")).unwrap();
+    let rough = "[who.a]\nuser='root'\nunit = 'a.service'\n";
+    let laid = "[who.a]\nuser = 'root'\nunit = 'a.service'\n";
+    bench.file("p.toml", "version=1\ninclude=['policy.d/*.toml']\n");
+    bench.file("policy.d/1.toml", rough);
+    let (_, err, code) = bench.run(&["fmt", "--write", "p.toml"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(bench.read("p.toml"), "version = 1\ninclude = ['policy.d/*.toml']\n");
+    assert_eq!(bench.read("policy.d/1.toml"), rough, "it was not named");
+    // By itself it is no policy, and laid out all the same.
+    let (out, _, code) = bench.run(&["fmt", "--check", "policy.d/1.toml"]);
+    assert_eq!((code, out.lines().count()), (Some(1), 1), "{out}");
+    assert_eq!(bench.run(&["fmt", "--write", "policy.d/1.toml"]).2, Some(0));
+    assert_eq!(bench.read("policy.d/1.toml"), laid);
+    assert_eq!(bench.run(&["fmt", "--check", "p.toml", "policy.d/1.toml"]).2, Some(0));
+}
+
+#[test]
 fn schema_is_json_and_named_as_the_draft_that_it_is() {
     let (out, _, code) = Bench::new().run(&["schema"]);
     let schema: Value = serde_json::from_str(&out).unwrap();

@@ -65,6 +65,15 @@ impl ByJournal {
     }
 }
 
+/// What the warden has to know of a request that runs a command.
+pub(super) struct Running {
+    pub(super) route: String,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) members: Given,
+    pub(super) form: Form,
+}
+
 /// What the tasks of one lane share.
 pub(super) struct Lane {
     pub boot: BootId,
@@ -327,11 +336,10 @@ impl Lane {
         id: RequestId,
         backend: BackendId,
         generation: Generation,
-        route: String,
-        given: Given,
-        form: Form,
+        running: Running,
     ) -> impl Future<Output = Result<OwnedFd, Refusal>> + use<> {
         let (connection, request) = (id.connection.number, id.number);
+        let Running { route, method, target, members, form } = running;
         self.ask(move |ticket| FromGate::Run {
             ticket,
             connection,
@@ -339,7 +347,9 @@ impl Lane {
             backend,
             generation,
             route,
-            given,
+            method,
+            target,
+            members,
             form,
         })
     }

@@ -93,6 +93,11 @@ impl Target {
         self.text.get(..self.path).unwrap_or(&self.text)
     }
 
+    /// Whether its path holds `%2F` or `;`, which another reader may take for something else.
+    pub fn hides(&self) -> bool {
+        self.flagged
+    }
+
     /// What follows the first `?`; `Some("")` where nothing does.
     pub fn query(&self) -> Option<&str> {
         self.text.get(self.path..)?.strip_prefix('?')

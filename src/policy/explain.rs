@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::decide::{Decider, Verdict};
+use super::grants::hours_of;
 use super::table::{Forbid, Named, Policy, Route, Who};
 use crate::model::caller::Caller;
 use crate::model::ids::ListenerId;
@@ -204,10 +205,7 @@ fn forbidden(policy: &Policy, looked: &Looked<'_>, forbid: &Forbid) -> Miss {
 /// When the route holds.
 fn timed(policy: &Policy, route: &Route) -> Miss {
     let until = route.until.map(|until| format!("until {until}"));
-    let when = route.when.as_ref().map(|when| {
-        let zone = policy.zones.get(usize::from(when.zone)).map_or("", |zone| zone.name.as_str());
-        format!("{} in {zone}", when.hours())
-    });
+    let when = (!route.when.is_empty()).then(|| hours_of(policy, &route.when));
     let holds = until.into_iter().chain(when).collect::<Vec<_>>().join(", and ");
     Miss::Time { route: route.id.clone(), at: place(policy, route.line), holds }
 }

@@ -23,6 +23,7 @@ pub use asked::{RouteTerms, WhatCan, WhoCan, WhoMay, might_be, opens, what_can, 
 pub(crate) use asks::{Ask, Rule, asks};
 pub use diff::{Change, Diff, Edit, Weight, diff};
 pub use people::{Class, Known, Person, classes};
+pub(crate) use words::hours_of;
 
 /// What a policy says to a request, as far as it is about who may.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,21 @@ pub(crate) struct Key {
 /// It can't be left out.
 const NEEDED: &str = "needed";
 
+/// What somebody may mean by a key that a table does not have.
+pub(crate) const MEANT: &[(&str, &str, &str)] = &[
+    (
+        "forbid",
+        "until",
+        "a forbid does not end by itself, since what it forbids would be open from then on and nobody would see it; \
+         leave it out once it is over, or write its hours by `when`",
+    ),
+    (
+        "forbid",
+        "allow",
+        "a forbid only subtracts; write whom it binds by `who`, and make that one with `except`",
+    ),
+];
+
 macro_rules! keys {
     ($($section:literal { $($name:literal = $default:expr,)* })*) => {
         /// All of them but those of `[limits]`, which [`LIMITS`] has.
@@ -173,6 +188,7 @@ keys! {
         "unit" = "any",
         "label" = "any",
         "login_uid" = "any",
+        "login_user" = "any",
         "any_of" = "none",
         "except" = "none",
         "limits" = "",
@@ -275,6 +291,7 @@ keys! {
         "unit" = "not known",
         "label" = "not known",
         "login_uid" = "not known",
+        "login_user" = "not known",
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is in order and still most likely not meant, or worth knowing before it is. The manual page `workshop` lists
 //! each of these with its reason; a test holds the two together.
 
+mod commands;
 mod comments;
 mod docker;
 mod people;
@@ -44,6 +45,12 @@ macro_rules! lints {
 lints! {
     /// Somebody may do what makes them root of the host.
     RootEquivalent = "root-equivalent", "give it to people who are trusted with root, and say so by a comment";
+    /// A command that does what it is told, or that runs as root what nobody looks at.
+    Interpreter = "interpreter", "name the program itself and let callers choose from a list, or say by a comment why";
+    /// A value that a program may take for an option.
+    OptionLike = "option-like", "put `--` before it, write it into an option (`--name={x}`), or give it a narrower type";
+    /// Any text for a command of root.
+    FreeText = "free-text", "give it a narrower type, or run the command as another user";
     /// A route that no request gets to.
     UnreachableRoute = "unreachable-route", "leave it out, or make the routes that take its requests less wide";
     /// A pattern of a route that no request gets to.
@@ -129,6 +136,7 @@ pub fn lint(draft: &Draft, known: &Known, daemon: Daemon) -> Vec<Finding> {
     let mut found = Found::default();
     rules::find(draft, &decider, &classes, &mut found);
     docker::find(draft, &decider, &classes, &mut found);
+    commands::find(draft, &mut found);
     people::find(draft, &decider, known, daemon, &mut found);
     comments::silence(&files(draft), &mut found);
     found.0.sort_by_key(|(lint, span, _)| (span.start, *lint));

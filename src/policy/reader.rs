@@ -33,6 +33,15 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
             let written: &str = key.get_ref();
             if !keys::of(name).any(|known| known == written) {
                 let place = shown(name);
+                let meant = keys::MEANT.iter().find(|(table, key, _)| *table == name && *key == written);
+                if let Some((.., help)) = meant {
+                    problems.add_help(
+                        key.span().into(),
+                        format!("{place} has no key {}", quoted(written)),
+                        *help,
+                    );
+                    continue;
+                }
                 problems.add_unknown(
                     key.span().into(),
                     format!("{place} has no key {}", quoted(written)),
@@ -287,6 +296,27 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
                 self.wrong(span, key, "a table", other);
                 None
             }
+        }
+    }
+
+    /// One table, or a list of them.
+    pub(crate) fn one_or_more<T>(
+        &mut self,
+        key: &str,
+        name: &'static str,
+        read: impl FnMut(&mut Section<'_, '_, '_>) -> T,
+    ) -> Vec<T> {
+        match self.value(key) {
+            Some((span, DeValue::Array(items))) if items.is_empty() => {
+                self.problems.add_help(
+                    span,
+                    format!("`{key}` is empty"),
+                    "leave the key out, or write a table",
+                );
+                Vec::new()
+            }
+            Some((_, DeValue::Array(_))) => self.listed(key, name, read),
+            _ => self.table(key, name, read).into_iter().collect(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The routes and forbids of a policy as trees, and the journey of one request through them.
 
+mod query;
 mod reach;
 mod texts;
 mod whom;
@@ -14,11 +15,12 @@ use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
 use super::table::{Named, Policy, Reads, Route, WhoId};
 use super::times::{Moment, Times, Zones};
-use super::tree::{End, Tree, same};
+use super::tree::{End, Growing, Tree};
 use crate::model::ids::{BackendId, ListenerId};
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
+use query::Names;
 use reach::Reach;
 use texts::Texts;
 use whom::Allow;
@@ -75,8 +77,8 @@ pub(super) struct RouteRule {
     allow: Allow,
     /// When it holds; `None`: at any time.
     times: Option<Box<Times>>,
-    /// The names between `&`; no name holds one. Routes that take the same share them.
-    query: Option<Arc<str>>,
+    /// Routes that take the same names share them.
+    query: Option<Names>,
     /// What more it reads; most routes read nothing.
     pub(super) reads: Option<Box<Reads>>,
     pub(super) terms: Terms,
@@ -170,7 +172,7 @@ impl Rules {
         };
         let routes: Vec<_> =
             taken.iter().map(|route| Arc::new(RouteRule::build(policy, route, &mut texts, &zones))).collect();
-        let mut routes_of: Vec<Tree> = policy.listeners.iter().map(|_| Tree::new()).collect();
+        let mut routes_of: Vec<Growing> = policy.listeners.iter().map(|_| Growing::new()).collect();
         for (number, route) in (0..).zip(&taken) {
             for ListenerId(listener) in &route.on {
                 let Some(tree) = routes_of.get_mut(usize::from(*listener)) else { continue };
@@ -180,7 +182,7 @@ impl Rules {
             }
         }
         let mut forbids = Vec::new();
-        let mut forbids_of: Vec<Tree> = policy.backends.iter().map(|_| Tree::new()).collect();
+        let mut forbids_of: Vec<Growing> = policy.backends.iter().map(|_| Growing::new()).collect();
         for forbid in policy.forbids.iter().filter(|forbid| shadows || !forbid.shadow) {
             for (number, tree) in (0..).zip(&mut forbids_of) {
                 let backend = BackendId(number);
@@ -195,7 +197,7 @@ impl Rules {
                 at: texts.place(forbid.line),
                 on: forbid.on.clone(),
                 who: forbid.who.as_ref().map(|who| Set::of(who.iter().map(|named| named.who))),
-                times: Times::of(None, forbid.when.as_ref(), &zones),
+                times: Times::of(None, &forbid.when, &zones),
                 patterns: forbid.matches.iter().map(Pattern::to_string).collect(),
                 to: forbid.to.clone(),
             });
@@ -205,6 +207,8 @@ impl Rules {
             .map(|(number, _)| Reach::of(ListenerId(number), &taken, &routes))
             .collect();
         let timed_forbids = forbids.iter().any(|forbid| forbid.times.is_some());
+        let [routes_of, forbids_of] =
+            [routes_of, forbids_of].map(|trees| trees.into_iter().map(Growing::grown).collect());
         Rules { routes_of, forbids_of, routes, forbids, reach, timed_forbids }
     }
 
@@ -217,7 +221,7 @@ impl Rules {
         moment: Moment<'_>,
     ) -> Result<Found, Denial> {
         let (method, path) = (asked.method.as_str(), asked.target.path());
-        let hidden = path.bytes().any(|byte| matches!(byte, b';' | b'%'));
+        let hidden = asked.target.hides();
         let end = self.routes_of.get(usize::from(listener.0)).and_then(|tree| tree.best(method, path));
         let Some((end, rule)) = end.and_then(|end| Some((end, self.routes.get(end.rule as usize)?))) else {
             // A path that hides something is answered alike whether or not there is a route that does not
@@ -232,7 +236,7 @@ impl Rules {
         if hidden {
             rule.takes_hidden(end, asked.target).map_err(|refusal| rule.denial(refusal))?;
         }
-        if let Some(forbid) = self.forbidden(listener, subject, rule.terms.backend, (method, path), moment) {
+        if let Some(forbid) = self.forbidden(listener, subject, rule.terms.backend, asked, moment) {
             let by = (Some(forbid.by.clone()), Some(forbid.at.clone()));
             return Err(Denial { by: by.0, at: by.1, ..rule.denial(Refusal::Forbidden) });
         }
@@ -240,7 +244,9 @@ impl Rules {
         if let Some(times) = &rule.times {
             times.allow(moment).map_err(|refusal| rule.denial(refusal))?;
         }
-        rule.takes_query(asked.target).map_err(|refusal| rule.denial(refusal))?;
+        if let (Some(names), Some(query)) = (&rule.query, asked.target.query()) {
+            names.take(query, asked.target).map_err(|refusal| rule.denial(refusal))?;
+        }
         if let Some(reads) = rule.reads.as_ref().filter(|reads| reads.is_of_query()) {
             reads.judge_query(asked.target).map_err(|offence| rule.offended(offence))?;
         }
@@ -258,10 +264,11 @@ impl Rules {
         listener: ListenerId,
         subject: &Subject,
         backend: BackendId,
-        (method, path): (&str, &str),
+        asked: &Asked<'_>,
         moment: Moment<'_>,
     ) -> Option<&ForbidRule> {
         let tree = self.forbids_of.get(usize::from(backend.0))?;
+        let (method, path) = (asked.method.as_str(), asked.target.path());
         let mut first: Option<(u32, &ForbidRule)> = None;
         let mut look = |number: u32| {
             if let Some(forbid) = self.forbids.get(number as usize)
@@ -272,7 +279,10 @@ impl Rules {
             }
         };
         tree.all(method, path, &mut look);
-        if let Some(other) = other_reading(path) {
+        // Nothing else makes a path say something else.
+        if (asked.target.hides() || path.ends_with('/'))
+            && let Some(other) = other_reading(path)
+        {
             tree.all(method, &other, &mut look);
         }
         first.map(|(_, forbid)| forbid)
@@ -296,7 +306,7 @@ impl ForbidRule {
 }
 
 impl RouteRule {
-    fn build(policy: &Policy, route: &Route, texts: &mut Texts<'_>, zones: &Zones) -> RouteRule {
+    fn build<'p>(policy: &'p Policy, route: &'p Route, texts: &mut Texts<'p>, zones: &Zones) -> RouteRule {
         let opens = !route.encoded_slash.is_empty() || !route.path_parameter.is_empty();
         let opened = |piece: &Piece| {
             let named =
@@ -313,7 +323,7 @@ impl RouteRule {
         named.sort_by_key(|named| named.who);
         RouteRule {
             allow: Allow::of(&named),
-            times: Times::of(route.until, route.when.as_ref(), zones),
+            times: Times::of(route.until, &route.when, zones),
             query: route.query.as_ref().map(|names| texts.query(names)),
             reads: (route.reads != Reads::default()).then(|| Box::new(route.reads.clone())),
             terms: Terms {
@@ -381,13 +391,6 @@ impl RouteRule {
             }
         }
         Ok(())
-    }
-
-    fn takes_query(&self, target: &Target) -> Result<(), Refusal> {
-        let (Some(known), Some(_)) = (&self.query, target.query()) else { return Ok(()) };
-        target.query_names_once()?;
-        let listed = |(name, _): (&str, &str)| known.split('&').any(|known| same(known, name));
-        if target.query_pairs().all(listed) { Ok(()) } else { Err(Refusal::QueryName) }
     }
 }
 

@@ -18,8 +18,17 @@ struct Row<'m> {
     meaning: &'m str,
 }
 
-/// The schema, in draft 7, which the language servers for TOML know.
+/// The schema of a policy's first file, in draft 7, which the language servers for TOML know.
 pub fn schema() -> Json {
+    schema_of("", "A policy of peergate")
+}
+
+/// The schema of a file that a policy includes.
+pub fn schema_of_included() -> Json {
+    schema_of("included", "A file that a policy of peergate includes")
+}
+
+fn schema_of(file: &'static str, title: &str) -> Json {
     let rows = rows();
     let mut definitions = Map::new();
     for section in sections() {
@@ -27,10 +36,10 @@ pub fn schema() -> Json {
             definitions.insert(section.to_owned(), object(section, &rows));
         }
     }
-    let mut top = object("", &rows);
+    let mut top = object(file, &rows);
     if let Some(top) = top.as_object_mut() {
         top.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
-        top.insert("title".to_owned(), json!("A policy of peergate"));
+        top.insert("title".to_owned(), json!(title));
         top.insert("definitions".to_owned(), Json::Object(definitions));
     }
     top
@@ -111,6 +120,10 @@ fn shape(section: &str, name: &str, value: &str) -> Json {
         "table" if below.is_empty() => table(name.to_owned()),
         // Keywords beside a reference are not looked at in this draft, so what it is stands inside.
         "table" => table(format!("{below}.{name}")),
+        "table, or a list of them" => {
+            let one = table(name.to_owned());
+            json!({ "anyOf": [one.clone(), { "type": "array", "items": one, "minItems": 1 }] })
+        }
         "tables by name" => {
             json!({ "type": "object", "additionalProperties": table(format!("{name}.NAME")) })
         }

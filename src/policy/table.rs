@@ -274,8 +274,8 @@ pub struct Route {
     pub shadow: bool,
     /// When it ends for good.
     pub until: Option<Timestamp>,
-    /// The hours at which it holds; `None`: at any.
-    pub when: Option<Window>,
+    /// The hours at which it holds, each by itself; empty: at any.
+    pub when: Vec<Window>,
     /// Why it is there, for who reads the policy.
     pub reason: Option<String>,
 }
@@ -295,8 +295,8 @@ pub struct Forbid {
     pub matches: Vec<Pattern>,
     /// Whom it binds; `None`: everyone.
     pub who: Option<Vec<Named>>,
-    /// The hours at which it holds; `None`: at any.
-    pub when: Option<Window>,
+    /// The hours at which it holds, each by itself; empty: at any.
+    pub when: Vec<Window>,
     /// It only records what it would have done.
     pub shadow: bool,
 }
@@ -449,8 +449,8 @@ impl Table {
                 return Err("a forbid matches nothing, or refers to what is not there");
             }
         }
-        let windows = self.routes.iter().filter_map(|route| route.when.as_ref());
-        let mut windows = windows.chain(self.forbids.iter().filter_map(|forbid| forbid.when.as_ref()));
+        let windows = self.routes.iter().flat_map(|route| &route.when);
+        let mut windows = windows.chain(self.forbids.iter().flat_map(|forbid| &forbid.when));
         if !windows.all(|window| window.is_sound(self.zones.len())) || self.zones.len() > MOST_ZONES {
             return Err("a rule holds at hours that there are not");
         }

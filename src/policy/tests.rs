@@ -16,10 +16,13 @@ mod include;
 mod layout;
 #[cfg(feature = "cli")]
 mod lint;
+#[cfg(feature = "cli")]
+mod lint_commands;
 mod mistakes;
 mod oracle;
 mod outward;
 mod reads;
+mod reads_oracle;
 mod samples;
 #[cfg(feature = "cli")]
 mod schema;

@@ -49,15 +49,16 @@ pub(super) fn read(zone: &Zone) -> Option<TimeZone> {
 #[derive(Debug)]
 pub(super) struct Times {
     until: Option<Timestamp>,
-    window: Option<(Window, Option<Arc<TimeZone>>)>,
+    /// It holds within one of them; none: at any hour.
+    windows: Box<[(Window, Option<Arc<TimeZone>>)]>,
 }
 
 impl Times {
     /// `None`: it holds at any time.
-    pub(super) fn of(until: Option<Timestamp>, window: Option<&Window>, zones: &Zones) -> Option<Box<Times>> {
+    pub(super) fn of(until: Option<Timestamp>, windows: &[Window], zones: &Zones) -> Option<Box<Times>> {
         let zone = |window: &Window| zones.0.get(usize::from(window.zone)).cloned().flatten();
-        let window = window.map(|window| (window.clone(), zone(window)));
-        (until.is_some() || window.is_some()).then(|| Box::new(Times { until, window }))
+        let windows: Box<[_]> = windows.iter().map(|window| (window.clone(), zone(window))).collect();
+        (until.is_some() || !windows.is_empty()).then(|| Box::new(Times { until, windows }))
     }
 
     /// Why a grant does not hold at this moment, if it does not.
@@ -75,14 +76,19 @@ impl Times {
     }
 
     fn open(&self, now: Now) -> Truth {
-        let Some((window, zone)) = &self.window else { return Truth::Yes };
-        let seconds = i64::try_from(now.wall.micros() / 1_000_000).ok();
-        let local = zone.as_ref().zip(seconds).and_then(|(zone, seconds)| {
-            let offset = zone.find_local_time_type(seconds).ok()?.ut_offset();
-            Some(seconds + i64::from(offset))
-        });
-        local.map_or(Truth::Unknown, |local| window.holds(local).into())
+        let mut each = self.windows.iter().map(|(window, zone)| open(window, zone.as_deref(), now));
+        each.next().map_or(Truth::Yes, |first| each.fold(first, Truth::or))
     }
+}
+
+/// Whether it is within this window; where the zone can't be told, nobody knows.
+fn open(window: &Window, zone: Option<&TimeZone>, now: Now) -> Truth {
+    let seconds = i64::try_from(now.wall.micros() / 1_000_000).ok();
+    let local = zone.zip(seconds).and_then(|(zone, seconds)| {
+        let offset = zone.find_local_time_type(seconds).ok()?.ut_offset();
+        Some(seconds + i64::from(offset))
+    });
+    local.map_or(Truth::Unknown, |local| window.holds(local).into())
 }
 
 impl Window {

@@ -269,12 +269,14 @@ pub struct Grant {
     backend: Span,
     policy: Span,
     refused: Span,
+    via: Span,
 }
 
 impl Grant {
     pub(super) fn new(held: Held) -> Option<Grant> {
-        let [id, uid, backend, policy, refused] = held.spans(["id", "uid", "backend", "policy", "refused"]);
-        Some(Grant { id: held.number(id)?, uid: held.number(uid)?, held, backend, policy, refused })
+        let [id, uid, backend, policy, refused, via] =
+            held.spans(["id", "uid", "backend", "policy", "refused", "via"]);
+        Some(Grant { id: held.number(id)?, uid: held.number(uid)?, held, backend, policy, refused, via })
     }
 
     words! {
@@ -284,6 +286,8 @@ impl Grant {
         policy;
         /// Why it was refused, where it was.
         refused;
+        /// The app that asked for it, where it was no gate.
+        via;
     }
 }
 

@@ -229,7 +229,9 @@ fn tell_decision(decision: &Decision, term: &mut Term) -> Result<(), Failure> {
 
 fn tell_effects(access: &Access, term: &mut Term) -> Result<(), Failure> {
     for grant in &access.grants {
-        let (backend, at) = (word(grant.backend().unwrap_or_default()), grant.held.ts);
+        let app = grant.via().map(|app| format!(" to the app {}", word(app))).unwrap_or_default();
+        let backend = format!("{}{app}", word(grant.backend().unwrap_or_default()));
+        let at = grant.held.ts;
         match grant.refused() {
             None => term.line(format_args!("  granted   {backend}, at {at}"))?,
             Some(why) => term.line(format_args!("  refused   {backend} ({}), at {at}", word(why)))?,

@@ -1,5 +1,5 @@
-//! `peergate policy convert`: what other socket proxies were told, as a policy. Never wider than it was there: what
-//! can't be said as narrowly is left out, and told.
+//! `peergate policy convert`: what other socket proxies were told, as a policy. Never wider than it was there, but in two
+//! things that it tells: what can't be said as narrowly is left out, and told too.
 
 mod made;
 mod regex;
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         From::Linuxserver => toggles::convert(&text, Flavour::Linuxserver),
         From::Wollomatic => wollomatic::convert(&text),
     };
-    let Some(made) = made else {
+    let Some(mut made) = made else {
         return Err(Failure::Because(format!(
             "{} holds no setting of that proxy",
             arguments.file.to_string_lossy()
@@ -80,6 +80,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         made.left.iter().for_each(|left| term.complain(format!("left out: {left}")));
         return Err(Failure::Because("nothing of it can be carried over, so there is no policy".to_owned()));
     }
+    made.note_wider();
     let policy = made.policy(&arguments.group, &arguments.listen);
     made.left.iter().for_each(|left| term.complain(format!("left out: {left}")));
     made.notes.iter().for_each(|note| term.complain(format!("note: {note}")));

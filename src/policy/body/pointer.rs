@@ -90,6 +90,22 @@ impl Pointer {
         self.tokens.iter().all(|token| matches!(token, Token::Name(_)))
     }
 
+    /// Whether it means every place that `other` does.
+    #[cfg(feature = "cli")]
+    pub(crate) fn covers(&self, other: &Pointer) -> bool {
+        fn covers(mine: &[Token], others: &[Token]) -> bool {
+            match (mine, others) {
+                ([Token::Below], [_, ..]) | ([], []) => true,
+                ([Token::Any, rest @ ..], [Token::Any | Token::Name(_), others @ ..]) => covers(rest, others),
+                ([Token::Name(a), rest @ ..], [Token::Name(b), others @ ..]) => {
+                    a == b && covers(rest, others)
+                }
+                _ => false,
+            }
+        }
+        covers(&self.tokens, &other.tokens)
+    }
+
     /// What a plain pointer points at, its names as they are spelt.
     pub fn find<'j, 'b>(&self, json: &'j Json<'b>) -> Option<&'j Json<'b>> {
         self.tokens.iter().try_fold(json, |json, token| {

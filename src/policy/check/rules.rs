@@ -40,7 +40,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         self.check_query(written.query.as_ref());
         self.check_line("help", written.help.as_ref());
         self.check_line("reason", written.reason.as_ref());
-        let when = written.when.as_ref().and_then(|when| self.window(when));
+        let when = written.when.iter().filter_map(|when| self.window(when)).collect();
         let matches = matches?;
         self.check_captures("encoded_slash", written.encoded_slash.as_ref(), &matches);
         self.check_captures("path_parameter", written.path_parameter.as_ref(), &matches);
@@ -119,7 +119,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             });
             let matches = written.matches.as_ref().map(|matches| self.patterns(matches));
             let who = written.who.as_ref().map(|names| self.named(names));
-            let when = written.when.as_ref().and_then(|when| self.window(when));
+            let when = written.when.iter().filter_map(|when| self.window(when)).collect();
             if let (Some(id), Some(matches)) = (&written.id, matches) {
                 forbids.push(Forbid {
                     id: id.value.clone(),

@@ -114,7 +114,17 @@ impl<N: Names> Checker<'_, '_, N> {
         }
         groups
             .extend(who.gid.iter().flat_map(|gids| gids.value.iter().filter_map(|gid| Gid::new(gid.value))));
-        let login_uid = who.login_uid.as_ref().and_then(|uid| u32::try_from(uid.value).ok());
+        let login_uid =
+            who.login_uid.as_ref().and_then(|uid| u32::try_from(uid.value).ok()).and_then(Uid::new);
+        let login_user = match &who.login_user {
+            Some(name) => Some(self.people.user(name, self.problems)?.uid),
+            None => None,
+        };
+        if let (Some(at), Some(uid), Some(user)) = (&who.login_uid, login_uid, login_user)
+            && uid != user
+        {
+            self.problems.add(at.span, "this is not the id of that user");
+        }
         Some(Caller {
             peer: Peer { uid: uid.raw(), gid: gid.raw(), pid: 1, real_uid: None },
             credentials: Credentials {
@@ -131,7 +141,7 @@ impl<N: Names> Checker<'_, '_, N> {
                 Some(Exe { path, device: 0, inode: 0, trusted: Attr::Known(trusted) })
             })),
             unit: Attr::from(who.unit.as_ref().map(|unit| unit.value.clone())),
-            login_uid: Attr::from(login_uid.and_then(Uid::new)),
+            login_uid: Attr::from(login_user.or(login_uid)),
             label: Attr::from(who.label.as_ref().map(|label| label.value.clone().into_bytes())),
         })
     }

@@ -25,27 +25,10 @@ impl<N: Names> Checker<'_, '_, N> {
     }
 
     fn who(&mut self, written: &Written) -> Who {
-        let users = written.user.as_ref().map(|names| {
-            let found = names.value.iter().filter_map(|name| {
-                let user = self.people.user(name, self.problems)?;
-                self.check_overflow(user.uid.raw(), name.span).then_some(user.uid)
-            });
-            found.collect::<Vec<Uid>>()
-        });
-        let uids = self.ids(written.uid.as_ref(), Uid::new);
-        let uids = match (uids, users) {
-            (Some(uids), Some(users)) => {
-                // Keys are ANDed: both lists name the caller.
-                let both: Vec<_> = uids.iter().filter(|uid| users.contains(uid)).copied().collect();
-                if both.is_empty() && !uids.is_empty() && !users.is_empty() {
-                    let help = "keys are ANDed, values ORed: write one of the two keys, or make two whos";
-                    let message = "this who holds for nobody: no `user` has an id in `uid`";
-                    self.problems.add_help(written.name.span, message, help);
-                }
-                Some(both)
-            }
-            (uids, users) => uids.or(users),
-        };
+        let uids = self.users(written, ("uid", written.uid.as_ref()), ("user", written.user.as_ref()));
+        let login_uids =
+            (("login_uid", written.login_uid.as_ref()), ("login_user", written.login_user.as_ref()));
+        let login_uids = self.users(written, login_uids.0, login_uids.1);
         let gids = self.ids(written.gid.as_ref(), Gid::new);
         let groups = written.group.as_ref().map(|names| {
             let found = names.value.iter().filter_map(|name| {
@@ -64,10 +47,39 @@ impl<N: Names> Checker<'_, '_, N> {
             exe_trusted: written.exe_trusted.as_ref().is_some_and(|trusted| trusted.value),
             units: written.unit.as_ref().map(|units| self.units(units)),
             labels: written.label.as_ref().map(|labels| self.labels(labels)),
-            login_uids: self.ids(written.login_uid.as_ref(), Uid::new).map(sorted),
+            login_uids: login_uids.map(sorted),
             any_of: written.any_of.as_ref().map(|others| self.others(others)),
             except: written.except.as_ref().map(|others| self.others(others)).unwrap_or_default(),
             limits: written.limits.as_ref().map(|limits| self.who_limits(limits)).unwrap_or_default(),
+        }
+    }
+
+    /// The users of two keys, by id and by name.
+    fn users(
+        &mut self,
+        who: &Written,
+        (by_id, uids): (&str, Option<&At<Vec<At<u32>>>>),
+        (by_name, names): (&str, Option<&Texts>),
+    ) -> Option<Vec<Uid>> {
+        let users = names.map(|names| {
+            let found = names.value.iter().filter_map(|name| {
+                let user = self.people.user(name, self.problems)?;
+                self.check_overflow(user.uid.raw(), name.span).then_some(user.uid)
+            });
+            found.collect::<Vec<Uid>>()
+        });
+        match (self.ids(uids, Uid::new), users) {
+            (Some(uids), Some(users)) => {
+                // Keys are ANDed: both lists name the caller.
+                let both: Vec<_> = uids.iter().filter(|uid| users.contains(uid)).copied().collect();
+                if both.is_empty() && !uids.is_empty() && !users.is_empty() {
+                    let help = "keys are ANDed, values ORed: write one of the two keys, or make two whos";
+                    let message = format!("this who holds for nobody: no `{by_name}` has an id in `{by_id}`");
+                    self.problems.add_help(who.name.span, message, help);
+                }
+                Some(both)
+            }
+            (uids, users) => uids.or(users),
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Route {
     pub(crate) path_parameter: Option<Texts>,
     pub(crate) shadow: Option<At<bool>>,
     pub(crate) until: Option<At<Timestamp>>,
-    pub(crate) when: Option<When>,
+    pub(crate) when: Vec<When>,
     pub(crate) reason: Option<At<String>>,
 }
 
@@ -78,7 +78,7 @@ impl Route {
             path_parameter: section.texts("path_parameter"),
             shadow: section.word("mode", &MODES),
             until: section.instant("until"),
-            when: section.table("when", "when", When::read),
+            when: section.one_or_more("when", "when", When::read),
             reason: section.text("reason"),
         }
     }
@@ -92,7 +92,7 @@ pub(crate) struct Forbid {
     pub(crate) to: Option<Texts>,
     pub(crate) matches: Option<Texts>,
     pub(crate) who: Option<Texts>,
-    pub(crate) when: Option<When>,
+    pub(crate) when: Vec<When>,
     pub(crate) shadow: Option<At<bool>>,
 }
 
@@ -106,7 +106,7 @@ impl Forbid {
             to: section.some_texts("to", "leave `to` out to forbid it for every backend"),
             matches: section.need("match", matches, "[\"* /exec/{rest...}\"]"),
             who: section.some_texts("who", "leave `who` out to forbid it to everyone"),
-            when: section.table("when", "when", When::read),
+            when: section.one_or_more("when", "when", When::read),
             shadow: section.word("mode", &MODES),
         }
     }

@@ -24,6 +24,7 @@ pub(crate) struct Who {
     pub(crate) unit: Option<Texts>,
     pub(crate) label: Option<Texts>,
     pub(crate) login_uid: Option<Ids>,
+    pub(crate) login_user: Option<Texts>,
     pub(crate) any_of: Option<Texts>,
     pub(crate) except: Option<Texts>,
     pub(crate) limits: Option<At<Limits>>,
@@ -66,6 +67,7 @@ impl Who {
             unit: section.some_texts("unit", NOBODY),
             label: section.some_texts("label", NOBODY),
             login_uid: ids(section, "login_uid"),
+            login_user: section.some_texts("login_user", NOBODY),
             any_of: section.some_texts("any_of", NOBODY),
             except: section.some_texts("except", "leave the key out: an empty list takes nobody away"),
             limits: section.table("limits", "who.limits", Limits::read),
@@ -132,6 +134,7 @@ pub(crate) struct TestWho {
     pub(crate) unit: Option<At<String>>,
     pub(crate) label: Option<At<String>>,
     pub(crate) login_uid: Option<At<u64>>,
+    pub(crate) login_user: Option<At<String>>,
 }
 
 impl TestWho {
@@ -148,6 +151,7 @@ impl TestWho {
             unit: who.text("unit"),
             label: who.text("label"),
             login_uid: who.integer("login_uid", ids.0, ids.1),
+            login_user: who.text("login_user"),
         };
         if let (Some(at), false) = (&read.exe_trusted, who.has("exe")) {
             let help = "write `exe = \"/usr/bin/docker\"` too";

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::asks::{Ask, Rule, asks};
 use super::people::{Known, classes};
-use super::words::{conditions, limits};
+use super::words::{conditions, hours_of, limits};
 use super::{Said, listener_of, place, say};
 use crate::policy::decide::Decider;
 use crate::policy::table::{Forbid, Listener, Policy, Route};
@@ -274,7 +274,10 @@ fn edit_forbids(old: &Policy, new: &Policy, edits: &mut Vec<Edit>) {
                 names.map(|who| who.name.as_str()).collect::<Vec<_>>().join(", ")
             },
         );
-        let hours = forbid.when.as_ref().map(|window| format!(", {}", window.hours())).unwrap_or_default();
+        let hours = match forbid.when.as_slice() {
+            [] => String::new(),
+            windows => format!(", {}", hours_of(policy, windows)),
+        };
         format!("{} to {who}{hours}", matches.join(", "))
     };
     let table = |policy: &Policy| -> BTreeMap<String, String> {

@@ -123,6 +123,11 @@ pub(super) fn of_body(reads: &Reads) -> Vec<Condition> {
     let value = if types.is_empty() { Value::Any } else { Value::Names(types.iter().cloned().collect()) };
     let mut all = vec![condition("body.content_type", value, !types.is_empty())];
     let names = |list: &[Pointer]| list.iter().map(Pointer::to_string).collect::<BTreeSet<_>>();
+    let sorted = |list: &[Pointer]| {
+        let mut list = list.to_vec();
+        list.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        list
+    };
     let Some(JsonRule { allow, others, values, required, null, maps }) = &reads.json else {
         let nothing = Rules { each: BTreeMap::new(), reach: Reach::All };
         all.extend([
@@ -145,7 +150,7 @@ pub(super) fn of_body(reads: &Reads) -> Vec<Condition> {
     // What may be null alone is let in where nothing allows it, and kept out where something does.
     let nulls = Value::Text { text: Value::Names(names(null)).to_string(), grants: true };
     all.extend([
-        condition("body.json.allow", Value::Names(names(allow)), true),
+        condition("body.json.allow", Value::Places(sorted(allow)), true),
         condition("body.json.others", others, true),
         condition("body.json.values", Value::Rules(rules), !values.is_empty()),
         condition("body.json.required", Value::Demands(names(required)), !required.is_empty()),
@@ -192,6 +197,27 @@ mod tests {
         for (one, other) in [("int", "int -1..5"), ("int", "one_of 5"), ("uuid", "hex"), ("bool", "int 0..1")]
         {
             assert!(!covers(one, other) && !covers(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn fewer_places_grant_less_however_they_are_written() {
+        let places = |texts: &[&str]| {
+            let pointers = texts.iter().map(|text| Pointer::parse(text).unwrap());
+            Value::Places(pointers.collect())
+        };
+        for (wide, narrow) in [
+            (&["/a/**"][..], &["/a/*"][..]),
+            (&["/a/**", "/b"], &["/a/x/y", "/a/z", "/b"]),
+            (&["/a/*/c"], &["/a/b/c"]),
+            (&["/**"], &["/a", "/b/*"]),
+        ] {
+            let (wide, narrow) = (places(wide), places(narrow));
+            assert!(wide.covers(&narrow) && !narrow.covers(&wide), "{wide} {narrow}");
+        }
+        // The value itself is not below it, and what is allowed is compared as it is spelt.
+        for (one, other) in [("/a/**", "/a"), ("/a/*", "/A/*"), ("/a/b", "/a/*/c")] {
+            assert!(!places(&[one]).covers(&places(&[other])), "{one} {other}");
         }
     }
 

@@ -8,6 +8,7 @@ use super::Known;
 use super::reads::{Rules, of_body, of_head, of_record};
 use crate::model::keeping::{Durability, OnFailure};
 use crate::model::time::Timestamp;
+use crate::policy::body::Pointer;
 use crate::policy::quantity::{show_size, show_time};
 use crate::policy::table::{NamespaceRule, Policy, Rate, Route, Who, WhoId, Window};
 
@@ -28,6 +29,8 @@ pub(crate) enum Value {
     Any,
     /// One of these.
     Names(BTreeSet<String>),
+    /// Places in a body.
+    Places(Vec<Pointer>),
     /// At most this many bytes.
     Bytes(u64),
     Flag(bool),
@@ -52,6 +55,9 @@ impl Value {
         match (self, other) {
             (Value::Any, _) => true,
             (Value::Names(mine), Value::Names(others)) => others.is_subset(mine),
+            (Value::Places(mine), Value::Places(others)) => {
+                others.iter().all(|other| mine.iter().any(|pointer| pointer.covers(other)))
+            }
             (Value::Bytes(mine), Value::Bytes(others)) => others <= mine,
             (Value::Flag(mine), Value::Flag(other)) => mine >= other,
             (Value::Until(mine), Value::Until(other)) => mine >= other,
@@ -77,6 +83,7 @@ impl Value {
     fn entries(&self) -> Option<BTreeSet<String>> {
         match self {
             Value::Names(names) | Value::Demands(names) => Some(names.clone()),
+            Value::Places(places) => Some(places.iter().map(Pointer::to_string).collect()),
             Value::Rules(rules) => Some(rules.entries()),
             _ => None,
         }
@@ -91,6 +98,10 @@ impl fmt::Display for Value {
         match self {
             Value::Any => f.write_str("any"),
             Value::Names(names) | Value::Demands(names) if names.is_empty() => f.write_str("none"),
+            Value::Places(places) if places.is_empty() => f.write_str("none"),
+            Value::Places(places) => {
+                f.write_str(&places.iter().map(Pointer::as_str).collect::<Vec<_>>().join(", "))
+            }
             Value::Rules(rules) => rules.fmt(f),
             Value::Names(names) | Value::Demands(names) => {
                 f.write_str(&names.iter().cloned().collect::<Vec<_>>().join(", "))
@@ -119,9 +130,9 @@ pub(crate) fn conditions(policy: &Policy, route: &Route) -> Vec<Condition> {
         Durability::Write => "write",
         Durability::Sync => "sync",
     };
-    let hours = |window: &Window| {
-        let zone = policy.zones.get(usize::from(window.zone)).map_or("", |zone| zone.name.as_str());
-        Value::Text { text: format!("{} {zone}", window.hours()), grants: true }
+    let hours = |windows: &[Window]| match windows {
+        [] => Value::Any,
+        windows => Value::Text { text: hours_of(policy, windows), grants: true },
     };
     let on_failure = match route.on_failure {
         OnFailure::Deny => "deny",
@@ -152,9 +163,17 @@ pub(crate) fn conditions(policy: &Policy, route: &Route) -> Vec<Condition> {
         ),
         of_record(&route.reads),
         condition("until", route.until.map_or(Value::Any, Value::Until), route.until.is_some()),
-        condition("when", route.when.as_ref().map_or(Value::Any, hours), route.when.is_some()),
+        condition("when", hours(&route.when), !route.when.is_empty()),
     ]);
     all
+}
+
+/// `mon, tue from 08:00 to 18:00 in Europe/Berlin`, each window.
+pub(crate) fn hours_of(policy: &Policy, windows: &[Window]) -> String {
+    let zone =
+        |window: &Window| policy.zones.get(usize::from(window.zone)).map_or("", |zone| zone.name.as_str());
+    let each = windows.iter().map(|window| format!("{} in {}", window.hours(), zone(window)));
+    each.collect::<Vec<_>>().join(", or ")
 }
 
 /// What each caller may use, where that is bounded.

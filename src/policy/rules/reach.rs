@@ -42,24 +42,6 @@ impl Rules {
         self.timed_forbids
     }
 
-    /// Whether this route allows the caller and leads to that backend.
-    pub(in crate::policy) fn may_by_route(
-        &self,
-        listener: ListenerId,
-        holds: &Bits,
-        route: &str,
-        backend: BackendId,
-        moment: Moment<'_>,
-    ) -> bool {
-        self.routes.iter().any(|rule| {
-            *rule.told.id == *route
-                && rule.told.on.contains(&listener)
-                && rule.terms.backend == backend
-                && rule.allow.grants(holds).is_some()
-                && rule.in_time(moment)
-        })
-    }
-
     /// Whether this route allows the caller, leads to that backend, and lets the journal stand in.
     pub(in crate::policy) fn may_by_journal(
         &self,
@@ -100,9 +82,7 @@ impl Rules {
                 Offer {
                     route: rule.told.id.clone(),
                     patterns: rule.told.patterns.clone(),
-                    query: rule.query.as_ref().map(|names| {
-                        names.split('&').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-                    }),
+                    query: rule.query.as_ref().map(|names| names.each().map(str::to_owned).collect()),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
                     help: rule.told.help.clone(),
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Grant;
+use super::{Grant, Names};
 use crate::policy::table::{Named, Policy};
 
 /// The texts of records, each made once.
@@ -11,7 +11,7 @@ pub(super) struct Texts<'p> {
     policy: &'p Policy,
     places: HashMap<u32, Arc<str>>,
     whos: Vec<Arc<str>>,
-    queries: HashMap<String, Arc<str>>,
+    queries: HashMap<&'p [String], Names>,
 }
 
 impl<'p> Texts<'p> {
@@ -25,9 +25,8 @@ impl<'p> Texts<'p> {
         self.places.entry(line).or_insert_with(|| policy.place(line).into()).clone()
     }
 
-    pub(super) fn query(&mut self, names: &[String]) -> Arc<str> {
-        let joined = names.join("&");
-        self.queries.entry(joined.clone()).or_insert_with(|| joined.into()).clone()
+    pub(super) fn query(&mut self, names: &'p [String]) -> Names {
+        self.queries.entry(names).or_insert_with(|| Names::of(names)).clone()
     }
 
     pub(super) fn grant(&mut self, named: &Named) -> Grant {

@@ -164,6 +164,7 @@ exe_trusted = true
 unit = "ci.service"
 label = ["ci (enforce)"]
 login_uid = 1000
+login_user = "alice"
 any_of = ["v"]
 except = ["u"]
 limits = { rate = "50/m", burst = 100, concurrent = 8, connections = 4, body = "1MiB", bytes = "1GiB/h" }
@@ -203,7 +204,7 @@ who = ["w"]
 mode = "shadow"
 when = { days = ["sun"], zone = "UTC" }
 [[test]]
-who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown", exe = "/usr/bin/docker", exe_trusted = true, unit = "ci.service", label = "ci (enforce)", login_uid = 1000 }
+who = { user = "alice", uid = 1000, group = "docker-ops", gid = 998, namespace = "unknown", exe = "/usr/bin/docker", exe_trusted = true, unit = "ci.service", label = "ci (enforce)", login_uid = 1000, login_user = "alice" }
 on = "a"
 request = "PROPFIND /v1/y?q"
 upgrade = "tcp"

@@ -4,7 +4,7 @@ use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert_eq, proptest};
 
 use crate::policy::pattern::{Pattern, Piece};
-use crate::policy::tree::Tree;
+use crate::policy::tree::Growing;
 use crate::policy::value::Kind;
 
 /// Whether `segments` are what `pieces` take, piece by piece.
@@ -102,10 +102,11 @@ proptest! {
         patterns in prop::collection::vec(pattern(), 1..24),
         paths in prop::collection::vec(path(), 1..24),
     ) {
-        let mut tree = Tree::new();
+        let mut tree = Growing::new();
         for (number, pattern) in patterns.iter().enumerate() {
             tree.insert(pattern.method(), pattern.pieces(), number as u32, 0);
         }
+        let tree = tree.grown();
         for path in &paths {
             let segments: Vec<&str> = path[1..].split('/').collect();
             let taking = |pattern: &&Pattern| {

@@ -4,7 +4,7 @@ use jsonschema::Validator;
 use serde_json::Value as Json;
 
 use crate::policy::keys::{self, KEYS};
-use crate::policy::schema;
+use crate::policy::{schema, schema_of_included};
 
 fn validator() -> Validator {
     jsonschema::draft7::new(&schema()).unwrap_or_else(|wrong| panic!("{wrong}"))
@@ -39,6 +39,38 @@ fn schema_takes_every_sample() {
             .collect();
         assert!(wrong.is_empty(), "{name}: {wrong:#?}");
     }
+}
+
+#[test]
+fn schema_of_included_files_takes_their_tables_alone() {
+    let included = jsonschema::draft7::new(&schema_of_included()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    // What may stand in an included file: a sample but for the tables of its first.
+    let mut taken = 0;
+    for (name, text) in samples() {
+        let mut tables: toml::Table = text.parse().unwrap();
+        tables.retain(|key, _| keys::of("included").any(|known| known == key));
+        let wrong: Vec<String> = included
+            .iter_errors(&serde_json::to_value(&tables).unwrap())
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:#?}");
+        taken += usize::from(!tables.is_empty());
+        assert!(!included.is_valid(&json(&text)), "{name} has a version");
+    }
+    assert!(taken > 4);
+    let takes = |text: &str| included.is_valid(&json(text));
+    assert!(takes("") && takes("[who.a]\nuser = \"ci\"\n"));
+    for wrong in [
+        "include = \"x.toml\"",
+        "[audit]\ncompress = false",
+        "[who.a]\nusers = \"ci\"",
+        "[[route]]\nid = \"r\"",
+    ] {
+        assert!(!takes(wrong), "{wrong}");
+    }
+    // The first file names them.
+    let first = "version = 1\ninclude = [\"policy.d/*.toml\"]\n[listen.a]\npath = \"/run/a\"\n";
+    assert!(validator().is_valid(&json(first)));
 }
 
 #[test]
@@ -79,6 +111,7 @@ fn schema_refuses_values_of_another_kind() {
     let head = "version = 1\n[listen.a]\npath = \"/run/a\"\n";
     assert!(validator.is_valid(&json(head)));
     for wrong in [
+        format!("{head}[[forbid]]\nid = \"f\"\nmatch = \"* /x\"\nwhen = []\n"),
         "version = 2\n[listen.a]\npath = \"/run/a\"\n".to_owned(),
         "version = 1\n".to_owned(),
         format!("{head}mode = \"0999\"\n"),

@@ -70,6 +70,7 @@ fn unit_label_and_login_narrow_and_unknown_ones_never_allow() {
         ("unit", "[\"a.scope\", \"ci.service\"]", "\"ci2.service\""),
         ("label", "\"ci (enforce)\"", "\"ci (complain)\""),
         ("login_uid", "[7, 1000]", "1001"),
+        ("login_user", "[\"bob\", \"alice\"]", "\"bob\""),
     ] {
         let who = |value: &str| format!("[who.w]\nuser = \"ci\"\n{key} = {value}\n");
         assert_eq!(judged(&who(holds), &ci), YES, "{key}");

@@ -85,6 +85,35 @@ fn hours_are_those_of_the_zone_in_summer_and_in_winter() {
 }
 
 #[test]
+fn of_several_windows_one_has_to_hold() {
+    let windows = "when = [{ days = [\"mon-fri\"], from = \"08:00\", to = \"18:00\", zone = \"Europe/Berlin\" }, \
+                   { days = \"sat\", to = \"12:00\", zone = \"UTC\" }]\n";
+    let asking = house(&format!(
+        "{ROUTE}{windows}[[forbid]]\nid = \"f\"\nmatch = \"GET /f\"\n{windows}[[route]]\nid = \"g\"\nmatch = \"GET /f\"\nto = \"docker\"\nallow = \"ops\"\n"
+    ));
+    for (instant, open) in [
+        ("2026-11-23T07:00:00Z", true),
+        ("2026-11-23T18:00:00Z", false),
+        ("2026-11-28T11:59:59Z", true),
+        ("2026-11-28T12:00:00Z", false),
+        ("2026-11-29T09:00:00Z", false),
+    ] {
+        let said = asking.says_at("alice", "GET /r", Some(instant));
+        assert_eq!(said == "allow r by who.ops", open, "{instant}: {said}");
+        let said = asking.says_at("alice", "GET /f", Some(instant));
+        assert_eq!(said == "forbidden g by forbid.f", open, "{instant}: {said}");
+    }
+}
+
+#[test]
+fn forbid_that_ends_is_a_mistake_and_said_why() {
+    let shown = mistakes(&format!(
+        "{HEAD}{ROUTE}[[forbid]]\nid = \"f\"\nmatch = \"GET /r\"\nuntil = 2026-12-31T17:00:00Z\n"
+    ));
+    assert!(shown.contains("has no key `until`") && shown.contains("would be open from then on"), "{shown}");
+}
+
+#[test]
 fn forbid_holds_at_its_hours_and_takes_nothing_at_others() {
     let asking = house(&format!(
         "{ROUTE}[[forbid]]\nid = \"freeze\"\nmatch = \"GET /r\"\n\
@@ -156,6 +185,9 @@ fn mistakes_about_time_are_shown_with_what_to_write() {
         (when("to = \"00:00\", zone = \"UTC\""), "`to` is a time of day"),
         (when("from = \"08:00\", to = \"08:00\", zone = \"UTC\""), "this window has no minute"),
         (when("zone = \"UTC\""), "this is always"),
+        ("when = []".to_owned(), "`when` is empty"),
+        ("when = [1]".to_owned(), "`when` is a list of tables, not"),
+        ("when = [{ days = [\"fri\"] }]".to_owned(), "needs `zone`"),
         (when("from = \"08:00\", zone = \"Europe/Berlim\""), "did you mean `Europe/Berlin`?"),
         (when("from = \"08:00\", zone = \"../passwd\""), "there is no time zone `../passwd`"),
         (when("from = \"08:00\", zones = \"UTC\""), "a rule's `when` has no key `zones`"),

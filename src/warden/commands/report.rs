@@ -33,7 +33,7 @@ impl Warden {
     fn starter_stands(&self) -> (Grade, String) {
         match &self.commands.starter {
             Starter::Nobody => {
-                let what = "nobody starts runners: commands that come by a reload need a restart";
+                let what = "nobody starts runners; the daemon needs a restart";
                 (Grade::Red, what.to_owned())
             }
             Starter::Service(path) => match lstat(path) {

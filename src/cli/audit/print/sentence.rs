@@ -35,7 +35,8 @@ fn of_access(access: &Access) -> String {
         None => said.push_str(" asked for something that no gate recorded"),
     }
     for grant in &access.grants {
-        let backend = word(grant.backend().unwrap_or_default());
+        let app = grant.via().map(|app| format!(" to the app {}", word(app))).unwrap_or_default();
+        let backend = format!("{}{app}", word(grant.backend().unwrap_or_default()));
         match grant.refused() {
             None => said.push_str(&format!("; the warden granted {backend}")),
             Some(why) => said.push_str(&format!("; the warden refused {backend} ({})", shown(why))),

@@ -43,6 +43,23 @@ impl Made {
         self.notes.push(what.into());
     }
 
+    /// Notes in what little it is wider than it was.
+    pub(super) fn note_wider(&mut self) {
+        if self.versioned {
+            self.note(
+                "WIDER: a version before the path may hold letters and hyphens here (/v1.47-rc1), as Docker and Podman take it",
+            );
+        }
+        let streams: Vec<&str> =
+            self.routes.iter().filter(|route| route.stream).map(|route| route.id.as_str()).collect();
+        if !streams.is_empty() {
+            self.note(format!(
+                "WIDER: `stream = true` lifts the limits of idle and total time, for {}: take it out where nothing waits or follows",
+                streams.join(", ")
+            ));
+        }
+    }
+
     /// As a policy, with its tests.
     pub(super) fn policy(&self, group: &str, listen: &str) -> String {
         let mut text =

@@ -73,6 +73,26 @@ fn tecnativa_sections_are_whole_segments_and_read_only_without_post() {
 }
 
 #[test]
+fn converted_policy_says_in_what_it_is_wider() {
+    let wider = |text: &str, from: Flavour| {
+        let mut made = toggles::convert(text, from).unwrap();
+        made.note_wider();
+        let text = made.policy("root", "/run/peergate/docker.sock");
+        let notes = made.notes.iter().filter(|note| note.starts_with("WIDER: ")).count();
+        let comments = text.lines().filter(|line| line.starts_with("# WIDER: ")).count();
+        assert_eq!(notes, comments, "{text}");
+        made.notes.join("\n")
+    };
+    let both = wider("CONTAINERS=1", Flavour::Tecnativa);
+    assert!(both.contains("may hold letters") && both.contains("lifts the limits"), "{both}");
+    let version = wider("EVENTS=0 VERSION=1 PING=0", Flavour::Linuxserver);
+    assert!(version.contains("may hold letters") && !version.contains("lifts the limits"), "{version}");
+    let mut exact = wollomatic::convert("-allowGET=/version").unwrap();
+    exact.note_wider();
+    assert!(!exact.notes.iter().any(|note| note.starts_with("WIDER: ")), "{:?}", exact.notes);
+}
+
+#[test]
 fn tecnativa_settings_are_found_in_compose_inspect_and_command_lines() {
     for text in [
         "environment:\n      - CONTAINERS=1 #optional\n      - \"POST=0\"",

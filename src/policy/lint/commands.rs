@@ -1,0 +1,249 @@
+//! Commands by which a caller does more than their author meant: interpreters, options that are taken for values, and
+//! text of any kind that reaches root.
+
+mod programs;
+
+use self::programs::{Breadth, HARMLESS, How, introduces_code, known, knows_dashes, takes_a_value};
+use super::{Found, Lint};
+use crate::policy::diagnostics::quoted;
+use crate::policy::draft::Draft;
+use crate::policy::file;
+use crate::policy::table::{BackendKind, Command, Parameter, Part, Policy, Route, Template, Wanted};
+use crate::policy::value::{Charset, Kind, Text};
+
+/// Programs that start others as another user, mostly root.
+const TO_ROOT: &[&str] = &["sudo", "su", "doas", "pkexec"];
+
+pub(super) fn find(draft: &Draft, found: &mut Found) {
+    let policy = &draft.policy;
+    for ((number, backend), written) in (0..).zip(&policy.backends).zip(&draft.written.backends) {
+        let (BackendKind::Command(command), Some(written)) = (&backend.kind, &written.command) else {
+            continue;
+        };
+        let routes: Vec<&Route> = policy.routes.iter().filter(|route| route.to.0 == number).collect();
+        // Without a route it does nothing, and that is said elsewhere.
+        if !routes.is_empty() {
+            judge(command, written, &whos(policy, &routes), found);
+        }
+    }
+}
+
+/// Whom these routes allow.
+fn whos(policy: &Policy, routes: &[&Route]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for named in routes.iter().flat_map(|route| &route.allow) {
+        let name = policy.whos.get(usize::from(named.who.0)).map(|who| quoted(&who.name));
+        if let Some(name) = name.filter(|name| !names.contains(name)) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
+}
+
+fn judge(command: &Command, written: &file::Command, whos: &str, found: &mut Found) {
+    let words: Vec<Word> = command.arguments.iter().map(|template| Word::of(command, template)).collect();
+    let programs =
+        || std::iter::once(command.program.as_str()).chain(words.iter().filter_map(|word| word.fixed));
+    let root = command.cage.uid.raw() == 0 || programs().any(|word| TO_ROOT.contains(&name_of(word)));
+    let user = quoted(if root { "root" } else { &command.cage.user });
+    let span = written.words.span;
+    let reached = reached(&command.program, &words, command.stdin.is_some());
+    match &reached {
+        Reached::By { program, how, what } if root || *how == How::Engine => {
+            let (program, why) = (quoted(program), how.why());
+            let message = format!("{whos} may do anything as `root`: {what} gets to {program}, and {why}");
+            found.add(Lint::RootEquivalent, span, message);
+        }
+        Reached::By { program, how, what } if *how != How::Writes => {
+            let (program, why) = (quoted(program), how.why());
+            let message = format!("{whos} may do anything as {user}: {what} gets to {program}, and {why}");
+            found.add(Lint::Interpreter, span, message);
+        }
+        Reached::Unlooked { program } if root => {
+            let program = quoted(program);
+            let message = format!(
+                "{program} runs as `root` what nobody looks at: it is judged who can write {program} alone"
+            );
+            found.add(Lint::Interpreter, span, message);
+        }
+        _ => {}
+    }
+    let known_for_worse = root && matches!(reached, Reached::By { .. });
+    for ((place, wanted), written) in command.parameters.iter().enumerate().zip(&written.params) {
+        let (name, span) = (quoted(&wanted.name), written.name.span);
+        match taken_for_option(&command.program, &words, place, wanted) {
+            Some(why) => found.add(Lint::OptionLike, span, format!("{name} {why}")),
+            None if root && !known_for_worse && breadth(wanted) == Breadth::Free => {
+                found.add(
+                    Lint::FreeText,
+                    span,
+                    format!("{whos} may hand any text to a command of `root`, by {name}"),
+                );
+            }
+            None => {}
+        }
+    }
+}
+
+/// What a caller's values do to a program.
+enum Reached<'c> {
+    /// Nothing that is known.
+    No,
+    /// Nothing, but it runs something that the policy's reader doesn't see.
+    Unlooked { program: &'c str },
+    /// They say what it does.
+    By { program: &'c str, how: How, what: String },
+}
+
+/// One word behind the program.
+struct Word<'c> {
+    /// Its text, where no value is in it.
+    fixed: Option<&'c str>,
+    /// Values in it: the places of their parameters, how they are called and how broad they are.
+    values: Vec<(usize, &'c str, Breadth)>,
+    /// Whether it begins with a value.
+    led: bool,
+}
+
+impl<'c> Word<'c> {
+    fn of(command: &'c Command, Template(parts): &'c Template) -> Word<'c> {
+        let value = |part: &Part| match part {
+            Part::Text(_) => None,
+            Part::Parameter(place) => {
+                let wanted = command.parameters.get(usize::from(*place))?;
+                Some((usize::from(*place), wanted.name.as_str(), breadth(wanted)))
+            }
+        };
+        let fixed = match parts.as_slice() {
+            [Part::Text(text)] => Some(text.as_str()),
+            _ => None,
+        };
+        let led = matches!(parts.first(), Some(Part::Parameter(_)));
+        Word { fixed, values: parts.iter().filter_map(value).collect(), led }
+    }
+
+    /// The value in it that is so broad.
+    fn value(&self, least: Breadth) -> Option<String> {
+        self.values.iter().find(|(.., breadth)| *breadth >= least).map(|(_, name, _)| quoted(name))
+    }
+
+    fn is_option(&self) -> bool {
+        self.fixed.is_some_and(|text| text.starts_with('-'))
+    }
+}
+
+fn name_of(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+fn breadth(wanted: &Parameter) -> Breadth {
+    match &wanted.kind {
+        Wanted::Below { .. } => Breadth::Path,
+        Wanted::Value(kind) => match kind {
+            Kind::Any => Breadth::Free,
+            Kind::Text(Text { set: Charset::Printable | Charset::Line, .. }) => Breadth::Free,
+            Kind::Text(_) => Breadth::Name,
+            Kind::Hex(_) | Kind::Int(_) | Kind::Uuid | Kind::Version | Kind::Bool | Kind::OneOf(_) => {
+                Breadth::Listed
+            }
+        },
+    }
+}
+
+/// Whether and how callers say what `program` does with these words, and with the body as its `input`.
+fn reached<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Reached<'c> {
+    let Some((_, row)) = known(program) else { return Reached::No };
+    let by = |what: Option<String>| match what {
+        Some(what) => Reached::By { program, how: row.how, what },
+        None => Reached::No,
+    };
+    let body = || (input && row.input).then(|| "the body".to_owned());
+    let widest = |words: &[Word]| words.iter().find_map(|word| word.value(row.least));
+    match row.how {
+        How::Code => {
+            let code = code(words);
+            let told =
+                words.split_at_checked(code.map_or(words.len(), |code| code + 1)).unwrap_or((words, &[])).0;
+            let piped = code.is_none()
+                || told.iter().any(|word| matches!(word.fixed, Some("-" | "-s" | "/dev/stdin")));
+            match widest(told).or_else(|| body().filter(|_| piped)) {
+                None if !words.is_empty() => Reached::Unlooked { program },
+                what => by(what),
+            }
+        }
+        How::Starts => started(program, words, input).unwrap_or_else(|| by(widest(words).or_else(body))),
+        How::Escapes => {
+            let leads = |word: &&Word| word.led && word.value(row.least).is_some();
+            by(words.iter().find(leads).and_then(|word| word.value(row.least)).or_else(body))
+        }
+        How::Writes => by(widest(words).or_else(body)),
+        How::Engine => {
+            let verb = words.iter().position(|word| !word.is_option());
+            let verb_is_harmless =
+                verb.and_then(|at| words.get(at)?.fixed).is_some_and(|verb| HARMLESS.contains(&verb));
+            let least = if verb_is_harmless { Breadth::Free } else { row.least };
+            by(words.iter().find_map(|word| word.value(least)))
+        }
+    }
+}
+
+/// The word of an interpreter that is its program, or names the file of it: behind an option that says so, else the
+/// first that is no option. What stands behind it is the program's own.
+fn code(words: &[Word]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        match word.fixed {
+            Some(text) if introduces_code(text) => return Some((at + 1).min(words.len() - 1)),
+            Some(text) if takes_a_value(text) => at += 2,
+            Some(text) if text.starts_with('-') && text.len() > 1 => at += 1,
+            _ => return Some(at),
+        }
+    }
+    None
+}
+
+/// What `program` starts, where that is written: a program that is known here is judged by its own words, another one
+/// takes what stands behind it. `None`: nothing is written, so that it is up to the values.
+fn started<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Option<Reached<'c>> {
+    let row = known(program).map(|(_, row)| row)?;
+    let after_user = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| words.get(at)?.fixed);
+        matches!(before, Some("-u" | "-g" | "-U" | "--user" | "--group"))
+    };
+    // The first path of these is a directory or a lock.
+    let skipped = usize::from(matches!(name_of(program), "chroot" | "flock"));
+    let path = |word: &&(usize, &'c str)| word.1.starts_with('/');
+    let fixed: Vec<(usize, &'c str)> =
+        words.iter().enumerate().filter_map(|(at, word)| Some((at, word.fixed?))).collect();
+    let inner =
+        fixed.iter().find(|(at, text)| !text.starts_with('-') && known(text).is_some() && !after_user(*at));
+    let (at, text) = *inner.or_else(|| fixed.iter().filter(path).nth(skipped))?;
+    let (before, behind) = words.split_at_checked(at)?;
+    if let Some(what) = before.iter().find_map(|word| word.value(row.least)) {
+        return Some(Reached::By { program, how: row.how, what });
+    }
+    if input && row.input {
+        return Some(Reached::By { program, how: row.how, what: "the body".to_owned() });
+    }
+    Some(match reached(text, behind.get(1..)?, input) {
+        Reached::No => Reached::Unlooked { program },
+        reached => reached,
+    })
+}
+
+/// Why this value may be read as something else than a value.
+fn taken_for_option(program: &str, words: &[Word], place: usize, wanted: &Parameter) -> Option<&'static str> {
+    let leads = |word: &Word| word.led && word.values.first().is_some_and(|(first, ..)| *first == place);
+    let at = words.iter().position(leads)?;
+    let dashes = words.iter().take(at).any(|word| word.fixed == Some("--")) && knows_dashes(program);
+    match breadth(wanted) {
+        _ if dashes => None,
+        Breadth::Name | Breadth::Path | Breadth::Free if wanted.dash => {
+            Some("may be any option of the program: it may begin with `-`, and no `--` stands before it")
+        }
+        Breadth::Free => {
+            Some("is an argument of its own, so that `@file`, `+x`, `a=b` or a path may mean something")
+        }
+        _ => None,
+    }
+}
