@@ -119,6 +119,8 @@ pub use include::{Beside, Include, Includes, NoIncludes, Source};
 #[cfg(feature = "cli")]
 pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
+#[cfg(feature = "cli")]
+pub(crate) use params::judge_values;
 pub use params::{Argument, Given, gathered, members_of};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;

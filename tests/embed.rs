@@ -275,6 +275,12 @@ fn program_that_takes_its_role_late_is_told_so_at_once() {
 fn app_that_cannot_begin_keeps_the_daemon_from_starting() {
     let said = refusal("unruly", &[], &policy("broken", ""));
     assert!(said.contains("can't start an app: `broken` can't begin: no database today"), "{said}");
+    // A directory to write that its user may not write to: no handler could say more of it than 500.
+    let placed = "directories = { notes = \"/usr/share\" }";
+    let said = refusal("state_and_directory", &["serve"], &policy("notes", placed));
+    for part in ["`notes` can't begin: /usr/share can't be written by uid ", "`app_user` in `[daemon]`"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

@@ -237,6 +237,19 @@ fn explain_judges_head_and_body_and_never_guesses_them() {
 }
 
 #[test]
+fn explain_judges_what_is_filled_into_a_command() {
+    let bench = Bench::new();
+    let (_, err, code) = bench.run(&["init", "command", "c.toml", "--group", "root"]);
+    assert_eq!(code, Some(0), "{err}");
+    let explain = |request| bench.run(&["explain", "c.toml", "--user", "root", request]);
+    let (out, _, code) = explain("POST /units/nginx.service/restart");
+    assert!(code == Some(0) && out.contains("verdict    allow, by who.operators"), "{out}");
+    let (out, _, code) = explain("POST /units/other.service/restart");
+    assert!(code == Some(1) && out.contains("deny (parameter)") && out.contains("(parameter unit)"), "{out}");
+    assert!(out.contains("takes unit from the path (one_of nginx.service|app.service)"), "{out}");
+}
+
+#[test]
 fn explain_of_a_record_leaves_open_what_it_does_not_hold() {
     let bench = Bench::new();
     let policy = "version = 1\n[listen.docker]\npath = \"/run/d.sock\"\n[backend.docker]\nproxy = \"unix:/run/docker.sock\"\n\

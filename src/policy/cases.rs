@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::check::{Case, Expect};
 use super::decide::{Decider, Denial, Headed, Permit, Unread, Verdict};
 use super::diagnostics::{Problems, quoted};
+use super::params::judge_values;
 use super::table::Policy;
 use crate::model::message::Coming;
 use crate::model::refusal::Refusal;
@@ -62,7 +63,7 @@ impl Answer {
                     (Some(by), Some(at)) => {
                         format!("it is refused as `{}`{part}, by `{by}` at {at}", denial.refusal)
                     }
-                    _ => format!("it is refused as `{}`", denial.refusal),
+                    _ => format!("it is refused as `{}`{part}", denial.refusal),
                 }
             }
         }
@@ -97,10 +98,15 @@ pub(super) fn judge(decider: &Decider, case: &Case) -> Result<Permit, Denial> {
     };
     let subject = decider.recognise(case.listener, &case.caller);
     let asked = Asked { method: &case.method, target: &target, upgrade: case.upgrade.as_deref() };
-    match decider.decide_at(case.listener, &subject, &asked, case.at) {
-        Verdict::Allow(permit) => Ok(permit),
-        Verdict::Read(unread) => read(unread, case),
-        Verdict::Deny(denial) => Err(denial),
+    let permit = match decider.decide_at(case.listener, &subject, &asked, case.at) {
+        Verdict::Allow(permit) => permit,
+        Verdict::Read(unread) => read(unread, case)?,
+        Verdict::Deny(denial) => return Err(denial),
+    };
+    let body = case.body.as_deref().unwrap_or_default().as_bytes();
+    match judge_values(decider.policy(), permit.route_id(), &asked, body) {
+        Ok(()) => Ok(permit),
+        Err((refusal, part)) => Err(Denial { part: Some(part.into()), ..permit.deny(refusal) }),
     }
 }
 

@@ -11,10 +11,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::{Pattern, Piece};
-use super::table::{Command, Origin, Parameter, Part, Route, Wanted};
+use super::table::{BackendKind, Command, Origin, Parameter, Part, Policy, Route, Wanted};
 use crate::model::json::Json;
 use crate::model::refusal::Refusal;
-use crate::model::target::Target;
+use crate::model::target::{Asked, Target};
 
 /// Values by the names of their parameters.
 pub type Given = Vec<(String, String)>;
@@ -87,6 +87,35 @@ pub fn members_of(command: &Command, body: &[u8]) -> Result<Given, Refusal> {
         return Ok(Given::new());
     }
     members(body, &|name| command.wants(Origin::Body, name))
+}
+
+/// Whether the command behind a route takes a request's values, as a gate judges them once all else is in order; a route
+/// without a command takes any.
+///
+/// # Errors
+///
+/// The refusal, and what it is about: `parameter unit`, or `parameters` where it is not one alone.
+pub(crate) fn judge_values(
+    policy: &Policy,
+    route: &str,
+    asked: &Asked<'_>,
+    body: &[u8],
+) -> Result<(), (Refusal, String)> {
+    let Some(route) = policy.routes.iter().find(|known| known.id == route) else { return Ok(()) };
+    let Some(BackendKind::Command(command)) = policy.backend(route.to).map(|backend| &backend.kind) else {
+        return Ok(());
+    };
+    let wrong = |refusal| (refusal, "parameters".to_owned());
+    let members = members_of(command, body).map_err(wrong)?;
+    let given = gathered(command, route, asked.method.as_str(), asked.target, &members).map_err(wrong)?;
+    let fits = |wanted: &Parameter| match given.iter().find(|(name, _)| *name == wanted.name) {
+        Some((_, value)) => wanted.takes(value),
+        None => wanted.optional,
+    };
+    match command.parameters.iter().find(|wanted| !fits(wanted)) {
+        Some(wanted) => Err((Refusal::Parameter, format!("parameter {}", wanted.name))),
+        None => command.filled(&given).map(|_| ()).map_err(wrong),
+    }
 }
 
 /// The members of a flat JSON object.

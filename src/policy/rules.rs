@@ -172,14 +172,25 @@ impl Rules {
         } else {
             policy.routes.iter().filter(|route| !route.shadow).collect()
         };
-        let routes: Vec<_> =
-            taken.iter().map(|route| Arc::new(RouteRule::build(policy, route, &mut texts, &zones))).collect();
+        let routes: Vec<RouteRule> =
+            taken.iter().map(|route| RouteRule::build(policy, route, &mut texts, &zones)).collect();
+        // All at once, so that they lie side by side, and what is told of them elsewhere.
+        let routes: Vec<Arc<RouteRule>> = routes.into_iter().map(Arc::new).collect();
         let mut routes_of: Vec<Growing> = policy.listeners.iter().map(|_| Growing::new()).collect();
-        for (number, route) in (0..).zip(&taken) {
-            for ListenerId(listener) in &route.on {
-                let Some(tree) = routes_of.get_mut(usize::from(*listener)) else { continue };
-                for (shape, (method, pieces)) in (0..).zip(shapes(policy, route.to, &route.matches)) {
-                    tree.insert(method, &pieces, number, shape);
+        // Paths behind a version apart from those without: clients ask for the one sort or for the other, and what they
+        // ask for then stands close together.
+        for prefixed in [false, true] {
+            for (number, route) in (0..).zip(&taken) {
+                let shapes = shapes(policy, route.to, &route.matches);
+                let is_wanted = |(_, (_, pieces)): &(u32, (_, Cow<'_, [Piece]>))| {
+                    matches!(pieces, Cow::Owned(_)) == prefixed
+                };
+                for (shape, (method, pieces)) in (0..).zip(shapes).filter(is_wanted) {
+                    for ListenerId(listener) in &route.on {
+                        if let Some(tree) = routes_of.get_mut(usize::from(*listener)) {
+                            tree.insert(method, &pieces, number, shape);
+                        }
+                    }
                 }
             }
         }

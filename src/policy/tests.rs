@@ -28,6 +28,7 @@ mod samples;
 mod schema;
 mod sets;
 mod time;
+mod values;
 mod who_oracle;
 
 use std::sync::Arc;

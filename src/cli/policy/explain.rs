@@ -21,7 +21,7 @@ use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 use crate::policy::{
-    Draft, Explained, Key, Miss, Policy, Route, RouteStep, Steps, WhoStep, explain_part, steps,
+    BackendKind, Draft, Explained, Key, Miss, Policy, Route, RouteStep, Steps, WhoStep, explain_part, steps,
 };
 use read::{Body, Read, Sent};
 
@@ -202,7 +202,11 @@ impl Question {
         }
         let taken = self.taken(&steps);
         let most = taken.and_then(|route| route.body_max).unwrap_or(self.policy().limits.body_bytes);
-        let judged = taken.is_some_and(|route| route.reads.json.is_some());
+        let is_command = |route: &Route| {
+            let backend = self.policy().backend(route.to).map(|backend| &backend.kind);
+            matches!(backend, Some(BackendKind::Command(_)))
+        };
+        let judged = taken.is_some_and(|route| route.reads.json.is_some() || is_command(route));
         let body = arguments.body.as_ref().map(|file| Body::of(file, most, judged)).transpose()?;
         if let Some(length) = body.as_ref().map(|body| body.length).filter(|length| *length > most) {
             let why = format!("the body has {length} bytes, and at most {most} are taken");

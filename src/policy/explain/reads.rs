@@ -5,7 +5,7 @@ use crate::model::json::folded;
 use crate::model::refusal::Refusal;
 use crate::policy::body::{JsonRule, Others, Pointer, Token};
 use crate::policy::near::nearest;
-use crate::policy::table::{Field, Policy, Route, Wants};
+use crate::policy::table::{BackendKind, Field, Origin, Policy, Route, Wanted, Wants};
 
 /// Pointers that are told.
 const TOLD: usize = 8;
@@ -13,7 +13,8 @@ const TOLD: usize = 8;
 /// Says of a denial by this route what it would have taken; `part` is what the record has of it.
 pub fn explain_part(policy: &Policy, route: &str, refusal: Refusal, part: &str) -> Option<String> {
     let route = policy.routes.iter().find(|known| known.id == route)?;
-    let what = told(route, refusal, part)?;
+    let what =
+        if refusal == Refusal::Parameter { parameters(policy, route)? } else { told(route, refusal, part)? };
     Some(format!("route {} ({}) {what}", route.id, place(policy, route.line)))
 }
 
@@ -49,6 +50,29 @@ fn told(route: &Route, refusal: Refusal, part: &str) -> Option<String> {
         }
         Refusal::BodyLacks => format!("needs {name} in the body"),
         _ => return None,
+    })
+}
+
+/// What the command behind a route takes.
+fn parameters(policy: &Policy, route: &Route) -> Option<String> {
+    let BackendKind::Command(command) = &policy.backend(route.to)?.kind else { return None };
+    let each = command.parameters.iter().map(|wanted| {
+        let kind = match &wanted.kind {
+            Wanted::Value(kind) => kind.to_string(),
+            Wanted::Below { directory, .. } => format!("a path below {directory}"),
+        };
+        let from = match wanted.from {
+            Origin::Path => "path",
+            Origin::Query => "query",
+            Origin::Body => "body",
+        };
+        let needed = if wanted.optional { ", or not" } else { "" };
+        format!("{} from the {from} ({kind}{needed})", wanted.name)
+    });
+    let each: Vec<String> = each.collect();
+    Some(match each.as_slice() {
+        [] => "leads to a command that takes no values".to_owned(),
+        each => format!("leads to a command that takes {}", each.join(", ")),
     })
 }
 

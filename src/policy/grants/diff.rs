@@ -403,6 +403,9 @@ fn json(value: &impl Serialize) -> Json {
 
 /// A value's leaves by their paths.
 fn flatten(path: &str, value: &Json, all: &mut BTreeMap<String, String>) {
+    fn name(entry: &Json) -> Option<&str> {
+        entry.get("name")?.as_str()
+    }
     match value {
         Json::Object(object) => {
             for (key, value) in object {
@@ -412,6 +415,12 @@ fn flatten(path: &str, value: &Json, all: &mut BTreeMap<String, String>) {
                     format!("{path}.{}", key.to_lowercase())
                 };
                 flatten(&path, value, all);
+            }
+        }
+        // What has names is told by them, whatever its place in the list.
+        Json::Array(list) if !list.is_empty() && list.iter().all(|it| name(it).is_some()) => {
+            for entry in list {
+                flatten(&format!("{path}.{}", name(entry).unwrap_or_default()), entry, all);
             }
         }
         Json::String(text) => drop(all.insert(path.to_owned(), text.clone())),

@@ -106,23 +106,31 @@ impl Growing {
         })
     }
 
-    /// Of two alike at one node, the one that was added first is found first.
+    /// Of two alike at one node, that of the earlier rule is found first, whichever was added first.
     fn end_at(&mut self, at: u32, end: End) {
-        let new = number(self.tree.ends.len());
-        self.tree.ends.push(end);
-        let Some(node) = self.tree.nodes.get_mut(at as usize) else { return };
-        let mut last = node.ends;
-        if last == 0 {
+        let tree = &mut self.tree;
+        let (new, rule) = (number(tree.ends.len()), end.rule);
+        let Some(node) = tree.nodes.get_mut(at as usize) else { return };
+        let later = |ends: &[End], place: u32| {
+            place == 0 || ends.get(place as usize).is_none_or(|known| known.rule > rule)
+        };
+        let mut next = node.ends;
+        if later(&tree.ends, next) {
             node.ends = new;
-            return;
+        } else {
+            let mut last = next;
+            loop {
+                next = tree.ends.get(last as usize).map_or(0, |end| end.next);
+                if later(&tree.ends, next) {
+                    break;
+                }
+                last = next;
+            }
+            if let Some(last) = tree.ends.get_mut(last as usize) {
+                last.next = new;
+            }
         }
-        while let Some(next) = self.tree.ends.get(last as usize).map(|end| end.next).filter(|next| *next != 0)
-        {
-            last = next;
-        }
-        if let Some(end) = self.tree.ends.get_mut(last as usize) {
-            end.next = new;
-        }
+        tree.ends.push(End { next, ..end });
     }
 
     fn method_place(&mut self, method: &str) -> u16 {

@@ -80,7 +80,10 @@ fn judged(decision: &Decision, conn: Option<&Conn>) -> String {
     let mut said = format!(" {verdict} {method} {target}{on}");
     match decision.by() {
         Some(rule) => said.push_str(&format!(" by {}", word(rule))),
-        None if !decision.allowed => said.push_str(" since no rule allows it"),
+        None if decision.refusal() == Some("no-route") => said.push_str(" since no rule allows it"),
+        None if !decision.allowed && decision.route().is_none() => {
+            said.push_str(" before any rule was asked");
+        }
         None => {}
     }
     if let Some(place) = decision.place() {
@@ -156,6 +159,8 @@ pub(super) fn of_event(held: &Held) -> String {
                 "retired" => "was let go".to_owned(),
                 "panicked" => "lost a connection to a fault of its own".to_owned(),
                 "started" => "was started".to_owned(),
+                "intruded" => "was ended for what stood in its segment".to_owned(),
+                "backdated" => "wrote a line of an instant long before it can have been written".to_owned(),
                 _ => text("event"),
             };
             format!("{at}: the {}{uid} (pid {}) {how}.", text("role"), text("pid"))
@@ -170,6 +175,7 @@ pub(super) fn of_event(held: &Held) -> String {
         },
         "close" => format!("{at}: the segment {} was closed at {} bytes.", text("segment"), text("bytes")),
         "prune" => format!("{at}: the segment {} was removed: {}.", text("segment"), text("why")),
+        "epoch" => format!("{at}: epoch {} began.", text("epoch")),
         "seal" => format!("{at}: seal {} of epoch {} was made.", text("i"), text("epoch")),
         "intrusion" => format!("{at}: {} was tampered with: {}.", text("segment"), text("why")),
         _ => Readable(held.line().as_bytes()).to_string(),

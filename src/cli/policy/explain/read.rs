@@ -12,7 +12,9 @@ use crate::model::message::Coming;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
-use crate::policy::{Decider, Denial, Headed, Permit, Policy, Route, Unread, Verdict};
+use crate::policy::{
+    BackendKind, Decider, Denial, Headed, Origin, Permit, Policy, Route, Unread, Verdict, judge_values,
+};
 
 /// Head and body, as far as they were given.
 pub(super) struct Sent {
@@ -63,26 +65,49 @@ impl Sent {
         let subject = decider.recognise(on, caller);
         let unread = match decider.decide_at(on, &subject, asked, Some(at)) {
             Verdict::Read(unread) => unread,
-            Verdict::Allow(permit) => return Read::of(&permit),
+            Verdict::Allow(permit) => return self.values(policy, asked, permit),
             Verdict::Deny(denial) => return Read::Refused(Box::new(denial)),
         };
         match policy.routes.iter().find(|route| route.id == unread.route_id()) {
-            Some(route) => self.read(unread, route).unwrap_or_else(|denial| Read::Refused(Box::new(denial))),
+            Some(route) => match self.read(unread, route) {
+                Ok(Ok(permit)) => self.values(policy, asked, permit),
+                Ok(Err(open)) => Read::Open(open),
+                Err(denial) => Read::Refused(Box::new(denial)),
+            },
             None => Read::Open("its head and its body are"),
         }
     }
 
-    fn read(&self, unread: Unread, route: &Route) -> Result<Read, Denial> {
+    /// Judges what the command behind the route takes, where there is one.
+    fn values(&self, policy: &Policy, asked: &Asked<'_>, permit: Permit) -> Read {
+        let route = policy.routes.iter().find(|route| route.id == permit.route_id());
+        let backend = route.and_then(|route| policy.backend(route.to)).map(|backend| &backend.kind);
+        let in_body = matches!(backend, Some(BackendKind::Command(command))
+            if command.parameters.iter().any(|wanted| wanted.from == Origin::Body));
+        if in_body && self.body.is_none() {
+            return Read::Open("its body is");
+        }
+        let body = self.body.as_ref().map_or([].as_slice(), |body| &body.bytes);
+        match judge_values(policy, permit.route_id(), asked, body) {
+            Ok(()) => Read::Taken(permit.shadow().map(str::to_owned)),
+            Err((refusal, part)) => {
+                Read::Refused(Box::new(Denial { part: Some(part.into()), ..permit.deny(refusal) }))
+            }
+        }
+    }
+
+    /// The permit, or what is still to be judged.
+    fn read(&self, unread: Unread, route: &Route) -> Result<Result<Permit, &'static str>, Denial> {
         let reads = &route.reads;
         let Some(body) = &self.body else {
             if !self.whole && !reads.headers.is_empty() {
-                return Ok(Read::Open("its head and its body are"));
+                return Ok(Err("its head and its body are"));
             }
             return match unread.head(&self.lines, Coming::Nothing) {
                 // What the head alone is refused for, it is refused for with any body.
                 Err(denial) if denial.refusal != Refusal::BodyMissing => Err(denial),
-                Ok(Headed::Permit(permit)) if reads.content_type.is_empty() => Ok(Read::of(&permit)),
-                Ok(_) | Err(_) => Ok(Read::Open("its body is")),
+                Ok(Headed::Permit(permit)) if reads.content_type.is_empty() => Ok(Ok(permit)),
+                Ok(_) | Err(_) => Ok(Err("its body is")),
             };
         };
         let coming = if body.length == 0 { Coming::Nothing } else { Coming::Length(body.length) };
@@ -96,13 +121,7 @@ impl Sent {
             Headed::Body(unjudged) => unjudged.body(&body.bytes)?,
         };
         let held = self.whole || reads.headers.is_empty();
-        Ok(if held { Read::of(&permit) } else { Read::Open("its head is") })
-    }
-}
-
-impl Read {
-    fn of(permit: &Permit) -> Read {
-        Read::Taken(permit.shadow().map(str::to_owned))
+        Ok(if held { Ok(permit) } else { Err("its head is") })
     }
 }
 
