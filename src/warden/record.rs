@@ -224,6 +224,8 @@ impl Warden {
             Ok(file) => file,
             Err(error) => {
                 tracing::warn!(%error, "the warden gets no segment");
+                // Nobody would ever write to it, or close it.
+                self.segments.discard(&name);
                 return self.want_own_segment();
             }
         };
