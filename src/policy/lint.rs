@@ -44,7 +44,7 @@ macro_rules! lints {
 
 lints! {
     /// Somebody may do what makes them root of the host.
-    RootEquivalent = "root-equivalent", "give it to people who are trusted with root, and say so by a comment";
+    RootEquivalent = "root-equivalent", "allow less of it, or give it to people who are trusted with root and say so by a comment";
     /// A command that does what it is told, or that runs as root what nobody looks at.
     Interpreter = "interpreter", "name the program itself and let callers choose from a list, or say by a comment why";
     /// A value that a program may take for an option.

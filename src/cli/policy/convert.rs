@@ -82,6 +82,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     }
     made.note_wider();
     let policy = made.policy(&arguments.group, &arguments.listen);
+    let policy = policy::layout("converted.toml", &policy).unwrap_or(policy);
     made.left.iter().for_each(|left| term.complain(format!("left out: {left}")));
     made.notes.iter().for_each(|note| term.complain(format!("note: {note}")));
     match arguments.format {
