@@ -30,7 +30,8 @@
 //! # }
 //! ```
 //!
-//! The verifier is `verify::verify` (feature `cli`): a directory and the pinned keys in, damages and their kinds out.
+//! The verifier is `verify::verify` (feature `cli`): a directory and the pinned keys in, damages and their kinds out. The
+//! page [`chain`] seals such a record without a scribe, and verifies it.
 #![doc = include_str!("manual/audit.md")]
 
 #[cfg(feature = "cli")]

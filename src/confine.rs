@@ -31,9 +31,10 @@ use crate::model::posture::{Confinement, Finding, Grade, Layer};
 use landlock::Opened;
 use readback::Mirror;
 
-pub use commands::plans as command_plans;
+pub use commands::{LAUNCHER, plans as command_plans};
 pub use plan::{
-    AUDIT, Access, Connects, DIAGNOSTICS, EVERYTHING, Identity, Kept, Plan, Reach, Role, WITNESS, Walls,
+    AUDIT, Access, CONTROL, Connects, DIAGNOSTICS, EVERYTHING, GROUP, Identity, Kept, Plan, Reach, Role,
+    WITNESS, Walls,
 };
 pub use sandbox::Fenced;
 pub use seccomp::{Need, Row, Table, name_of};
@@ -168,12 +169,12 @@ fn walls(
     plan: &Plan,
     reach: &[BorrowedFd<'_>],
 ) -> Result<Option<crate::model::posture::LandlockHeld>, String> {
-    let Walls::AllBut { files, connects } = &plan.walls else { return Ok(None) };
+    let Walls::AllBut { files, connects, signals } = &plan.walls else { return Ok(None) };
     if files.len() != reach.len() {
         return Err(format!("{} directories are planned and {} given", files.len(), reach.len()));
     }
     let opened: Vec<Opened<'_>> = files.iter().zip(reach.iter().map(AsFd::as_fd)).collect();
-    let held = landlock::restrict(&opened, connects)?;
+    let held = landlock::restrict(&opened, connects, signals.is_some())?;
     // Asks the kernel instead of trusting what was said.
     if files.iter().all(|reach| reach.what != EVERYTHING) {
         nothing_opens("/")?;

@@ -121,7 +121,7 @@ pub use layout::layout;
 pub use names::{Group, Names, SystemNames, Unanswered, User};
 #[cfg(feature = "cli")]
 pub(crate) use params::judge_values;
-pub use params::{Argument, Given, gathered};
+pub use params::{Argument, Given, gathered, members_of};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
 #[cfg(feature = "cli")]
@@ -130,8 +130,8 @@ pub use subject::Subject;
 pub use table::{
     Address, AuditSettings, Backend, BackendKind, Bounds, Broken, Cage, Command, DaemonSettings,
     DiagnosticsSettings, Feed, Field, Forbid, Gates, IdentityDepth, Listener, Named, NamespaceRule, OnLeave,
-    Only, Origin, Parameter, Part, Policy, Rate, Reads, Recorded, Rlimit, Route, Sandbox, Syslog, Table,
-    Template, Wanted, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
+    Only, Origin, Parameter, Part, Policy, Rate, Reads, Recorded, Rlimit, Route, RunsAs, Sandbox, Syslog,
+    Table, Template, Wanted, Wants, Who, WhoId, WhoLimits, Window, Witness, Zone,
 };
 pub use value::{Charset, IntRange, Kind, Text};
 

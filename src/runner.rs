@@ -1,6 +1,9 @@
 //! One command: started outside the warden's own confinement, one fresh process for each, which starts the program
 //! as whom and within what the policy says, passes its output to the gate, and ends it with all that it started.
 //!
+//! As soon as the command's process is there, and before it begins, the runner confines itself by its plan
+//! ([`Plan::runner`]), and what it found goes to the warden. The command has nothing of that: it has its own cage.
+//!
 //! It trusts nothing but the warden's one message. From the gate it takes bytes for the program's input, if any, and
 //! looks at none of them; what it writes to the gate is an answer of HTTP that the gate reads as any backend's.
 //!
@@ -19,11 +22,13 @@ mod pump;
 mod tree;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::confine::{self, Plan, Terms};
+use crate::model::posture::Confinement;
 use crate::sys::peer;
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ControlRequest};
@@ -49,30 +54,55 @@ pub fn run(channel: OwnedFd) -> ExitCode {
 fn serve(channel: Channel) -> io::Result<()> {
     // Whoever started it may end before it.
     nix::sys::prctl::set_pdeathsig(None)?;
+    // From the first moment; the command's own process gets it back by its exec.
+    nix::sys::prctl::set_dumpable(false)?;
     nix::fcntl::fcntl(&channel, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     must_be_ours(&channel)?;
     let Some((ToRunner::Run(job), descriptors)) = channel.receive_waiting::<ToRunner>()? else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not `Run`"));
     };
     let [link] = crate::wire::channel::exactly(descriptors)?;
+    nix::fcntl::fcntl(&link, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let began = Instant::now();
-    let tree = tree::Tree::plant(&job.id);
-    let running = match cage::start(&job, &tree) {
-        Ok(running) => running,
+    let tree = match tree::Tree::plant(&job.id) {
+        Ok(tree) => tree,
+        Err(why) => return channel.send(&FromRunner::NotStarted { why }, &[]),
+    };
+    let started = cage::ready(&job, &tree).and_then(|ready| match confine(&job, &tree) {
+        Ok(confined) => Ok((ready.begin()?, confined)),
+        Err(why) => {
+            ready.give_up();
+            Err(why)
+        }
+    });
+    let (running, confined) = match started {
+        Ok(started) => started,
         Err(why) => {
             tree.end();
             // Whoever is gone needs no word.
             return channel.send(&FromRunner::NotStarted { why }, &[]);
         }
     };
-    let started = FromRunner::Started { pid: running.child.pid() };
+    let (runner, has_group) = (std::process::id(), tree.parent().is_some());
+    let confined = Box::new(confined);
+    let started = FromRunner::Started { pid: running.child.pid(), runner, confined, has_group };
     let warden = channel.send(&started, &[]).is_ok().then_some(&channel);
     let (ended, rest) = pump::run(&job, running, &tree, link, warden, began)?;
     let ended = Box::new(ended);
     let told = channel.send(&FromRunner::Ended(ended.clone()), &[]).is_ok();
     rest.flush();
     if told { Ok(()) } else { tell_later(&job, &ended) }
+}
+
+/// Gives up all that looking after the command does not need. Its process is there by then, and waits.
+fn confine(job: &Job, tree: &tree::Tree) -> Result<Confinement, String> {
+    let terms = Terms::parse(&job.terms).map_err(|word| format!("`{word}` is no term of a confinement"))?;
+    let control = Path::new(&job.control).parent().and_then(Path::to_str).unwrap_or("/");
+    let control = confine::directory(control).map_err(|missing| missing.to_string())?;
+    let reach: Vec<BorrowedFd<'_>> = tree.parent().into_iter().chain([control.as_fd()]).collect();
+    let plan = Plan::runner(nix::unistd::geteuid().is_root(), tree.parent().is_some());
+    confine::enter(&plan, &terms, &reach).map_err(|missing| missing.to_string())
 }
 
 /// Only root starts commands, or whom this process runs as.

@@ -70,6 +70,16 @@ impl Server {
     /// any thread, an async runtime's for one, since the role confines the one thread that there is; before any
     /// descriptor is opened, since the role's own lie at known numbers. [`Daemon::serve`] finds out when it is not, and
     /// says so.
+    ///
+    /// ```no_run
+    /// # use peergate::{App, Server};
+    /// # use peergate::axum::Router;
+    /// fn main() -> std::process::ExitCode {
+    ///     let daemon = Server::new().app("files", App::new(|_setup| Router::new())).take_role();
+    ///     // Nothing of the program's own comes before that line.
+    ///     daemon.serve("/etc/files/policy.toml")
+    /// }
+    /// ```
     #[must_use]
     pub fn take_role(self) -> Daemon {
         role::play_if_any(self)
@@ -127,6 +137,12 @@ impl App {
     }
 
     /// It connects to this TCP port, on whatever address.
+    ///
+    /// ```
+    /// # use peergate::App;
+    /// # use peergate::axum::Router;
+    /// let app = App::new(|_setup| Router::new()).connect(5432).read("/usr/share/zoneinfo");
+    /// ```
     #[must_use]
     pub fn connect(mut self, port: u16) -> App {
         self.needs.ports.push(port);

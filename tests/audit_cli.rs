@@ -127,8 +127,15 @@ fn reviewed() -> Stage {
     let (mut warden, mut gate) = (stage.segment("warden-1"), stage.segment("gate-1001-0-2"));
     stage.write(&mut warden, &conn(&caller(1001)));
     stage.write(&mut gate, &decision(1, "/containers/json", Decided::Allow));
-    let grant =
-        Grant { id: id(1), uid: 1001, backend: "docker", policy: "9f2c1e77", refused: None, run: None };
+    let grant = Grant {
+        id: id(1),
+        uid: 1001,
+        backend: "docker",
+        policy: "9f2c1e77",
+        refused: None,
+        via: None,
+        run: None,
+    };
     stage.write(&mut warden, &Entry::Grant(grant));
     stage.write(&mut gate, &outcome(1));
     stage.write(&mut gate, &decision(2, "/x\u{1b}[2J", Decided::Deny(Refusal::NotAllowed)));

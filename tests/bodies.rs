@@ -9,7 +9,7 @@ mod support;
 
 use support::client::Client;
 use support::daemon::{self, Daemon};
-use support::upstream::Upstream;
+use support::upstream::{Upstream, guarded};
 
 const POLICY: &str = r#"
 [limits]
@@ -48,9 +48,7 @@ body = { content_type = ["application/x-tar"] }
 "#;
 
 fn started() -> (Daemon, Upstream) {
-    let place = daemon::place();
-    let upstream = Upstream::start(&place.path().join("up.sock"));
-    (Daemon::start_in(place, POLICY), upstream)
+    guarded(POLICY)
 }
 
 /// A request with a Content-Length, and what more it says.
@@ -270,10 +268,8 @@ fn body_is_continued_where_it_will_be_read_and_not_before() {
 #[test]
 fn body_that_an_older_policy_judged_is_not_let_through_by_a_newer_one() {
     need_root!();
-    let place = daemon::place();
-    let upstream = Upstream::start(&place.path().join("up.sock"));
     let patient = POLICY.replace("300ms", "60s");
-    let mut daemon = Daemon::start_in(place, &patient);
+    let (mut daemon, upstream) = guarded(&patient);
     let head = format!(
         "POST /create HTTP/1.1\r\nHost: h\r\n{JSON}Expect: 100-continue\r\nContent-Length: 13\r\n\r\n"
     );

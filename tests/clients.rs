@@ -14,14 +14,12 @@ use sha2::{Digest, Sha256};
 use support::daemon::{self, Daemon};
 use support::people::{Person, person};
 use support::records;
-use support::upstream::Upstream;
+use support::upstream::{Upstream, guarded};
 
 const POLICY: &str = include_str!("policies/up.toml");
 
 fn started() -> (Daemon, Upstream) {
-    let place = daemon::place();
-    let upstream = Upstream::start(&place.path().join("up.sock"));
-    (Daemon::start_in(place, POLICY), upstream)
+    guarded(POLICY)
 }
 
 fn curl(socket: &Path) -> Command {

@@ -7,10 +7,18 @@
 mod answers;
 #[path = "commands/attacks.rs"]
 mod attacks;
+#[path = "commands/bodies.rs"]
+mod bodies;
 #[path = "commands/client.rs"]
 mod client;
+#[path = "commands/completions.rs"]
+mod completions;
 #[path = "commands/ends.rs"]
 mod ends;
+#[path = "commands/inside.rs"]
+mod inside;
+#[path = "commands/review.rs"]
+mod review;
 #[path = "commands/stage.rs"]
 mod stage;
 #[path = "support/support.rs"]

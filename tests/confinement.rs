@@ -17,14 +17,12 @@ use serde_json::Value;
 use support::client::{self, Client};
 use support::daemon::{self, Daemon, Place, Refused, write_policy};
 use support::people::person;
-use support::upstream::Upstream;
+use support::upstream::{Upstream, guarded};
 
 const POLICY: &str = include_str!("policies/up.toml");
 
 fn started() -> (Daemon, Upstream) {
-    let place = daemon::place();
-    let upstream = Upstream::start(&place.path().join("up.sock"));
-    (Daemon::start_in(place, POLICY), upstream)
+    guarded(POLICY)
 }
 
 /// `peergate COMMAND --format json`: its exit code and what it printed.

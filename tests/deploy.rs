@@ -157,7 +157,9 @@ fn directories_of_the_unit_are_made_by_tmpfiles_and_users_by_sysusers() {
     let writable = setting("peergated.service", "ReadWritePaths");
     assert_eq!(writable.split(' ').collect::<BTreeSet<_>>(), made);
     let people = read("deploy/sysusers.d/peergate.conf");
-    for line in ["u peergate-gate ", "u peergate-scribe ", "g peergate "] {
+    for line in
+        ["u peergate-gate ", "u peergate-scribe ", "u peergate-app ", "u peergate-witness ", "g peergate "]
+    {
         assert!(people.lines().any(|there| there.starts_with(line)), "{line}");
     }
 }

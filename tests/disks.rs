@@ -21,13 +21,12 @@ use support::disk::Disk;
 use support::heads;
 use support::records;
 use support::strace::{self, Strace};
-use support::upstream::Upstream;
+use support::upstream::{Upstream, guarded_in};
 
 const POLICY: &str = include_str!("policies/up.toml");
 
 fn started_in(place: Place) -> (Daemon, Upstream) {
-    let upstream = Upstream::start(&place.path().join("up.sock"));
-    (Daemon::start_in(place, POLICY), upstream)
+    guarded_in(place, POLICY)
 }
 
 fn decisions(all: &[Value], target: &str) -> usize {

@@ -18,7 +18,7 @@ use support::daemon::{self, Daemon, Place};
 use support::disk::Disk;
 use support::records;
 use support::strace::{self, Strace};
-use support::upstream::Upstream;
+use support::upstream::{Upstream, guarded_in};
 
 /// One service behind a route of each durability, and the daemon's own API behind one of the stronger.
 const POLICY: &str = r#"
@@ -51,8 +51,7 @@ audit = { durability = "sync" }
 "#;
 
 fn started_in(place: Place, settings: &str) -> (Daemon, Upstream) {
-    let upstream = Upstream::start(&place.path().join("up.sock"));
-    (Daemon::start_in(place, &format!("{settings}{POLICY}")), upstream)
+    guarded_in(place, &format!("{settings}{POLICY}"))
 }
 
 fn is_decision(record: &Value, target: &str) -> bool {

@@ -5,8 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
+#[path = "embed/life.rs"]
+mod life;
 #[path = "support/support.rs"]
 mod support;
+#[path = "embed/taken.rs"]
+mod taken;
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -125,25 +129,24 @@ fn notes_lie_in_their_directory_and_state_is_shared() {
 }
 
 #[test]
-fn command_beside_an_app_is_run_by_the_program_and_never_given_to_a_handler() {
+fn command_beside_an_app_is_run_by_the_program() {
     need_root!();
-    let place = daemon::place();
-    let more = "[backend.up]\ncommand = [\"/usr/bin/id\", \"-un\"]\nuser = \"pg-carol\"\n";
-    let route = "[[route]]\nid = \"id\"\nmatch = [\"POST /id\"]\nto = \"up\"\nallow = [\"root\"]\n";
+    let command = "command = [\"/usr/bin/id\", \"-un\"]\nuser = \"pg-carol\"\n";
+    let more = format!("[backend.up]\nproxy = \"unix:@DIR@/up.sock\"\n[backend.id]\n{command}");
+    let route = "[[route]]\nid = \"id\"\nmatch = [\"POST /id\"]\nto = \"id\"\nallow = [\"root\"]\n";
     person("pg-carol");
-    let daemon = start_in(place, "with_backend", &(policy("summary", more) + route));
+    let daemon = start_in(daemon::place(), "with_backend", &(policy("summary", &more) + route));
     let answer = client::ask(&daemon.socket(), "POST", "/id");
     assert_eq!((answer.status(), answer.text()), (200, "pg-carol\n".to_owned()));
-    assert_ne!(get(&daemon, "/summary").0, 200);
-    let all = daemon.stop();
-    let grants = |id: &Value| {
-        let of_up = all.iter().filter(|r| r["t"] == "grant" && r["backend"] == "up" && r["id"] == *id);
-        of_up.map(|grant| grant["refused"].clone()).collect::<Vec<_>>()
-    };
-    let id_of =
-        |route: &str| &all.iter().find(|r| r["t"] == "decision" && r["route"] == route).unwrap()["id"];
-    assert_eq!(grants(id_of("id")), [Value::Null]);
-    assert_eq!(grants(id_of("all")), ["not-allowed"]);
+    daemon.stop();
+}
+
+#[test]
+fn app_that_declares_a_command_as_its_backend_keeps_the_daemon_from_starting() {
+    let more = "[backend.up]\ncommand = [\"/usr/bin/id\"]\nuser = \"root\"\n";
+    let said = refusal("with_backend", &[], &policy("summary", more));
+    assert!(said.contains("the app `summary` needs a backend `up` that it can connect to"), "{said}");
+    assert!(said.contains("a command is run for a route"), "{said}");
 }
 
 #[test]
@@ -159,6 +162,7 @@ fn backend_is_opened_by_the_warden_for_a_live_request_and_on_record() {
     let all = daemon.stop();
     let of = |backend: &str| all.iter().find(|r| r["t"] == "grant" && r["backend"] == backend).unwrap();
     assert_eq!(of("up")["id"], of("app")["id"], "both belong to one request");
+    assert_eq!((&of("up")["via"], &of("app")["via"]), (&json!("summary"), &Value::Null));
 }
 
 fn unruly() -> Daemon {
@@ -273,6 +277,12 @@ fn program_that_takes_its_role_late_is_told_so_at_once() {
 fn app_that_cannot_begin_keeps_the_daemon_from_starting() {
     let said = refusal("unruly", &[], &policy("broken", ""));
     assert!(said.contains("can't start an app: `broken` can't begin: no database today"), "{said}");
+    // A directory to write that its user may not write to: no handler could say more of it than 500.
+    let placed = "directories = { notes = \"/usr/share\" }";
+    let said = refusal("state_and_directory", &["serve"], &policy("notes", placed));
+    for part in ["`notes` can't begin: /usr/share can't be written by uid ", "`app_user` in `[daemon]`"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

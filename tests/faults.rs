@@ -1,11 +1,14 @@
 //! A service behind the daemon that is missing, refuses, hangs, dies or talks nonsense: 502 or 504, a recorded
-//! outcome, and the next exchange on the same connection as if nothing had been.
+//! outcome, and the next exchange on the same connection as if nothing had been. And a clock that says anything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
 #[path = "support/support.rs"]
 mod support;
+
+#[path = "faults/clock.rs"]
+mod clock;
 
 use std::io::Write;
 use std::os::unix::net::UnixListener;

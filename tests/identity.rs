@@ -15,7 +15,7 @@ use serde_json::Value;
 use support::client;
 use support::daemon::{self, Daemon};
 use support::people::{Person, person};
-use support::upstream::Upstream;
+use support::upstream::{Upstream, guarded};
 
 const POLICY: &str = r#"
 [listen.api]
@@ -56,9 +56,8 @@ struct Stage {
 
 fn stage() -> Stage {
     let (alice, erin) = (person("pg-alice"), person("pg-erin"));
-    let place = daemon::place();
-    let upstream = Upstream::start(&place.path().join("up.sock"));
-    Stage { daemon: Daemon::start_in(place, POLICY), upstream, alice, erin }
+    let (daemon, upstream) = guarded(POLICY);
+    Stage { daemon, upstream, alice, erin }
 }
 
 impl Stage {

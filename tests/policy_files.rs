@@ -15,23 +15,11 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use serde_json::Value;
 use support::client;
-use support::daemon::{self, Daemon, write_policy};
+use support::daemon::{self, API, Daemon, write_policy};
 use support::records;
 
-const API: &str = r#"
-[listen.api]
-path = "@DIR@/run/api.sock"
-mode = "0666"
-[backend.api]
-builtin = "api"
-[who.root]
-user = ["root"]
-[[route]]
-id = "health"
-match = ["GET /_peergate/health"]
-to = "api"
-allow = ["root"]
-"#;
+const HEALTH: &str =
+    "[[route]]\nid = \"health\"\nmatch = [\"GET /_peergate/health\"]\nto = \"api\"\nallow = [\"root\"]\n";
 
 const WHOAMI: &str =
     "[[route]]\nid = \"whoami\"\nmatch = [\"GET /_peergate/whoami\"]\nto = \"api\"\nallow = [\"root\"]\n";
@@ -62,7 +50,7 @@ fn mode(path: &Path, mode: u32) {
 #[test]
 fn reload_of_whatever_is_no_policy_keeps_the_old_one_and_loses_nothing() {
     need_root!();
-    let daemon = Daemon::start(API);
+    let daemon = Daemon::start(&format!("{API}{HEALTH}"));
     let file = daemon.path("policy.toml");
     let good = fs::read_to_string(&file).unwrap();
     let anew = |bytes: &[u8]| {
@@ -135,7 +123,7 @@ fn included_files_are_judged_like_the_first_and_their_rules_are_told_by_them() {
     fs::create_dir(&more).unwrap();
     let web = more.join("web.toml");
     fs::write(&web, format!("# the web\n{WHOAMI}")).unwrap();
-    let file = write_policy(place.path(), API);
+    let file = write_policy(place.path(), &format!("{API}{HEALTH}"));
     let including = fs::read_to_string(&file).unwrap().replacen(
         "version = 1\n",
         "version = 1\ninclude = [\"policy.d/*.toml\"]\n",
@@ -199,8 +187,10 @@ fn start_waits_for_a_name_service_that_does_not_answer_and_guesses_nothing() {
     let module =
         known.lines().find(|line| line.contains("libnss_compat.so.2")).expect("the C library has it");
     let module = module.rsplit("=> ").next().unwrap().trim();
-    let file =
-        write_policy(place.path(), &API.replacen("\"root\"]", "\"root\", \"pg-of-the-directory\"]", 1));
+    let file = write_policy(
+        place.path(),
+        &format!("{}{HEALTH}", API.replace("\"root\"]", "\"root\", \"pg-of-the-directory\"]")),
+    );
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", WITHOUT_NAMES, "sh"]);
     command.arg(file_of("nsswitch.conf")).arg(file_of("away.so")).arg(module);

@@ -264,13 +264,32 @@ fn status_tells_what_daemon_and_directory_know() {
         assert!(out.contains(said), "{said} is not in {out}");
     }
 
-    // The record of another, by its genesis.
+    // By another path it is the same directory, and a copy of all of it is another: what the daemon knows is of its own.
+    let link = daemon.path("link");
+    std::os::unix::fs::symlink(&audit, &link).unwrap();
+    assert_eq!(status(&link, &control)["daemon"], "writes-it");
     let copy = copied(&audit, &daemon.path("copy"));
-    fs::write(copy.join("genesis.pub"), "0".repeat(64)).unwrap();
-    let other = status(&copy, &control);
-    assert!(other["recordable"].is_null() && other["sync_p99_us"].is_null(), "{other}");
+    assert_eq!(fs::read(copy.join("genesis.pub")).unwrap(), fs::read(audit.join("genesis.pub")).unwrap());
+    ask(&daemon, "GET", "/allowed/b", 200);
+    daemon.wait_for("an outcome of it", |record| record["t"] == "outcome" && record["n"].as_u64() > Some(2));
+    let (other, alone) = (status(&copy, &control), status(&copy, Path::new("/nobody/here")));
+    assert_eq!((&other["daemon"], &alone["daemon"]), (&"writes-another".into(), &"none".into()));
+    for told in [&other, &alone] {
+        for of_daemon in ["recordable", "sync_p99_us", "unsynced", "stuck", "witness", "witness_age_s"] {
+            assert!(told[of_daemon].is_null(), "{of_daemon}: {told}");
+        }
+    }
+    for of_directory in ["segments", "bytes", "unsealed", "settled", "compressed", "bytes_last_hour"] {
+        assert_eq!(other[of_directory], alone[of_directory], "{of_directory}");
+        assert!(other[of_directory].is_u64(), "{of_directory}: {other}");
+    }
+    // A copy does not grow.
+    assert!(other["bytes_per_day"].is_null() && other["days_until_full"].is_null(), "{other}");
     let (out, _) = review(&copy, &["status", "--control", control.to_str().unwrap()]);
     assert!(out.contains("the daemon that answers here writes another record"), "{out}");
+    assert!(!out.contains("is written") && !out.contains("disk is full in"), "{out}");
+    let (out, _) = review(&copy, &["status", "--control", "/nobody/here"]);
+    assert!(out.contains("no daemon answers: can't ask the daemon at /nobody/here: "), "{out}");
 
     // Afterwards the directory alone speaks: all of it was sealed, all of it in the last hour.
     let (place, all) = daemon.stop_keeping();

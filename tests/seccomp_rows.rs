@@ -25,6 +25,11 @@ use support::upstream::Upstream;
 
 const POLICY: &str = include_str!("policies/up.toml");
 
+/// A command, and a file in which a witness keeps heads.
+const COMMANDS: &str = "\n[audit.witness]\nfile = \"@DIR@/heads\"\n\
+                        [backend.echo]\ncommand = [\"/usr/bin/echo\", \"x\"]\nuser = \"pg-alice\"\n\
+                        [[route]]\nid = \"echo\"\nmatch = [\"POST /echo\"]\nto = \"echo\"\nallow = [\"root\"]\n";
+
 /// What one process did: calls of its threads, in the order in which each of them made them.
 #[derive(Debug, Default)]
 struct Process {
@@ -126,6 +131,14 @@ fn work(more: &str) -> Vec<Process> {
     assert_eq!(upstream.asked().len(), 2);
     assert!(daemon.reload(&text.replace("/stream/{name}", "/streams/{name}")));
     assert_eq!(client.ask("GET", "/allowed/c").answer().status(), 200);
+    if more.contains(COMMANDS) {
+        assert_eq!(client.ask("POST", "/echo").answer().status(), 200);
+        // The witness is told with the next seal.
+        let heads = place.path().join("heads");
+        while std::fs::read(&heads).unwrap_or_default().is_empty() {
+            std::thread::yield_now();
+        }
+    }
     // Another caller has another gate.
     let mut alice = person("pg-alice").command(support::python());
     let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
@@ -187,12 +200,13 @@ fn of_role<'a>(all: &'a [Process], role: &str) -> Vec<&'a Process> {
     found
 }
 
-fn rows_are_what_the_roles_do(more: &str, scribe: &Plan) {
+fn rows_are_what_the_roles_do(more: &str, scribe: &Plan, others: &[(&str, &Plan)]) {
     let all = work(more);
     let (gate, loader, warden) =
         (Plan::gate(None, &Terms::default()), Plan::loader(), Plan::warden(Vec::new(), false));
     let mut found = Vec::new();
-    for (role, plan) in [("gate", &gate), ("scribe", scribe), ("loader", &loader), ("warden", &warden)] {
+    let each = [("gate", &gate), ("scribe", scribe), ("loader", &loader), ("warden", &warden)];
+    for (role, plan) in each.iter().chain(others) {
         let calls =
             of_role(&all, role).into_iter().flat_map(|process| process.after.iter().cloned()).collect();
         found.extend(wrong(role, plan, &calls));
@@ -211,7 +225,12 @@ fn rows_are_what_the_roles_do(more: &str, scribe: &Plan) {
 fn rows_of_the_tables_are_what_the_roles_do() {
     need_root!();
     need_programs!("strace", "setpriv");
-    rows_are_what_the_roles_do("", &Plan::scribe(None, false));
+    let (runner, keeper) = (Plan::runner(true, true), Plan::file_keeper());
+    rows_are_what_the_roles_do(
+        COMMANDS,
+        &Plan::scribe(None, false),
+        &[("runner", &runner), ("keeper", &keeper)],
+    );
 }
 
 #[test]
@@ -219,7 +238,7 @@ fn rows_of_a_scribe_with_rolling_diagnostics_are_what_it_does() {
     need_root!();
     need_programs!("strace", "setpriv");
     let rolling = "\n[diagnostics]\ndirectory = \"@DIR@/diagnostics\"\n";
-    rows_are_what_the_roles_do(rolling, &Plan::scribe(None, true));
+    rows_are_what_the_roles_do(rolling, &Plan::scribe(None, true), &[]);
 }
 
 #[test]

@@ -12,23 +12,12 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use support::client::{self, Client};
-use support::daemon::{self, Daemon, write_policy};
+use support::daemon::{self, API, Daemon, write_policy};
 use support::upstream::Upstream;
 
-const API: &str = r#"
-[listen.api]
-path = "@DIR@/run/api.sock"
-mode = "0666"
-[backend.api]
-builtin = "api"
-[who.root]
-user = ["root"]
-[[route]]
-id = "api"
-match = ["GET /_peergate/{rest...}"]
-to = "api"
-allow = ["root"]
-"#;
+/// All of the daemon's own API.
+const ALL: &str =
+    "[[route]]\nid = \"api\"\nmatch = [\"GET /_peergate/{rest...}\"]\nto = \"api\"\nallow = [\"root\"]\n";
 
 #[test]
 fn backend_on_the_loopback_is_reached_and_a_closed_port_is_502() {
@@ -44,7 +33,7 @@ fn backend_on_the_loopback_is_reached_and_a_closed_port_is_502() {
          [[route]]\nid = \"there\"\nmatch = [\"GET /there\"]\nto = \"there\"\nallow = [\"root\"]\n\
          [[route]]\nid = \"gone\"\nmatch = [\"GET /gone\"]\nto = \"gone\"\nallow = [\"root\"]\n"
     );
-    let daemon = Daemon::start(&format!("{API}{more}"));
+    let daemon = Daemon::start(&format!("{API}{ALL}{more}"));
     let upstream = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut head = Vec::new();
@@ -70,8 +59,9 @@ fn backend_on_the_loopback_is_reached_and_a_closed_port_is_502() {
 fn diagnostics_of_all_roles_go_to_a_rolling_file_as_json() {
     need_root!();
     let place = daemon::place();
-    let policy =
-        format!("{API}[diagnostics]\ndirectory = \"@DIR@/lines\"\nformat = \"json\"\nlevel = \"debug\"\n");
+    let policy = format!(
+        "{API}{ALL}[diagnostics]\ndirectory = \"@DIR@/lines\"\nformat = \"json\"\nlevel = \"debug\"\n"
+    );
     let daemon = Daemon::start_in(place, &policy);
     assert_eq!(client::ask(&daemon.socket(), "GET", "/_peergate/health").status(), 200);
     // Its last lines are written before the daemon is over.
@@ -94,7 +84,7 @@ fn identity_in_full_names_program_and_start() {
     let head = "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\nrecord = { identity = \"full\" }\n\
                 [daemon]\ncontrol = \"@DIR@/run/c\"\n";
     let file = place.path().join("policy.toml");
-    fs::write(&file, format!("{head}{API}").replace("@DIR@", place.path().to_str().unwrap())).unwrap();
+    fs::write(&file, format!("{head}{API}{ALL}").replace("@DIR@", place.path().to_str().unwrap())).unwrap();
     let daemon = Daemon::spawn(place, &file, |_| {}).unwrap_or_else(|refused| panic!("{}", refused.said));
     assert_eq!(client::ask(&daemon.socket(), "GET", "/_peergate/whoami").status(), 200);
     let all = daemon.stop();
@@ -110,7 +100,7 @@ fn two_ways(first: &str, route: &str) -> (Daemon, Upstream) {
     let place = daemon::place();
     let upstream = Upstream::start(&place.path().join("up.sock"));
     let policy = format!(
-        "{API}[backend.first]\nproxy = \"unix:@DIR@/up.sock\"\n{first}\n\
+        "{API}{ALL}[backend.first]\nproxy = \"unix:@DIR@/up.sock\"\n{first}\n\
          [backend.second]\nproxy = \"unix:@DIR@/up.sock\"\n\
          [[route]]\nid = \"first\"\nmatch = [\"GET /first/{{name}}\"]\nto = \"first\"\nallow = [\"root\"]\n{route}\n\
          [[route]]\nid = \"second\"\nmatch = [\"GET /second/{{name}}\"]\nto = \"second\"\nallow = [\"root\"]\n"
@@ -156,7 +146,7 @@ fn encoded_slash_passes_verbatim_where_a_route_opts_in_and_nowhere_else() {
 fn service_manager_with_a_watchdog_hears_from_the_daemon() {
     need_root!();
     let place = daemon::place();
-    let file = write_policy(place.path(), API);
+    let file = write_policy(place.path(), &format!("{API}{ALL}"));
     let watched = |command: &mut std::process::Command| {
         command.env("WATCHDOG_USEC", "200000");
     };
@@ -184,7 +174,7 @@ fn stream_and_tunnel_end_with_their_grant_and_what_comes_later_is_refused() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let until = peergate::model::time::Timestamp::from_micros((now.as_secs() + 6) * 1_000_000);
     let policy = format!(
-        "{API}[backend.up]\nproxy = \"unix:@DIR@/up.sock\"\n\
+        "{API}{ALL}[backend.up]\nproxy = \"unix:@DIR@/up.sock\"\n\
          [[route]]\nid = \"glass\"\nmatch = [\"GET /glass\", \"POST /glass\"]\nto = \"up\"\nallow = [\"root\"]\n\
          stream = true\nupgrade = [\"tcp\"]\nuntil = {until}\nreason = \"the outage\"\n\
          [[route]]\nid = \"night\"\nmatch = [\"GET /never\"]\nto = \"up\"\nallow = [\"root\"]\n\

@@ -130,6 +130,64 @@ fn segments(audit: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn segment_that_went_with_its_seals_does_not_come_back_as_another() {
+    let (directory, mut record, gate) = sample();
+    let (path, own) = (directory.path().join(&gate), record.own_name().to_owned());
+    let bytes = fs::read(&path).unwrap();
+    // The next start closes it, and has nothing new to seal of it; then retention takes it, and the scribe's after it.
+    record.restart();
+    record.prune(&gate);
+    record.prune(&own);
+    assert_eq!(whole(directory.path())["pruned"], 2);
+    let forged = String::from_utf8(bytes.clone()).unwrap().replace("/things", "/others");
+    assert_eq!(forged.len(), bytes.len());
+    // Nothing that is left vouches for its bytes, be they what they were.
+    for bytes in [forged.into_bytes(), bytes] {
+        fs::write(&path, &bytes).unwrap();
+        let (code, lines) = verify(directory.path(), &[]);
+        assert_eq!(code, i32::from(Kind::MissingRange.exit_code()), "{lines:#?}");
+        assert_eq!(
+            (&lines[0]["file"], &lines[0]["to"]),
+            (&(*gate).into(), &bytes.len().into()),
+            "{lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn change_is_told_whatever_else_was_changed_to_hide_it() {
+    let (directory, record, gate) = sample();
+    let (path, own) = (directory.path().join(&gate), directory.path().join(record.own_name()));
+    let bytes = fs::read(&path).unwrap();
+    let mut changed = bytes.clone();
+    let at = bytes.len() - 40;
+    changed[at] ^= 1;
+    fs::write(&path, changed).unwrap();
+    let told = || {
+        let (code, lines) = verify(directory.path(), &[]);
+        assert!(code >= 10, "{lines:#?}");
+        let found = lines.iter().any(|line| line["damage"] == "changed" && line["file"] == *gate);
+        assert!(found, "{lines:#?}");
+    };
+    told();
+    // A segment of the scribe's that nobody signed, and a line of a true one, say that one range has all of it.
+    let text = fs::read_to_string(&own).unwrap();
+    let (first, to) = (text.lines().find(|line| line.contains("\"range\"")).unwrap(), "\"to\":");
+    let place = first.find(to).unwrap() + to.len();
+    let digits = first[place..].find(',').unwrap();
+    let wide = format!("{}{}{}", &first[..place], "9".repeat(digits), &first[place + digits..]);
+    let lines: Vec<&str> =
+        text.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| line).collect();
+    let forged = lines.join("\n").replace(first, &wide) + "\n";
+    let before = directory.path().join(record.own_name().replacen("2026", "2025", 1));
+    fs::write(&before, forged).unwrap();
+    told();
+    fs::remove_file(before).unwrap();
+    fs::write(&own, text.replace(first, &wide)).unwrap();
+    told();
+}
+
+#[test]
 fn whole_record_says_through_when_and_that_its_end_is_not_proven() {
     let (directory, record, _) = sample();
     let (code, out, err) = run(directory.path(), &[]);

@@ -143,12 +143,25 @@ fn keepers_have_no_more_than_they_need_and_doctor_says_so() {
             assert_eq!(says(set), "0000000000000000", "{name} {set}");
         }
         assert_eq!([says("NoNewPrivs"), says("Seccomp")], ["1", seccomp], "{name}");
+        // Nobody has said whom the command runs as: somebody who is no role and owns nothing.
+        let (uids, groups) = (says("Uid"), says("Groups"));
+        let uid: u32 = uids.split_whitespace().next().unwrap().parse().unwrap();
+        assert_eq!(uid == 0, name == "file-keeper", "{name}: {uids}");
+        if name == "command-keeper" {
+            let others = report["roles"].as_array().unwrap().iter().filter(|role| role["role"] != name);
+            let mut uids = others.map(|role| role["held"]["status"]["uids"][0].as_u64());
+            assert!(uids.all(|other| other != Some(uid.into())), "{report}");
+            assert_eq!(groups, "");
+        }
     }
     let mut plan = Command::new(env!("CARGO_BIN_EXE_peergated"));
     let plan = plan.args(["--print-plan", "--policy"]).arg(daemon.path("policy.toml")).output().unwrap();
     let plan = support::out(&plan);
     assert!(plan.contains("file-keeper") && plan.contains("the witness's directory, to write"), "{plan}");
-    assert!(plan.contains("command-keeper") && plan.contains("nobody knows what a command"), "{plan}");
+    let of_command = plan.split_once("command-keeper\n").unwrap().1;
+    assert!(of_command.contains("nobody knows what a command"), "{plan}");
+    let runs_as = of_command.lines().next().unwrap();
+    assert!(runs_as.contains("runs as       uid ") && !runs_as.contains("uid 0,"), "{plan}");
     // One that hangs holds up nobody, is told, and goes on when it can.
     let pid = report["roles"]
         .as_array()
@@ -198,8 +211,16 @@ fn cut_last_seal(audit: &Path) {
 fn file_and_command_keep_heads_to_the_last() {
     need_root!();
     let place = daemon::place();
+    // Whom the command runs as, with what, is the first that it keeps.
+    let reader = support::people::person("pg-reader");
+    let folder = place.path().join("of-reader");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::chown(&folder, Some(reader.uid.as_raw()), None).unwrap();
+    let script = "umask 022; about=@DIR@/of-reader/about; id -u >$about; id -G >>$about; \
+                  env | grep -v ^PWD | sort >>$about; pwd >>$about; ulimit -n >>$about; \
+                  ls /proc/self/fd >>$about; exec cat >>@DIR@/of-reader/heads";
     let witness = format!(
-        "file = \"@DIR@/heads\"\ncommand = [\"{}\", \"-c\", \"cat >> @DIR@/of-command\"]",
+        "file = \"@DIR@/heads\"\ncommand = [\"{}\", \"-c\", \"{script}\"]\nuser = \"pg-reader\"",
         program("/bin/sh")
     );
     let daemon = Daemon::start_in(place, &with(&witness));
@@ -216,7 +237,7 @@ fn file_and_command_keep_heads_to_the_last() {
     heads::prove(&heads::of(&place.path().join("heads")), &audit);
     // It reads the end of its input when the daemon is gone.
     let last = *heads::seals(&audit).keys().last().unwrap();
-    let of_command = place.path().join("of-command");
+    let of_command = folder.join("heads");
     heads::until("the last head", || {
         heads::of(&of_command).last().filter(|head| (head.epoch, head.i) == last).map(drop)
     });
@@ -224,6 +245,21 @@ fn file_and_command_keep_heads_to_the_last() {
     for witness in [place.path().join("heads"), of_command] {
         assert_eq!(verify(&audit, &witness).0, Some(0), "{}", verify(&audit, &witness).1);
     }
+    let about = std::fs::read_to_string(folder.join("about")).unwrap();
+    let mut about = about.lines();
+    assert_eq!(about.next(), Some(&*reader.uid.to_string()));
+    let mut groups: Vec<_> = about.next().unwrap().split(' ').map(|id| id.parse::<u32>().unwrap()).collect();
+    groups.sort_unstable();
+    let group = nix::unistd::Group::from_name("pg-podman-readers").unwrap().unwrap().gid.as_raw();
+    let mut expected = [reader.gid.as_raw(), group];
+    expected.sort_unstable();
+    assert_eq!(groups, expected);
+    let rest: Vec<&str> = about.collect();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    // Of a shell's own there is `_`; `ls` opens one descriptor to look.
+    let rest: Vec<&str> = rest.into_iter().filter(|line| !line.starts_with("_=")).collect();
+    assert_eq!(rest[..4], ["LANG=C.UTF-8", "LOGNAME=pg-reader", path, "USER=pg-reader"]);
+    assert_eq!(rest[4..], ["/", "1024", "0", "1", "2", "3"]);
     cut_last_seal(&audit);
     let (code, said) = verify(&audit, &place.path().join("heads"));
     assert_eq!(code, Some(15), "a head is ahead of the record: {said}");

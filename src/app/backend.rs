@@ -114,6 +114,30 @@ impl IntoResponse for Unreachable {
 }
 
 /// A connection to a backend of the policy: bytes both ways, by tokio's traits.
+///
+/// ```
+/// use axum::response::{IntoResponse, Response};
+/// use peergate::{Backend, Grant};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// // Of an app that says `.backend("docker")`; the policy has a `[backend.docker]` that is a proxy.
+/// async fn version(grant: Grant) -> Response {
+///     let mut docker: Backend = match grant.open("docker").await {
+///         Ok(docker) => docker,
+///         // 502, with a line that says why.
+///         Err(unreachable) => return unreachable.into_response(),
+///     };
+///     let mut answer = String::new();
+///     let asked = async {
+///         docker.write_all(b"GET /version HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+///         docker.read_to_string(&mut answer).await
+///     };
+///     match asked.await {
+///         Ok(_) => answer.into_response(),
+///         Err(error) => format!("{error}\n").into_response(),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Backend(Socket);
 

@@ -16,6 +16,24 @@ pub(super) type Failure = Box<dyn Error + Send + Sync>;
 pub type Make = Box<dyn FnOnce(Setup) -> Result<Router, Failure> + Send>;
 
 /// Where an app's process begins: what it was declared with, in the places that the policy gives it.
+///
+/// ```
+/// use axum::Router;
+/// use peergate::Setup;
+///
+/// # type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// // For `App::new(router).write("data")`, and `directories.data = "/var/lib/files"` in the policy.
+/// fn router(setup: Setup) -> Result<Router, Failure> {
+///     let data = setup.directory("data")?;
+///     // The app's own tasks are tokio's; this one ends well when the daemon stops.
+///     let mut stopping = setup.stopping();
+///     tokio::spawn(async move {
+///         stopping.wait().await;
+///         std::fs::write(data.join("stopped"), "as it should").ok();
+///     });
+///     Ok(Router::new())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Setup {
     pub(super) sandbox: Sandbox,

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use nix::unistd::{AccessFlags, access};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -15,7 +16,7 @@ use super::serve::{Given, Serving, Workers};
 use super::setup::{Make, Setup};
 use crate::confine::{self, Plan, Terms};
 use crate::diagnostics;
-use crate::model::app::Sandbox;
+use crate::model::app::{Access, Placed, Sandbox};
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Place, Trial};
 use crate::sys::{self, process};
@@ -66,16 +67,30 @@ fn begin(apps: Vec<(String, Make)>, terms: &Terms, channel: &Channel) -> io::Res
     if tries {
         make = Box::new(|_setup| Ok(axum::Router::new()));
     }
-    let reach: Vec<OwnedFd> = sandbox
-        .directories
-        .iter()
-        .map(|placed| confine::directory(&placed.path).map_err(|missing| missing.why))
-        .collect::<Result<_, _>>()
-        .map_err(refused)?;
+    let reach: Vec<OwnedFd> =
+        sandbox.directories.iter().map(open).collect::<Result<_, _>>().map_err(refused)?;
     let reach: Vec<BorrowedFd<'_>> = reach.iter().map(AsFd::as_fd).collect();
     let confined = confine::enter(&Plan::app(None, &sandbox), terms, &reach)
         .map_err(|missing| refused(missing.to_string()))?;
     Ok(Begun { sandbox, headers, make, confined })
+}
+
+/// A declared directory. Where this user may not use it as it is declared, no handler ever could.
+fn open(placed: &Placed) -> Result<OwnedFd, String> {
+    let directory = confine::directory(&placed.path).map_err(|missing| missing.why)?;
+    let (flags, to) = match placed.directory.access {
+        Access::Read => (AccessFlags::X_OK, "entered"),
+        Access::Write => (AccessFlags::X_OK | AccessFlags::W_OK, "written"),
+    };
+    access(placed.path.as_str(), flags).map_err(|errno| {
+        let (path, uid) = (&placed.path, nix::unistd::geteuid());
+        format!(
+            "{path} can't be {to} by uid {uid}, whom apps run as ({}): give it to that one, or name another as \
+             `app_user` in `[daemon]`",
+            errno.desc()
+        )
+    })?;
+    Ok(directory)
 }
 
 impl Begun {

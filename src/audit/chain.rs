@@ -36,6 +36,69 @@
 //! [`Lineage`] walks from the pinned key to the epochs; [`Chain`] checks one segment of the scribe's, line by line;
 //! [`Ledger`] adds up what the lines say of the other segments. What is behind a segment's last good seal is not
 //! vouched for yet, a `range` there neither.
+//!
+//! # Both
+//!
+//! A record that a program of its own writes and seals, all of it here at once; whoever has the genesis's key verifies it
+//! (feature `cli`):
+//!
+//! ```
+//! use peergate::audit::chain::store::{Origin, Slot};
+//! use peergate::audit::chain::{Digest, EPOCHS, Handover, Secret};
+//! use peergate::audit::entry::{Close, Entry, Open, PolicyEvent, Range};
+//! use peergate::audit::{encode, log::Log, segment};
+//! use peergate::model::{ids::BootId, posture::Confinement, time::Timestamp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let place = tempfile::tempdir()?;
+//! # let directory = place.path();
+//! let (boot, posture) = (BootId::from_random(7), Confinement::default());
+//! let open = |role| Open { boot, role, uid: None, pid: 1, version: "1", policy: "", missing: &[], posture: &posture };
+//!
+//! // The writer's segment.
+//! let name = segment::name(Timestamp::now(), boot, "warden-1");
+//! let path = directory.join(&name);
+//! let segment = std::fs::OpenOptions::new().append(true).create_new(true).open(&path)?;
+//! let log = Log::new(segment.into(), 1 << 20);
+//! let begun = log.note((), &Entry::Open(open("warden")))?;
+//! let event = PolicyEvent { old: None, new: Some("9f2c1e77"), file: "p.toml", refused: None };
+//! let noted = log.note("the effect", &Entry::Policy(event))?;
+//! log.flush()?;
+//! log.receipt(begun)?.into_inner();
+//! assert_eq!(log.receipt(noted)?.into_inner(), "the effect");
+//!
+//! // The sealer's: its epoch, what it has read of the writer's, and a seal. Each key signs once, and is dropped.
+//! let slot = Slot { epoch: 0, secret: Secret::random()?, origin: Origin::Genesis };
+//! let genesis = slot.secret.public();
+//! let (mut own, mut epoch) = (Vec::new(), Vec::new());
+//! encode::line(&Entry::Open(open("scribe")), 0, Timestamp::now(), &mut own);
+//! let handover = Handover::new(slot, Secret::random()?);
+//! let mut signer = handover.begin(Secret::random()?, None, 1, Timestamp::now(), &mut epoch);
+//! own.extend_from_slice(&epoch);
+//! let bytes = std::fs::read(&path)?;
+//! let (to, hash) = (bytes.len() as u64, Digest::of(&bytes));
+//! let range = Range { segment: &name, from: 0, to, lines: 2, hash };
+//! encode::line(&Entry::Range(range), 2, Timestamp::now(), &mut own);
+//! let close = Close { segment: &name, bytes: to, torn: false };
+//! encode::line(&Entry::Close(close), 3, Timestamp::now(), &mut own);
+//! let (upto, hash) = (own.len() as u64, Digest::of(&own));
+//! signer.seal(upto, hash, Secret::random()?, 4, Timestamp::now(), &mut own);
+//! std::fs::write(directory.join(segment::name(Timestamp::now(), boot, "scribe-2")), own)?;
+//! std::fs::write(directory.join(EPOCHS), epoch)?;
+//!
+//! # #[cfg(feature = "cli")] {
+//! use peergate::audit::verify::{Kind, Question, verify};
+//! let question = Question { pins: vec![genesis], ..Question::default() };
+//! let report = verify(directory, &question, &mut |_done, _all| ())?;
+//! assert!(report.damages.is_empty() && report.sealed == 7 && report.unsealed == 0, "{report:?}");
+//!
+//! std::fs::write(&path, String::from_utf8(bytes)?.replace("9f2c1e77", "9f2c1e78"))?;
+//! let report = verify(directory, &question, &mut |_done, _all| ())?;
+//! assert_eq!(report.damages[0].kind, Kind::Changed);
+//! # }
+//! # Ok(())
+//! # }
+//! ```
 
 mod check;
 mod head;

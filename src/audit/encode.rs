@@ -119,6 +119,7 @@ fn write_grant(grant: &Grant<'_>, mut to: Object<'_>) {
     if let Some(refusal) = grant.refused {
         to.word("refused", refusal.code());
     }
+    to.maybe_text("via", grant.via, NAME);
     if let Some(run) = grant.run {
         to.text("user", run.user, NAME);
         to.texts("argv", run.argv, ARGUMENTS, ARGUMENT);

@@ -99,6 +99,8 @@ pub struct Grant<'a> {
     pub policy: &'a str,
     /// Set where it was refused.
     pub refused: Option<Refusal>,
+    /// The app that asked for it, where it was none of the gate's own.
+    pub via: Option<&'a str>,
     /// What is run, where it is a command.
     pub run: Option<Run<'a>>,
 }

@@ -18,4 +18,4 @@ pub mod when;
 pub use access::{Access, Doubt, Item, Recorded, Told};
 pub use filter::Filter;
 pub use join::Join;
-pub use parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
+pub use parts::{Conn, Decision, Exit, Grant, Held, Outcome, Repeat};

@@ -33,7 +33,7 @@ use crate::model::time::Timestamp;
 use bytes::{Checked, Expected};
 use survey::{Forms, Survey};
 use together::together;
-use told::{Told, What};
+use told::{Part, Told, What};
 use witness::Wanted;
 
 pub use heads::heads;
@@ -260,7 +260,8 @@ fn accounts(told: &[Told], segments: &BTreeMap<String, Forms>, report: &mut Repo
     let ended = told.iter().filter(|told| told.behind == 0 && told.torn == 0);
     let ended: BTreeSet<&str> = ended.map(|told| told.segment.as_str()).collect();
     for told in told {
-        let number = told.epoch.as_ref().map_or(0, |(epoch, _)| epoch.epoch);
+        // One without an epoch is nobody's, and what it says of others would only hide what is wrong with them.
+        let Some(number) = told.epoch.as_ref().map(|(epoch, _)| epoch.epoch) else { continue };
         for fact in &told.facts {
             // A segment may be gone only where a seal that is to be trusted says so.
             if fact.doubtful && matches!(fact.what, What::Prune(_)) {
@@ -285,6 +286,11 @@ fn accounts(told: &[Told], segments: &BTreeMap<String, Forms>, report: &mut Repo
             let Some(account) = expected.get_mut(name) else { continue };
             match &fact.what {
                 What::Range(part) => {
+                    // What is only said gives way to what is sealed.
+                    let gives_way = |(last, doubtful): &(Part, bool)| *doubtful && last.to > part.from;
+                    while !fact.doubtful && account.parts.last().is_some_and(gives_way) {
+                        account.parts.pop();
+                    }
                     if account.parts.last().is_none_or(|(last, _)| last.to <= part.from) {
                         account.parts.push((*part, fact.doubtful));
                     }

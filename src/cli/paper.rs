@@ -2,6 +2,7 @@
 //! say of themselves, so that it can't be out of date.
 
 mod roff;
+mod shell;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub(super) struct Man {
 pub(super) fn completions(arguments: &Completions, mut tool: clap::Command) -> Result<Answer, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut tool, "peergate", &mut text);
+    let text = shell::asking(arguments.shell, text);
     match io::stdout().write_all(&text) {
         Ok(()) => Ok(Answer::Yes),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::ReaderLeft),

@@ -3,7 +3,9 @@
 //!
 //! What the command says goes to stdout and stderr byte for byte, as it would from the command itself.
 
+mod candidates;
 mod http;
+mod offer;
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -13,7 +15,9 @@ use serde_json::Value;
 
 use super::term::Term;
 use super::{Answer, Failure};
-use http::{Exchange, encoded};
+use crate::model::refusal::Refusal;
+use http::{Daemon, Exchange, encoded};
+use offer::Offer;
 
 /// Where the packaged policy listens.
 const SOCKET: &str = "/run/peergate/api.sock";
@@ -48,12 +52,15 @@ pub struct Arguments {
     /// The method, where the target is a path
     #[arg(long, default_value = "POST")]
     method: String,
-    /// Values that are no captures go into a JSON object in the body
+    /// Values that are no captures go into a JSON object in the body, not those alone that a route to a command has there
     #[arg(long, conflicts_with = "stdin")]
     body: bool,
     /// Standard input is the command's input
     #[arg(long)]
     stdin: bool,
+    /// Prints what the last word can become, for shells
+    #[arg(long, hide = true)]
+    candidates: bool,
 }
 
 /// Runs it. The answer is its exit code.
@@ -62,42 +69,73 @@ pub struct Arguments {
 ///
 /// What could not be done before anything was asked for.
 pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
+    if arguments.candidates {
+        return candidates(arguments, term);
+    }
     let Some(target) = &arguments.target else { return list(arguments, term) };
     let mut values = Vec::new();
     for written in &arguments.values {
         match written.split_once('=') {
             Some((name, value)) => values.push((name.to_owned(), value.to_owned())),
-            None => return Err(Failure::Because(format!("{written:?} is no NAME=VALUE"))),
+            None => {
+                term.complain(format_args!("{written:?} is no NAME=VALUE"));
+                return Ok(Answer::NoBecause(FAILED));
+            }
         }
     }
-    let (method, mut path) = if target.starts_with('/') {
-        (arguments.method.clone(), target.clone())
-    } else {
-        match find(arguments, target, &mut values) {
-            Ok(Some(found)) => found,
-            Ok(None) => {
-                term.complain(format_args!("there is no route {target:?} that you may call here"));
-                return Ok(Answer::NoBecause(UNKNOWN));
-            }
-            Err(error) => return Ok(failed(term, &error)),
-        }
+    let mut input = Vec::new();
+    if arguments.stdin {
+        io::stdin().read_to_end(&mut input).map_err(Failure::at("can't read standard input"))?;
+    }
+    let mut daemon = match Daemon::reach(&arguments.socket) {
+        Ok(daemon) => daemon,
+        Err(error) => return Ok(failed(term, &error)),
     };
-    let mut body = Vec::new();
-    if arguments.body {
-        let members = values.into_iter().map(|(name, value)| (name, Value::String(value)));
-        body = Value::Object(members.collect()).to_string().into_bytes();
-    } else if !values.is_empty() {
-        let pairs: Vec<String> =
-            values.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    let (method, mut path, offer) = if target.starts_with('/') {
+        (arguments.method.clone(), target.clone(), Offer::default())
+    } else {
+        let offers = match offers(&mut daemon) {
+            Ok(Some(offers)) => offers,
+            Ok(None) => return Ok(untold(term)),
+            Err(error) => return Ok(failed(term, &error)),
+        };
+        let Some(offer) = offers.into_iter().find(|offer| offer.route == *target) else {
+            term.complain(format_args!(
+                "there is no route {target:?} that you may call here; `peergate run` lists what there is"
+            ));
+            return Ok(Answer::NoBecause(UNKNOWN));
+        };
+        let filled = offer.filled(&values).filter(|_| values.iter().all(|(name, _)| offer.takes(name)));
+        let Some((method, path)) = filled else {
+            term.complain(taken(&offer));
+            return Ok(Answer::NoBecause(FAILED));
+        };
+        values.retain(|(name, _)| !offer.captures(name));
+        (method, path, offer)
+    };
+    let (in_body, in_query): (Vec<_>, Vec<_>) =
+        values.into_iter().partition(|(name, _)| arguments.body || offer.is_in_body(name));
+    let pairs: Vec<String> =
+        in_query.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    if !pairs.is_empty() {
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(&pairs.join("&"));
     }
-    if arguments.stdin {
-        io::stdin().read_to_end(&mut body).map_err(Failure::at("can't read standard input"))?;
+    if arguments.body || !in_body.is_empty() {
+        let members = in_body.into_iter().map(|(name, value)| (name, Value::String(value)));
+        input = Value::Object(members.collect()).to_string().into_bytes();
     }
-    match Exchange::ask(&arguments.socket, &method, &path, &body).and_then(|asked| pass(asked, term)) {
+    match daemon.ask(&method, &path, &input).and_then(|asked| pass(asked, &offer, term)) {
         Ok(code) => Ok(if code == 0 { Answer::Yes } else { Answer::NoBecause(code) }),
         Err(error) => Ok(failed(term, &error)),
+    }
+}
+
+/// What there is to fill in.
+fn taken(offer: &Offer) -> String {
+    match offer.usage() {
+        usage if usage.is_empty() => format!("{} takes no values", offer.route),
+        usage => format!("{} takes {usage}", offer.route),
     }
 }
 
@@ -106,98 +144,73 @@ fn failed(term: &mut Term, error: &io::Error) -> Answer {
     Answer::NoBecause(FAILED)
 }
 
-/// What may be called, as the daemon says it.
-fn offers(arguments: &Arguments) -> io::Result<Vec<Value>> {
-    let mut asked = Exchange::ask(&arguments.socket, "GET", "/_peergate/routes", b"")?;
-    if asked.status() != 200 {
-        let why = "what may be called here is not told: the policy lets you not call `/_peergate/routes`; name a path";
-        return Err(io::Error::other(why));
+/// What may be called, as the daemon says it; `None` where the policy does not let this caller ask.
+fn offers(daemon: &mut Daemon) -> io::Result<Option<Vec<Offer>>> {
+    let mut asked = daemon.ask("GET", "/_peergate/routes", b"")?;
+    let (status, said) = (asked.status(), asked.whole()?);
+    match status {
+        200 => Ok(Some(Offer::all(&serde_json::from_slice(&said)?))),
+        403 => Ok(None),
+        _ => Err(io::Error::other(format!("it answers {status} to what may be called here"))),
     }
-    let told: Value = serde_json::from_slice(&asked.whole()?)?;
-    Ok(told.get("allowed").and_then(Value::as_array).cloned().unwrap_or_default())
+}
+
+fn untold(term: &mut Term) -> Answer {
+    term.complain(
+        "what you may call here is not told: the policy does not let you call `/_peergate/routes`; name a path instead \
+         of a route",
+    );
+    Answer::NoBecause(DENIED)
 }
 
 fn list(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let offers = match offers(arguments) {
-        Ok(offers) => offers,
+    let offers = match Daemon::reach(&arguments.socket).and_then(|mut daemon| offers(&mut daemon)) {
+        Ok(Some(offers)) => offers,
+        Ok(None) => return Ok(untold(term)),
         Err(error) => return Ok(failed(term, &error)),
     };
     for offer in &offers {
-        let route = offer.get("route").and_then(Value::as_str).unwrap_or_default();
-        let patterns = offer.get("match").and_then(Value::as_array);
-        let patterns = patterns.into_iter().flatten().filter_map(Value::as_str);
-        term.line(format_args!("{route:<24} {}", patterns.collect::<Vec<_>>().join(", ")))?;
+        term.line(format_args!("{:<24} {}", offer.route, offer.patterns.join(", ")))?;
+        let usage = offer.usage();
+        if !usage.is_empty() {
+            term.line(format_args!("{:<24} {usage}", ""))?;
+        }
     }
     Ok(Answer::Yes)
 }
 
-/// The route's method, and its path with its captures filled in; values that are used are taken out.
-fn find(
-    arguments: &Arguments,
-    route: &str,
-    values: &mut Vec<(String, String)>,
-) -> io::Result<Option<(String, String)>> {
-    let offers = offers(arguments)?;
-    let offer = offers.iter().find(|offer| offer.get("route").and_then(Value::as_str) == Some(route));
-    let Some(offer) = offer else { return Ok(None) };
-    let patterns = offer.get("match").and_then(Value::as_array);
-    let patterns: Vec<&str> = patterns.into_iter().flatten().filter_map(Value::as_str).collect();
-    // The pattern whose captures are all given, the one with most of them first.
-    let mut fitting: Vec<(usize, String, String)> =
-        patterns.iter().filter_map(|pattern| filled(pattern, values)).collect();
-    fitting.sort_by_key(|(captures, ..)| std::cmp::Reverse(*captures));
-    let Some((_, method, path)) = fitting.into_iter().next() else {
-        return Err(io::Error::other(format!("it takes values: {}", patterns.join(", "))));
-    };
-    let used: Vec<String> = patterns.iter().flat_map(|pattern| captures(pattern)).collect();
-    values.retain(|(name, _)| !used.contains(name));
-    Ok(Some((method, path)))
-}
-
-/// The names of a pattern's captures.
-fn captures(pattern: &str) -> Vec<String> {
-    let inner = |part: &str| {
-        let name = part.split('}').next().unwrap_or_default();
-        name.split(':').next().unwrap_or_default().trim_end_matches("...").to_owned()
-    };
-    pattern.split('{').skip(1).map(inner).collect()
-}
-
-fn filled(pattern: &str, values: &[(String, String)]) -> Option<(usize, String, String)> {
-    let (method, path) = pattern.split_once(' ')?;
-    let mut rest = path;
-    let mut made = String::new();
-    let mut count = 0;
-    while let Some((before, behind)) = rest.split_once('{') {
-        let (inner, after) = behind.split_once('}')?;
-        let name = inner.split(':').next()?;
-        let (name, whole) = name.strip_suffix("...").map_or((name, false), |name| (name, true));
-        let (_, value) = values.iter().find(|(known, _)| known == name)?;
-        made.push_str(before);
-        if whole {
-            let parts: Vec<String> = value.split('/').map(encoded).collect();
-            made.push_str(&parts.join("/"));
-        } else {
-            made.push_str(&encoded(value));
-        }
-        (rest, count) = (after, count + 1);
+/// What a shell offers for the last word. Where nothing is told there is nothing to offer, and nobody to complain to.
+fn candidates(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
+    let told = Daemon::reach(&arguments.socket).and_then(|mut daemon| offers(&mut daemon));
+    let words: Vec<String> = arguments.target.iter().chain(&arguments.values).cloned().collect();
+    for word in candidates::of(&told.ok().flatten().unwrap_or_default(), &words) {
+        term.line(word)?;
     }
-    made.push_str(rest);
-    let method = if method == "*" { "POST" } else { method };
-    Some((count, method.to_owned(), made))
+    Ok(Answer::Yes)
 }
 
 /// Passes on what the command says, and gives its exit code.
-fn pass(mut asked: Exchange, term: &mut Term) -> io::Result<u8> {
-    if asked.status() != 200 || !asked.is_lines() {
+fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u8> {
+    let status = asked.status();
+    if status == 200 && !asked.is_lines() {
+        // A route that leads to no command has an answer too.
+        io::stdout().write_all(&asked.whole()?)?;
+        return Ok(0);
+    }
+    if status != 200 {
         let said = asked.whole()?;
         let told: Value = serde_json::from_slice(&said).unwrap_or_default();
-        let message = told.get("message").and_then(Value::as_str).map(str::to_owned);
-        if let Some(help) = told.get("help").and_then(Value::as_str) {
+        let text = |name: &str| told.get(name).and_then(Value::as_str);
+        // The tool says its own name before each of its complaints.
+        let message = text("message").map(|message| message.trim_start_matches("peergate: ").to_owned());
+        if text("code") == Some(Refusal::Parameter.code()) && !offer.route.is_empty() {
+            term.complain(taken(offer));
+        }
+        if let Some(help) = text("help") {
             term.complain(help);
         }
-        term.complain(message.unwrap_or_else(|| format!("the daemon answers {}", asked.status())));
-        return Ok(if (400..500).contains(&asked.status()) { DENIED } else { FAILED });
+        term.complain(message.unwrap_or_else(|| format!("the daemon answers {status}")));
+        return Ok(if (400..500).contains(&status) { DENIED } else { FAILED });
     }
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     while let Some(line) = asked.line()? {
@@ -206,7 +219,11 @@ fn pass(mut asked: Exchange, term: &mut Term) -> io::Result<u8> {
         {
             (Some(text), _) => text.as_bytes().to_vec(),
             (None, Some(b64)) => http::decoded(b64).ok_or_else(|| io::Error::other("no base64 came"))?,
-            (None, None) => return Ok(code(&told)),
+            (None, None) => {
+                // To its very end: who leaves before has left, on record too.
+                asked.whole()?;
+                return Ok(code(&told));
+            }
         };
         if told.get("stream").and_then(Value::as_str) == Some("stderr") {
             err.write_all(&bytes)?;
@@ -234,18 +251,6 @@ fn code(end: &Value) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pattern_is_filled_with_what_is_given() {
-        let values = [("unit".to_owned(), "a b.service".to_owned()), ("rest".to_owned(), "x/y".to_owned())];
-        let made =
-            |pattern: &str| filled(pattern, &values).map(|(_, method, path)| format!("{method} {path}"));
-        assert_eq!(made("POST /units/{unit}/restart").unwrap(), "POST /units/a%20b.service/restart");
-        assert_eq!(made("GET /files/{rest...}").unwrap(), "GET /files/x/y");
-        assert_eq!(made("* /v{unit:any}.x").unwrap(), "POST /va%20b.service.x");
-        assert_eq!(made("GET /{other}"), None);
-        assert_eq!(captures("GET /{a}/x{b:int}/{c...}"), ["a", "b", "c"]);
-    }
 
     #[test]
     fn end_becomes_an_exit_code() {

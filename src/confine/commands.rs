@@ -4,6 +4,18 @@ use std::fmt::Write;
 
 use crate::policy::{BackendKind, Command, OnLeave, Part, Policy, Rlimit, Template, Wanted};
 
+/// What the launcher keeps, which starts runners where no service manager does: nothing could be taken from it that its
+/// runners and their commands would not miss.
+pub const LAUNCHER: &str = "\
+launcher
+  runs as       whom the daemon was started as
+  capabilities  all that the daemon was started with: what it starts becomes other users
+  no_new_privs  not set; not dumpable
+  Landlock      none: what it starts inherits walls, and what a command needs is its policy's to say
+  seccomp       none: likewise
+  descriptors   the program's own file, and the channel on which it hears one word of the warden
+";
+
 /// One text a command, in the order of the file.
 #[must_use]
 pub fn plans(policy: &Policy) -> Vec<String> {

@@ -19,7 +19,11 @@ pub(super) type Opened<'a> = (&'a Reach, BorrowedFd<'a>);
 /// The crate's best effort says `Ok` even where the kernel took nothing, so all that the running kernel says it
 /// knows is required, and a right that does not exist there is not asked for: the ABI that it has is part of the
 /// posture (`landlock(7)`, "Landlock ABI versions").
-pub(super) fn restrict(files: &[Opened<'_>], connects: &Connects) -> Result<LandlockHeld, String> {
+pub(super) fn restrict(
+    files: &[Opened<'_>],
+    connects: &Connects,
+    signals: bool,
+) -> Result<LandlockHeld, String> {
     let said = |error: landlock::RulesetError| error.to_string();
     let version = sys::limits::landlock_abi().map_err(|errno| match errno {
         nix::errno::Errno::ENOSYS => "this kernel has no Landlock, or a filter hides it (ENOSYS)".to_owned(),
@@ -27,7 +31,10 @@ pub(super) fn restrict(files: &[Opened<'_>], connects: &Connects) -> Result<Land
         errno => format!("asking for its version: {}", errno.desc()),
     })?;
     let abi = ABI::from(version);
-    let (fs, scopes) = (AccessFs::from_all(abi), Scope::from_all(abi));
+    let (fs, mut scopes) = (AccessFs::from_all(abi), Scope::from_all(abi));
+    if signals {
+        scopes &= BitFlags::from(Scope::AbstractUnixSocket);
+    }
     let mut net = AccessNet::from_all(abi);
     if matches!(connects, Connects::Anywhere(_)) {
         net &= BitFlags::from(AccessNet::BindTcp);
@@ -42,7 +49,12 @@ pub(super) fn restrict(files: &[Opened<'_>], connects: &Connects) -> Result<Land
     }
     let mut rules = rules.create().map_err(said)?;
     for (reach, directory) in files {
-        let rule = PathBeneath::new(*directory, rights(reach.access, abi));
+        let rights = rights(reach.access, abi);
+        // A kernel that does not know the right forbids it nowhere.
+        if rights.is_empty() {
+            continue;
+        }
+        let rule = PathBeneath::new(*directory, rights);
         rules = rules.add_rule(rule).map_err(|error| format!("{}: {error}", reach.what))?;
     }
     let ports = if let Connects::Ports(ports) = connects { ports.as_slice() } else { &[] };
@@ -73,6 +85,8 @@ fn rights(access: Access, abi: ABI) -> BitFlags<AccessFs> {
         Access::Read => read,
         Access::Write => read | write,
         Access::Tree => read | write | make_bitflags!(AccessFs::{MakeDir | RemoveDir | Refer}),
+        Access::Clear => BitFlags::from(AccessFs::RemoveDir),
+        Access::Connect => BitFlags::from(AccessFs::ResolveUnix),
     };
     asked & AccessFs::from_all(abi)
 }

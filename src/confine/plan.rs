@@ -23,6 +23,8 @@ pub enum Role {
     Loader,
     /// Runs an embedding program's handlers.
     App,
+    /// Looks after a command that runs.
+    Runner,
     /// Keeps heads of the seals in a file.
     FileKeeper,
     /// Feeds heads of the seals to a command.
@@ -31,12 +33,13 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 7] = [
+    pub const ALL: [Role; 8] = [
         Role::Warden,
         Role::Gate,
         Role::Scribe,
         Role::Loader,
         Role::App,
+        Role::Runner,
         Role::FileKeeper,
         Role::CommandKeeper,
     ];
@@ -50,6 +53,7 @@ impl Role {
             Role::Scribe => "scribe",
             Role::Loader => "loader",
             Role::App => "app",
+            Role::Runner => "runner",
             Role::FileKeeper => "file-keeper",
             Role::CommandKeeper => "command-keeper",
         }
@@ -98,6 +102,10 @@ pub enum Access {
     Write,
     /// And make and remove directories, and rename from one to another.
     Tree,
+    /// Remove directories and nothing else.
+    Clear,
+    /// Connect to named sockets and nothing else; kernels before Linux 7.1 forbid that nowhere.
+    Connect,
 }
 
 /// Landlock in a plan.
@@ -111,6 +119,8 @@ pub enum Walls {
         files: Vec<Reach>,
         /// Which TCP connections are left.
         connects: Connects,
+        /// Why signals are left, where they are.
+        signals: Option<&'static str>,
     },
 }
 
@@ -150,7 +160,7 @@ impl Plan {
             role: Role::Gate,
             identity,
             capabilities: Vec::new(),
-            walls: Walls::AllBut { files: Vec::new(), connects: Connects::Nowhere },
+            walls: sealed_but(Vec::new()),
             table: [seccomp::COMMON, seccomp::NO_FILES, seccomp::GATE].concat(),
             file_size: terms.file_size,
         }
@@ -179,7 +189,7 @@ impl Plan {
             role: Role::Scribe,
             identity,
             capabilities: Vec::new(),
-            walls: Walls::AllBut { files, connects: Connects::Nowhere },
+            walls: sealed_but(files),
             table,
             // It writes the diagnostics, which have no bound of ours: to stderr, which may be a file, or to rolling ones.
             file_size: None,
@@ -200,6 +210,7 @@ impl Plan {
                     why: "the policy's file; what name services read",
                 }],
                 connects: Connects::Anywhere("a name service may be another machine's"),
+                signals: None,
             },
             table: seccomp::LOADER.to_vec(),
             file_size: None,
@@ -213,25 +224,22 @@ impl Plan {
             role: Role::FileKeeper,
             identity: None,
             capabilities: Vec::new(),
-            walls: Walls::AllBut {
-                files: vec![Reach {
-                    what: Cow::Borrowed(WITNESS),
-                    access: Access::Write,
-                    why: "the file that heads go into, which may be moved away and made again",
-                }],
-                connects: Connects::Nowhere,
-            },
-            table: [seccomp::COMMON, seccomp::KEEPER].concat(),
+            walls: sealed_but(vec![Reach {
+                what: Cow::Borrowed(WITNESS),
+                access: Access::Write,
+                why: "the file that heads go into, which may be moved away and made again",
+            }]),
+            table: [seccomp::perhaps(seccomp::COMMON).as_slice(), seccomp::KEEPER].concat(),
             file_size: None,
         }
     }
 
     /// Of the process that feeds heads to a command, and of the command.
     #[must_use]
-    pub fn command_keeper() -> Plan {
+    pub fn command_keeper(identity: Option<Identity>) -> Plan {
         Plan {
             role: Role::CommandKeeper,
-            identity: None,
+            identity,
             capabilities: Vec::new(),
             walls: Walls::None(UNKNOWN),
             table: Vec::new(),
@@ -261,8 +269,42 @@ impl Plan {
             role: Role::App,
             identity,
             capabilities: Vec::new(),
-            walls: Walls::AllBut { files: sandbox.directories.iter().map(reach).collect(), connects },
+            walls: Walls::AllBut {
+                files: sandbox.directories.iter().map(reach).collect(),
+                connects,
+                signals: None,
+            },
             table,
+            file_size: None,
+        }
+    }
+
+    /// Of a runner once its command waits to begin, which was forked before and has none of this. `has_group`: the command
+    /// has a control group of its own. As root it has to end what runs as others.
+    #[must_use]
+    pub fn runner(root: bool, has_group: bool) -> Plan {
+        let kill =
+            Kept { capability: Capability::CAP_KILL, why: "ends what runs as other users", required: true };
+        let group = Reach {
+            what: Cow::Borrowed(GROUP),
+            access: Access::Clear,
+            why: "the command's own group goes once it is empty",
+        };
+        let control = Reach {
+            what: Cow::Borrowed(CONTROL),
+            access: Access::Connect,
+            why: "the next daemon is told how a command ended whose daemon is gone",
+        };
+        Plan {
+            role: Role::Runner,
+            identity: None,
+            capabilities: root.then_some(kill).into_iter().collect(),
+            walls: Walls::AllBut {
+                files: has_group.then_some(group).into_iter().chain([control]).collect(),
+                connects: Connects::Nowhere,
+                signals: Some("the command is outside of these walls, and has to be ended"),
+            },
+            table: [seccomp::COMMON, seccomp::NO_FILES, seccomp::RUNNER].concat(),
             file_size: None,
         }
     }
@@ -317,12 +359,17 @@ impl Plan {
     pub fn rules(&self) -> u16 {
         match &self.walls {
             Walls::None(_) => 0,
-            Walls::AllBut { files, connects } => {
+            Walls::AllBut { files, connects, .. } => {
                 let ports = if let Connects::Ports(ports) = connects { ports.len() } else { 0 };
                 u16::try_from(files.len() + ports).unwrap_or(u16::MAX)
             }
         }
     }
+}
+
+/// All is forbidden but these files.
+fn sealed_but(files: Vec<Reach>) -> Walls {
+    Walls::AllBut { files, connects: Connects::Nowhere, signals: None }
 }
 
 /// The audit directory.
@@ -331,6 +378,10 @@ pub const AUDIT: &str = "the audit directory";
 pub const DIAGNOSTICS: &str = "the diagnostics directory";
 /// The directory of the witness's file.
 pub const WITNESS: &str = "the witness's directory";
+/// The directory of a runner's own control group.
+pub const GROUP: &str = "its control group";
+/// The directory of the daemon's control socket.
+pub const CONTROL: &str = "the directory of the control socket";
 /// Why there is less for a command that the policy names.
 const UNKNOWN: &str = "nobody knows what a command of the policy's needs";
 /// The root directory.
@@ -365,16 +416,22 @@ impl fmt::Display for Plan {
         writeln!(f, "  limits        core 0, file size {size}")?;
         match &self.walls {
             Walls::None(why) => writeln!(f, "  Landlock      none: {why}")?,
-            Walls::AllBut { files, connects } => {
+            Walls::AllBut { files, connects, signals } => {
+                let more = if signals.is_some() { "" } else { ", signals" };
                 writeln!(
                     f,
-                    "  Landlock      all rights that the kernel knows are gone: files, TCP, abstract sockets, signals"
+                    "  Landlock      all rights that the kernel knows are gone: files, TCP, abstract sockets{more}"
                 )?;
+                if let Some(why) = signals {
+                    writeln!(f, "                but signals: {why}")?;
+                }
                 for Reach { what, access, why } in files {
                     let access = match access {
                         Access::Read => "to read",
                         Access::Write => "to write",
                         Access::Tree => "to write, directories too",
+                        Access::Clear => "to remove directories",
+                        Access::Connect => "to connect to sockets",
                     };
                     writeln!(f, "                but {what}, {access}: {why}")?;
                 }

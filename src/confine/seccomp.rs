@@ -9,6 +9,7 @@ mod common;
 mod gate;
 mod keeper;
 mod loader;
+mod runner;
 mod scribe;
 mod warden;
 
@@ -28,6 +29,7 @@ pub(super) use common::{COMMON, NO_FILES};
 pub(super) use gate::GATE;
 pub(super) use keeper::KEEPER;
 pub(super) use loader::LOADER;
+pub(super) use runner::RUNNER;
 pub(super) use scribe::{SCRIBE, SCRIBE_ROLLING};
 pub(super) use warden::{START, WARDEN};
 
@@ -296,10 +298,15 @@ const GONE: &[(i64, &str)] = &[
 /// A call's name, where it is one that a table or [`GONE`] has; else its number.
 #[must_use]
 pub fn name_of(number: i64) -> String {
-    let tables = [COMMON, GATE, SCRIBE, SCRIBE_ROLLING, LOADER, WARDEN, START, APP, APP_TCP];
+    let tables = [COMMON, GATE, SCRIBE, SCRIBE_ROLLING, LOADER, WARDEN, START, APP, APP_TCP, RUNNER];
     let row = tables.into_iter().flatten().find(|row| row.number == number).map(|row| row.name);
     let gone = || GONE.iter().find(|(gone, _)| *gone == number).map(|(_, name)| *name);
     row.or_else(gone).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+/// Rows of what libraries do by themselves, for a role whose own work is none of it.
+pub(super) fn perhaps(rows: &[Row]) -> Table {
+    rows.iter().map(|row| Row { need: Need::Rarely, ..*row }).collect()
 }
 
 /// A role's own rows with those of the roles that it starts: what it starts inherits its filters, so they have to

@@ -4,6 +4,7 @@ use super::*;
 use crate::sys::testing::fork;
 
 mod app;
+mod runner;
 
 fn errno_of(flags: OFlag, path: &str) -> Option<Errno> {
     open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o600)).err()

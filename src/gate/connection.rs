@@ -6,6 +6,7 @@
 mod again;
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,8 +17,8 @@ use std::time::Instant;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 
-use super::answer::Answer;
 use super::backend::link::Kept;
 use super::caps::Holding;
 use super::deadline::{Deadlines, Phase};
@@ -378,48 +379,26 @@ pub(super) fn micros(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Hyper's side of a connection: each request that it reads off the guard's writing goes on the journey.
-struct Service(Rc<Connection>);
-
-impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = http::Response<Answer>;
-    type Error = std::convert::Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (connection, body) = (Rc::clone(&self.0), request.into_body());
-        Box::pin(async move { Ok(journey::serve(connection, body).await) })
-    }
-}
-
-/// The most header lines that the guard writes: those that it lets through, and perhaps a `Connection` of its own.
-/// Hyper may refuse nothing by itself, since nobody would write that down.
-fn lines(policy: &InForce) -> usize {
-    usize::from(policy.decider.policy().limits.headers) + 1
-}
-
-/// What hyper may hold of one connection each way: of an answer whose caller does not read, and of a head. It has
-/// to hold the whole head, as the guard writes it: up to two bytes a line longer than it came, and a few lines of
-/// the guard's own.
-fn buffered(policy: &InForce) -> usize {
-    const ANSWER: usize = 32 << 10;
-    const OWN_LINES: usize = 1 << 10;
-    let limits = &policy.decider.policy().limits;
-    let head = usize::try_from(limits.head_bytes).unwrap_or(usize::MAX);
-    head.saturating_add(2 * usize::from(limits.headers) + OWN_LINES).max(ANSWER)
-}
+/// What hyper may hold of one connection each way: of an answer whose caller does not read, and of what the guard
+/// writes for it.
+const BUFFERED: usize = 32 << 10;
 
 /// Serves one connection to its end, whatever that is, and records it.
 pub(super) async fn run(connection: Rc<Connection>, socket: Stream) {
     let _leaving = Leaving(Rc::clone(&connection));
     let guarded = Guarded::new(socket, Rc::clone(&connection));
+    // Each request that hyper reads off the guard's writing goes on the journey.
+    let serving = Rc::clone(&connection);
+    let journey = service_fn(move |request: Request<Incoming>| {
+        let (connection, body) = (Rc::clone(&serving), request.into_body());
+        async move { Ok::<_, Infallible>(journey::serve(connection, body).await) }
+    });
     let mut http = http1::Builder::new()
         .half_close(true)
         .header_read_timeout(None)
         .auto_date_header(true)
-        .max_headers(lines(&connection.lane.policy()))
-        .max_buf_size(buffered(&connection.lane.policy()))
-        .serve_connection(guarded, Service(Rc::clone(&connection)));
+        .max_buf_size(BUFFERED)
+        .serve_connection(guarded, journey);
     let served = poll_fn(|context| {
         connection.remember(context.waker());
         match connection.ended.get() {

@@ -391,6 +391,20 @@ impl Guarded {
     }
 }
 
+/// Of so many bytes one buffer is made, which costs the kernel less than two.
+const GATHERED: usize = 1 << 10;
+
+/// All of `bufs` in one, where that is short enough.
+fn gather<'g>(bufs: &[io::IoSlice<'_>], into: &'g mut [u8; GATHERED]) -> Option<&'g [u8]> {
+    let mut end = 0;
+    for buf in bufs {
+        let begin = end;
+        end += buf.len();
+        into.get_mut(begin..end)?.copy_from_slice(buf);
+    }
+    into.get(..end)
+}
+
 impl Write for Guarded {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
@@ -403,6 +417,10 @@ impl Write for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut gathered = [0; GATHERED];
+        if let Some(whole) = gather(bufs, &mut gathered) {
+            return self.poll_write(cx, whole);
+        }
         ready!(self.poll_interim(cx))?;
         self.connection.interim.engine_wrote();
         self.poll_send(cx, |socket| nix::sys::uio::writev(socket, bufs))
@@ -421,5 +439,23 @@ impl Write for Guarded {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_pieces_are_gathered_whole_and_long_ones_not_at_all() {
+        let long = [7; GATHERED];
+        let gathered = |pieces: &[&[u8]]| {
+            let bufs: Vec<_> = pieces.iter().map(|piece| io::IoSlice::new(piece)).collect();
+            gather(&bufs, &mut [0; GATHERED]).map(<[u8]>::to_vec)
+        };
+        assert_eq!(gathered(&[b"head", b"", b"body"]), Some(b"headbody".to_vec()));
+        assert_eq!(gathered(&[]), Some(Vec::new()));
+        assert_eq!(gathered(&[&long]), Some(long.to_vec()));
+        assert_eq!(gathered(&[b"h", &long]), None);
     }
 }

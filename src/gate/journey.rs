@@ -5,7 +5,6 @@ mod command;
 mod sync;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use http::{HeaderValue, Response, header};
 use hyper::body::Incoming;
 
 use super::answer::{self, Answer};
-use super::backend::builtin::{Asking, Builtin, Withheld};
+use super::backend::builtin::{self, Asking, Withheld};
 use super::backend::link::{self, Link};
 use super::backend::proxy::{self, Payload, Told};
 use super::backend::told;
@@ -117,10 +116,11 @@ impl Traveller<'_> {
         if !self.recordable() && permit.terms().on_failure == OnFailure::Deny {
             return Err(Stop::Unrecordable);
         }
-        // Boxed each, so that the rest stays small: the allocator is quick below a kibibyte only.
+        // Boxed each, so that the rest, which every connection has room for, stays small; and in parts, since the allocator
+        // is quick below a kibibyte only.
         match self.kind(&permit)? {
             BackendKind::Builtin => {
-                let withheld = Box::pin(self.ask_builtin(head)).await;
+                let withheld = self.ask_builtin(head);
                 if permit.terms().durability == Durability::Sync {
                     return Box::pin(self.answer_durably(head, permit, withheld)).await;
                 }
@@ -175,13 +175,13 @@ impl Traveller<'_> {
             Err(Stop::Unrecordable) if stands_in => self.begin_by_journal(head, judged.as_ref()).await?,
             Err(stop) => return Err(stop),
         };
-        match proxy::send(self.connection, &recorded, link, head, payload, &told).await {
+        match Box::pin(proxy::send(self.connection, &recorded, link, head, payload, &told)).await {
             Ok(response) => Ok(response),
             Err(proxy::Unsent::Stale(payload)) => {
                 // The kept connection was closed under us and nothing of an answer came: once more.
                 let link = self.connect(&recorded).await?;
                 let again = proxy::send(self.connection, &recorded, link, head, payload, &told);
-                again.await.map_err(|unsent| Stop::Failed(unsent.refusal()))
+                Box::pin(again).await.map_err(|unsent| Stop::Failed(unsent.refusal()))
             }
             Err(unsent) => Err(Stop::Failed(unsent.refusal())),
         }
@@ -254,24 +254,20 @@ impl Traveller<'_> {
         backend.map(|backend| &backend.kind).ok_or_else(|| Refusal::Internal.into())
     }
 
-    async fn ask_builtin(&self, head: &Head) -> Withheld {
-        let policy = &self.policy.decider;
-        let subject = self.connection.subject(&self.policy);
-        let path = head.target().path();
-        let listed = Builtin::lists_offers(path);
+    fn ask_builtin(&self, head: &Head) -> Withheld {
+        let offers = || {
+            let subject = self.connection.subject(&self.policy);
+            self.policy.decider.what_may(self.connection.listener, &subject.1)
+        };
         let asking = Asking {
             id: self.id,
-            caller: Arc::clone(&self.connection.caller),
-            on: Arc::clone(&self.connection.on),
-            policy: Arc::clone(&self.policy.hash),
+            caller: &self.connection.caller,
+            on: &self.connection.on,
+            policy: &self.policy.hash,
             recordable: self.connection.lane.recordable(),
-            offers: if listed {
-                policy.what_may(self.connection.listener, &subject.1).into()
-            } else {
-                Arc::default()
-            },
+            offers: &offers,
         };
-        self.connection.lane.builtin.prepare(head.method().as_str(), path, asking).await
+        builtin::prepare(head.method().as_str(), head.target().path(), &asking)
     }
 
     /// The permission, once it is on record as durably as its route asks.
@@ -332,7 +328,7 @@ impl Traveller<'_> {
         match lane.open_by_journal(self.id, backend, generation, line).await {
             Ok(opened) => {
                 let recorded = Recorded::journalled(permit, &opened);
-                let link = link::made(opened.into_socket(), self.id, backend, generation);
+                let link = link::made(opened.into_socket(), self.id, backend, &self.policy);
                 Ok((recorded, link.map_err(Stop::Failed)?))
             }
             Err(Refusal::AuditUnavailable) => {
@@ -353,8 +349,8 @@ impl Traveller<'_> {
     }
 
     async fn connect(&self, recorded: &Recorded) -> Result<Link, Stop> {
-        let (backend, generation) = (recorded.terms().backend, self.policy.generation);
-        link::open(&self.connection.lane, self.id, backend, generation).await.map_err(Stop::Failed)
+        let backend = recorded.terms().backend;
+        link::open(&self.connection.lane, self.id, backend, &self.policy).await.map_err(Stop::Failed)
     }
 
     // --- early ends --------------------------------------------------------------------------------------

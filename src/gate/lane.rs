@@ -16,7 +16,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
 use super::Shared;
-use super::backend::builtin::Builtin;
 use super::budget::Budgets;
 use super::connection::{self, Connection, End};
 use super::durable;
@@ -65,6 +64,15 @@ impl ByJournal {
     }
 }
 
+/// What the warden has to know of a request that runs a command.
+pub(super) struct Running {
+    pub(super) route: String,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) members: Given,
+    pub(super) form: Form,
+}
+
 /// What the tasks of one lane share.
 pub(super) struct Lane {
     pub boot: BootId,
@@ -72,7 +80,6 @@ pub(super) struct Lane {
     pub budgets: RefCell<Budgets>,
     /// What all lanes of this gate have in common.
     pub shared: Arc<Shared>,
-    pub builtin: Builtin,
     policy: RefCell<Rc<InForce>>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
     /// Questions for a backend that the warden has not answered yet.
@@ -238,7 +245,6 @@ impl Lane {
             record,
             budgets: RefCell::default(),
             shared,
-            builtin: Builtin::new(),
             policy: RefCell::new(Rc::new(policy)),
             connections: RefCell::default(),
             tickets: RefCell::default(),
@@ -327,11 +333,10 @@ impl Lane {
         id: RequestId,
         backend: BackendId,
         generation: Generation,
-        route: String,
-        given: Given,
-        form: Form,
+        running: Running,
     ) -> impl Future<Output = Result<OwnedFd, Refusal>> + use<> {
         let (connection, request) = (id.connection.number, id.number);
+        let Running { route, method, target, members, form } = running;
         self.ask(move |ticket| FromGate::Run {
             ticket,
             connection,
@@ -339,7 +344,9 @@ impl Lane {
             backend,
             generation,
             route,
-            given,
+            method,
+            target,
+            members,
             form,
         })
     }

@@ -6,11 +6,11 @@
 
 use std::cell::OnceCell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
-use nix::sys::socket::Shutdown;
+use nix::sys::socket::{MsgFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -85,9 +85,19 @@ impl Stream {
         self.readable.try_io(Interest::READABLE, nothing).ok();
     }
 
+    /// Whether there is nothing to read and the peer may still write, as far as the loop has heard: the kernel is asked
+    /// only where it has.
+    pub(super) fn is_quiet(&self) -> bool {
+        let look = |socket: &OwnedFd| {
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            Ok(nix::sys::socket::recv(socket.as_raw_fd(), &mut [0], flags)?)
+        };
+        let looked = self.readable.try_io(Interest::READABLE, look);
+        looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// `shutdown(2)`; a peer that is gone already has nothing to be told.
     pub(super) fn shutdown(&self, how: Shutdown) {
-        use std::os::fd::AsRawFd;
         nix::sys::socket::shutdown(self.as_fd().as_raw_fd(), how).ok();
     }
 }

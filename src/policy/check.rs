@@ -145,7 +145,7 @@ pub(crate) fn check<N: Names>(
     };
     checker.name_all(file);
     let daemon = checker.daemon(file);
-    let audit = checker.audit(file);
+    let audit = checker.audit(file, &daemon);
     let diagnostics = checker.diagnostics(file);
     let listeners = checker.listeners(file, &daemon.control);
     let backends = checker.backends(file, &listeners);
@@ -353,7 +353,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
         methods
     }
 
-    fn audit(&mut self, file: &File) -> AuditSettings {
+    fn audit(&mut self, file: &File, daemon: &DaemonSettings) -> AuditSettings {
         let audit = &file.audit;
         let directory = audit.directory.as_ref().and_then(|path| self.path(path));
         let readers = match &audit.readers {
@@ -367,7 +367,7 @@ impl<'c, N: Names> Checker<'c, '_, N> {
             keep: keep(&audit.keep),
             shipped: audit.shipped.as_ref().and_then(|path| self.path(path)),
             segment_bytes: audit.segment.as_ref().map_or(64 << 20, |bytes| bytes.value),
-            witness: self.witness(audit.witness.as_ref()),
+            witness: self.witness(audit.witness.as_ref(), daemon),
             segment_ms: audit.segment_time.as_ref().map_or(86_400_000, |time| time.value),
             compress: audit.compress.as_ref().is_none_or(|compress| compress.value),
         }

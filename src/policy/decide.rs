@@ -285,22 +285,35 @@ impl Decider {
             && self.enforced.may_by_journal(listener, &subject.holds, route, backend, Moment::By(&self.clock))
     }
 
-    /// Whether this route allows the caller to reach that backend: what the warden asks before it runs a command.
-    pub fn may_by_route(
+    /// Whether this route, which none is more specific than, leads this request to that backend for the caller, as far as method,
+    /// target and time say it: what the warden asks before it runs a command. Header lines and a body are not seen there.
+    ///
+    /// # Errors
+    ///
+    /// The denial, as [`Decider::decide`] has it; plain [`Refusal::NotAllowed`] for another route or backend.
+    pub(crate) fn leads(
         &self,
         listener: ListenerId,
         subject: &Subject,
+        asked: &Asked<'_>,
         route: &str,
         backend: BackendId,
-    ) -> bool {
-        self.knows(listener, subject)
-            && self.enforced.may_by_route(listener, &subject.holds, route, backend, Moment::By(&self.clock))
+    ) -> Result<(), Denial> {
+        if !self.knows(listener, subject) {
+            return Err(Denial::plain(Refusal::Internal));
+        }
+        let found = self.enforced.judge(listener, subject, asked, Moment::By(&self.clock))?;
+        if *found.rule.told.id == *route && found.rule.terms.backend == backend {
+            Ok(())
+        } else {
+            Err(Denial::plain(Refusal::NotAllowed))
+        }
     }
 
     /// The routes of the listener that allow this caller now, in the order of the file.
     pub fn what_may(&self, listener: ListenerId, subject: &Subject) -> Vec<Offer> {
         if self.knows(listener, subject) {
-            self.enforced.offers(listener, subject, Moment::By(&self.clock))
+            self.enforced.offers(&self.policy, listener, subject, Moment::By(&self.clock))
         } else {
             Vec::new()
         }

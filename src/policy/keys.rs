@@ -95,6 +95,7 @@ keys! {
         "syslog" = "none",
         "file" = "none",
         "command" = "none",
+        "user" = "`\"peergate-witness\"`",
         "every" = "`\"1m\"`",
     }
     "audit.record" {

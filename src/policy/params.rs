@@ -1,5 +1,6 @@
 //! What callers fill into a command: gathered from the request by the gate, judged and filled in by whoever holds the
-//! policy, the warden for itself once more.
+//! policy. The warden gathers from the target for itself once more, and takes nothing but the members of a body from a
+//! gate, which alone has read it.
 //!
 //! A value never becomes more than the one argument, or part of an argument, that the policy names it in: there is no
 //! shell, and no splitting (CVE-2023-22809). It never begins with `-`, which would make it an option, and is never
@@ -15,7 +16,7 @@ use crate::model::json::Json;
 use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
 
-/// Values by the names of their parameters, as a gate gathered them.
+/// Values by the names of their parameters.
 pub type Given = Vec<(String, String)>;
 
 /// One argument, filled in.
@@ -41,8 +42,8 @@ pub enum Argument {
 /// The longest path below a directory, in bytes.
 const LONGEST_PATH: usize = 4_000;
 
-/// Gathers a request's values for a command: captures, query and the members of a JSON body, each where the policy
-/// looks for it and nowhere else.
+/// Gathers a request's values for a command: captures and query from its target, and `members`, which are the body's,
+/// each where the policy looks for it and nowhere else.
 ///
 /// # Errors
 ///
@@ -52,11 +53,9 @@ pub fn gathered(
     route: &Route,
     method: &str,
     target: &Target,
-    body: &[u8],
+    members: &[(String, String)],
 ) -> Result<Given, Refusal> {
-    let wants = |origin, name: &str| {
-        command.parameters.iter().any(|wanted| wanted.from == origin && wanted.name == name)
-    };
+    let wants = |origin, name: &str| command.wants(origin, name);
     let mut given = Given::new();
     let captured = route.matches.iter().find_map(|pattern| captures(pattern, method, target));
     for (name, value) in captured.unwrap_or_default() {
@@ -71,18 +70,27 @@ pub fn gathered(
         }
         given.push((name.to_owned(), decoded(value)?));
     }
-    if command.parameters.iter().any(|wanted| wanted.from == Origin::Body) && !body.is_empty() {
-        given.extend(members(body, &|name| wants(Origin::Body, name))?);
+    if members.iter().any(|(name, _)| !wants(Origin::Body, name)) {
+        return Err(Refusal::Parameter);
     }
+    given.extend_from_slice(members);
     Ok(given)
 }
 
-/// Whether the command behind a route takes a request's values, as a gate judges them once all else is in order; a route
-/// without a command takes any.
+/// The values that a body holds for a command: the members of a JSON object, none where no parameter comes from there.
 ///
 /// # Errors
 ///
-/// The refusal, and what it is about: `parameter unit`, or `parameters` where it is not one alone.
+/// [`Refusal::Parameter`] for another body, and for a member that no parameter asks for.
+pub fn members_of(command: &Command, body: &[u8]) -> Result<Given, Refusal> {
+    if body.is_empty() || command.parameters.iter().all(|wanted| wanted.from != Origin::Body) {
+        return Ok(Given::new());
+    }
+    members(body, &|name| command.wants(Origin::Body, name))
+}
+
+/// Whether the command behind a route takes a request's values, as a gate judges them once all else is in order; else the
+/// refusal, and what it is about: `parameter unit`, or `parameters`. A route without a command takes any.
 pub(crate) fn judge_values(
     policy: &Policy,
     route: &str,
@@ -94,7 +102,8 @@ pub(crate) fn judge_values(
         return Ok(());
     };
     let wrong = |refusal| (refusal, "parameters".to_owned());
-    let given = gathered(command, route, asked.method.as_str(), asked.target, body).map_err(wrong)?;
+    let members = members_of(command, body).map_err(wrong)?;
+    let given = gathered(command, route, asked.method.as_str(), asked.target, &members).map_err(wrong)?;
     let fits = |wanted: &Parameter| match given.iter().find(|(name, _)| *name == wanted.name) {
         Some((_, value)) => wanted.takes(value),
         None => wanted.optional,
@@ -199,6 +208,10 @@ fn decoded(text: &str) -> Result<String, Refusal> {
 }
 
 impl Command {
+    fn wants(&self, origin: Origin, name: &str) -> bool {
+        self.parameters.iter().any(|wanted| wanted.from == origin && wanted.name == name)
+    }
+
     /// The program's arguments with these values filled in: each value of a parameter that there is, none twice, each
     /// of its kind, none that is needed missing.
     ///
@@ -438,6 +451,38 @@ mod tests {
         }
         let told = command.told(&[pair("any", "a"), pair("n", "7")], |_| "~hash".to_owned());
         assert_eq!(told, ["/bin/x", "--x=a", "~hash", "end"]);
+    }
+
+    #[test]
+    fn gathered_takes_each_value_from_its_own_place_alone() {
+        let from = |name: &str, from| Parameter { from, ..parameter(name, Wanted::Value(Kind::Any)) };
+        let parameters =
+            vec![from("path", Origin::Path), from("query", Origin::Query), from("body", Origin::Body)];
+        let command = command(parameters, Vec::new());
+        let policy = crate::policy::load_text(
+            "t",
+            "version = 1\n[listen.a]\npath = \"/run/a/s\"\n[backend.b]\nproxy = \"unix:/run/b\"\n[who.w]\nuid = [0]\n\
+             [[route]]\nid = \"r\"\nmatch = [\"POST /{path}/{other}\"]\nto = \"b\"\nallow = [\"w\"]\n",
+            &crate::policy::SystemNames,
+            &crate::policy::Own::system(crate::model::caller::Uid::new(0).unwrap(), crate::model::caller::Gid::new(0).unwrap()),
+        )
+        .unwrap();
+        let gathered = |target: &str, members: &[(String, String)]| {
+            let target = Target::parse(target.as_bytes()).unwrap();
+            gathered(&command, &policy.routes[0], "POST", &target, members)
+        };
+        let all = [pair("path", "a b"), pair("query", "c"), pair("body", "d")];
+        assert_eq!(gathered("/a%20b/x?query=c", &[pair("body", "d")]), Ok(all.into()));
+        for (target, member) in [
+            ("/a/x", "path"),
+            ("/a/x", "query"),
+            ("/a/x", "other"),
+            ("/a/x?body=d", "body"),
+            ("/a/x?path=d", "body"),
+        ] {
+            let refused = gathered(target, &[pair(member, "d")]);
+            assert_eq!(refused, Err(Refusal::Parameter), "{target} {member}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::decide::Denial;
 use super::hidden::{Opened, first_hidden, opened_at, other_reading};
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
-use super::table::{Named, Policy, Reads, Route, WhoId};
+use super::table::{Named, Parameter, Policy, Reads, Route, WhoId};
 use super::times::{Moment, Times, Zones};
 use super::tree::{End, Growing, Tree};
 use crate::model::ids::{BackendId, ListenerId};
@@ -55,6 +55,8 @@ pub struct Offer {
     pub except: Vec<String>,
     /// What the policy's author says about it.
     pub help: Option<Arc<str>>,
+    /// What the command behind it has callers fill in; nothing where there is none.
+    pub parameters: Vec<Parameter>,
 }
 
 /// One set of rules.

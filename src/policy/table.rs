@@ -25,7 +25,7 @@ use crate::model::time::Timestamp;
 pub use command::{
     Bounds, Cage, Command, OnLeave, Origin, Parameter, Part, Rlimit, Sandbox, Template, Wanted,
 };
-pub use outward::{Feed, Only, Syslog, Witness};
+pub use outward::{Feed, Only, RunsAs, Syslog, Witness};
 pub use reads::{Field, Reads, Recorded, Wants};
 pub(super) use time::DAYS;
 pub use time::{Window, Zone};

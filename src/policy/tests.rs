@@ -40,7 +40,7 @@ use crate::model::method::Method;
 use crate::model::target::{Asked, Target};
 
 /// Users as `name uid gid`, and the groups that each is in.
-const USERS: [(&str, u32, u32, &[&str]); 9] = [
+const USERS: [(&str, u32, u32, &[&str]); 10] = [
     ("root", 0, 0, &[]),
     ("self", 500, 500, &[]),
     ("alice", 1000, 1000, &["docker-users", "docker-ops"]),
@@ -50,6 +50,7 @@ const USERS: [(&str, u32, u32, &[&str]); 9] = [
     ("peergate-gate", 901, 901, &[]),
     ("peergate-scribe", 902, 902, &[]),
     ("haproxy", 111, 111, &["haproxy"]),
+    ("backup", 34, 34, &[]),
 ];
 
 const GROUPS: [(&str, u32); 7] = [

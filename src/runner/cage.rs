@@ -1,11 +1,12 @@
 //! From a job to its program, in an order that matters: what needs rights is opened and prepared here, the child gives
-//! everything up and then becomes the program, through the descriptor that was judged.
+//! everything up and then becomes the program, through the descriptor that was judged. It is forked before this process
+//! confines itself, and goes on once that is done: what a runner gives up is its own, and no loss of the command's.
 
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
@@ -22,7 +23,10 @@ use crate::sys::process::{self, Child, Ids};
 use crate::sys::{self, trusted};
 use crate::wire::runner::Job;
 
-/// A program that runs.
+/// The longest report of what a command's process could not do.
+const REPORT_MAX: u64 = 64 << 10;
+
+/// A program that runs. What there is of pipes does not block.
 pub(super) struct Running {
     pub(super) child: Child,
     /// Where its input goes; `None` where it gets none.
@@ -31,12 +35,42 @@ pub(super) struct Running {
     pub(super) stderr: OwnedFd,
 }
 
-/// Starts it.
+/// A child that has all rights of this process, and waits to be told to become the program.
+#[must_use]
+pub(super) struct Ready {
+    running: Running,
+    go: OwnedFd,
+    report: OwnedFd,
+}
+
+impl Ready {
+    /// Lets it begin.
+    ///
+    /// # Errors
+    ///
+    /// What it could not do, for people; nothing runs then.
+    pub(super) fn begin(self) -> Result<Running, String> {
+        step("a word to the command's process", nix::unistd::write(&self.go, b"!"))?;
+        let mut why = String::new();
+        // By a bound, and so without asking how long a file it is, which is no call of a runner's any more.
+        let mut report = File::from(self.report).take(REPORT_MAX);
+        report.read_to_string(&mut why).map_err(|error| error.to_string())?;
+        if why.is_empty() { Ok(self.running) } else { Err(why) }
+    }
+
+    /// It never begins.
+    pub(super) fn give_up(self) {
+        // Whoever is gone already needs no signal.
+        self.running.child.signal(nix::libc::SIGKILL).ok();
+    }
+}
+
+/// Readies it.
 ///
 /// # Errors
 ///
 /// What could not be done, for people; nothing runs then.
-pub(super) fn start(job: &Job, tree: &Tree) -> Result<Running, String> {
+pub(super) fn ready(job: &Job, tree: &Tree) -> Result<Ready, String> {
     let path = Path::new(&job.program);
     let (program, is_script) = trusted::open_program(path).map_err(|judged| judged.to_string())?;
     let fenced = job.cage.sandbox.as_ref().map(Fenced::open).transpose()?;
@@ -49,8 +83,12 @@ pub(super) fn start(job: &Job, tree: &Tree) -> Result<Running, String> {
     };
     let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("pipe: {}", errno.desc()));
     let ((stdout, output), (stderr, errors), (report, failure)) = (pipe()?, pipe()?, pipe()?);
-    let door = tree.door();
-    let before = Before { job, program, is_script, fenced, input, output, errors, door };
+    let (wait, go) = pipe()?;
+    for fd in stdin.iter().chain([&stdout, &stderr]) {
+        step("fcntl", fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)))?;
+    }
+    let (door, parent) = (tree.door(), std::process::id());
+    let before = Before { job, program, is_script, fenced, input, output, errors, door, wait, parent };
     let child = process::fork_alone(|| {
         let Err(why) = before.become_program();
         File::from(failure.try_clone().ok()?).write_all(why.as_bytes()).ok()?;
@@ -59,9 +97,7 @@ pub(super) fn start(job: &Job, tree: &Tree) -> Result<Running, String> {
     .map_err(|error| error.to_string())?;
     // As long as a writing end is open here, neither pipe ends.
     drop((before, failure));
-    let mut why = String::new();
-    File::from(report).read_to_string(&mut why).map_err(|error| error.to_string())?;
-    if why.is_empty() { Ok(Running { child, stdin, stdout, stderr }) } else { Err(why) }
+    Ok(Ready { running: Running { child, stdin, stdout, stderr }, go, report })
 }
 
 /// All that the child needs.
@@ -73,13 +109,17 @@ struct Before<'a> {
     input: OwnedFd,
     output: OwnedFd,
     errors: OwnedFd,
-    door: Option<OwnedFd>,
+    door: Option<BorrowedFd<'a>>,
+    /// Where its word comes.
+    wait: OwnedFd,
+    parent: u32,
 }
 
 impl Before<'_> {
     /// The steps. Comes back only from one that failed.
     fn become_program(&self) -> Result<Infallible, String> {
         let cage = &self.job.cage;
+        self.await_word()?;
         self.join_group()?;
         step("setsid", setsid())?;
         step("its input", dup2_stdin(&self.input))?;
@@ -112,8 +152,22 @@ impl Before<'_> {
         Err(format!("{} can't be executed: {}", self.job.program, errno.desc()))
     }
 
+    /// Waits until the runner has given up what this process still has.
+    fn await_word(&self) -> Result<(), String> {
+        // It holds the other end of that pipe itself, so that the runner's death would not end the wait.
+        step("prctl(PR_SET_PDEATHSIG)", prctl::set_pdeathsig(Signal::SIGKILL))?;
+        if nix::unistd::getppid().as_raw().unsigned_abs() != self.parent {
+            return Err("its runner is gone".to_owned());
+        }
+        let mut word = [0];
+        match nix::unistd::read(&self.wait, &mut word) {
+            Ok(1) => Ok(()),
+            _ => Err("its runner has no word for it".to_owned()),
+        }
+    }
+
     fn join_group(&self) -> Result<(), String> {
-        let Some(door) = &self.door else { return Ok(()) };
+        let Some(door) = self.door else { return Ok(()) };
         step("its cgroup", nix::unistd::write(door, b"0")).map(drop)
     }
 

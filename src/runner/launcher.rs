@@ -32,6 +32,8 @@ pub fn run(channel: OwnedFd) -> ExitCode {
 fn serve(channel: &Channel) -> io::Result<()> {
     // The warden's end is not ours.
     prctl::set_pdeathsig(None)?;
+    // All else would be its runners' and their commands' too; this is not theirs, since an exec gives it back.
+    prctl::set_dumpable(false)?;
     prctl::set_child_subreaper(true)?;
     let executable = process::executable()?;
     let mut runners: Vec<Child> = Vec::new();

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
@@ -82,9 +81,6 @@ pub(super) fn run(
     began: Instant,
 ) -> io::Result<(Ended, Rest)> {
     let Running { child, stdin, stdout, stderr } = running;
-    for fd in stdin.iter().chain([&stdout, &stderr, &link]) {
-        fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    }
     let mut pump = Pump {
         job,
         tree,

@@ -3,7 +3,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -11,32 +12,78 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 
 use crate::model::ids::RequestId;
 
 /// Where cgroup v2 is mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The command's cgroup, if it could have one.
+/// All that a command starts, and what it is ended by: open before this process gives up the right to open anything.
 #[derive(Debug)]
 pub(super) struct Tree {
-    group: Option<PathBuf>,
+    group: Option<Group>,
+    /// The list of this process's children; none where the kernel has no such list.
+    children: Option<File>,
+}
+
+/// A control group of the command's own.
+#[derive(Debug)]
+struct Group {
+    /// This process's own, in which it lies.
+    parent: OwnedFd,
+    name: String,
+    /// What is written to to end all of it.
+    kill: File,
+    /// What a process writes `0` to that joins.
+    door: OwnedFd,
+}
+
+impl Group {
+    fn make(id: &RequestId) -> Option<Group> {
+        let (own, name) = (own_group()?, format!("command-{id}"));
+        let path = own.join(&name);
+        fs::create_dir(&path).ok()?;
+        let opened = || {
+            let parent = open(&own, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+            let door = open(&path.join("cgroup.procs"), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+            let kill = File::options().write(true).open(path.join("cgroup.kill")).ok()?;
+            Some((parent.ok()?, door.ok()?, kill))
+        };
+        let Some((parent, door, kill)) = opened() else {
+            // What can't be used is not left behind.
+            fs::remove_dir(&path).ok();
+            return None;
+        };
+        Some(Group { parent, name, kill, door })
+    }
 }
 
 impl Tree {
     /// Makes a cgroup below this process's own.
-    pub(super) fn plant(id: &RequestId) -> Tree {
-        let group = own_group().map(|own| own.join(format!("command-{id}")));
-        Tree {
-            group: group.filter(|group| fs::create_dir(group).is_ok() && group.join("cgroup.kill").exists()),
+    ///
+    /// # Errors
+    ///
+    /// There is none to be had, and the kernel does not say either what a command leaves behind.
+    pub(super) fn plant(id: &RequestId) -> Result<Tree, String> {
+        let group = Group::make(id);
+        let children = File::open(format!("/proc/self/task/{}/children", std::process::id())).ok();
+        if group.is_none() && children.is_none() {
+            let why = "this kernel can't say what a command leaves behind: it has neither cgroup v2 here nor \
+                       /proc/self/task/PID/children";
+            return Err(why.to_owned());
         }
+        Ok(Tree { group, children })
     }
 
     /// What a process writes `0` to that joins.
-    pub(super) fn door(&self) -> Option<OwnedFd> {
-        let door = self.group.as_ref()?.join("cgroup.procs");
-        open(&door, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
+    pub(super) fn door(&self) -> Option<BorrowedFd<'_>> {
+        self.group.as_ref().map(|group| group.door.as_fd())
+    }
+
+    /// The directory from which the command's control group is removed, where there is one.
+    pub(super) fn parent(&self) -> Option<BorrowedFd<'_>> {
+        self.group.as_ref().map(|group| group.parent.as_fd())
     }
 
     /// Asks the command, and all in its process group, to end.
@@ -50,13 +97,12 @@ impl Tree {
     /// Ends what is left of it, and waits until nothing is. This process has no other children.
     pub(super) fn end(&self) {
         loop {
-            if let Some(group) = &self.group {
-                let killed = File::options().write(true).open(group.join("cgroup.kill"));
-                if let Err(error) = killed.and_then(|mut door| door.write_all(b"1")) {
-                    tracing::warn!(%error, "a command's cgroup can't be ended");
-                }
+            if let Some(group) = &self.group
+                && let Err(error) = (&group.kill).write_all(b"1")
+            {
+                tracing::warn!(%error, "a command's cgroup can't be ended");
             }
-            for child in children() {
+            for child in self.left() {
                 kill(child, Signal::SIGKILL).ok();
             }
             // One at a time: its orphans are ours by then, and are found in the next round.
@@ -66,23 +112,36 @@ impl Tree {
             }
         }
         if let Some(group) = &self.group
-            && let Err(error) = fs::remove_dir(group)
+            && let Err(error) = unlinkat(&group.parent, group.name.as_str(), UnlinkatFlags::RemoveDir)
         {
-            tracing::warn!(%error, group = %group.display(), "a command's cgroup stays");
+            tracing::warn!(%error, group = group.name, "a command's cgroup stays");
         }
     }
+
+    /// The direct children of this process now.
+    fn left(&self) -> Vec<Pid> {
+        let Some(children) = &self.children else { return Vec::new() };
+        let mut text = vec![0; LISTED];
+        // What has no room is found in a later round.
+        let length = children.read_at(&mut text, 0).unwrap_or(0);
+        text.truncate(length);
+        let whole = if length < LISTED { length } else { text.iter().rposition(|b| *b == b' ').unwrap_or(0) };
+        pids(&String::from_utf8_lossy(text.get(..whole).unwrap_or_default()))
+    }
+}
+
+/// Bytes of the list of children that are read at once.
+const LISTED: usize = 16 << 10;
+
+fn pids(listed: &str) -> Vec<Pid> {
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
 /// The direct children of this process, adopted ones too; of one thread, since it has no other.
 pub(super) fn children() -> Vec<Pid> {
     let pid = std::process::id();
     let listed = fs::read_to_string(format!("/proc/self/task/{pid}/children")).or_else(|_| by_parent(pid));
-    listed
-        .unwrap_or_default()
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .map(Pid::from_raw)
-        .collect()
+    pids(&listed.unwrap_or_default())
 }
 
 /// The same on a kernel without that list.

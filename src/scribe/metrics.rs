@@ -11,7 +11,7 @@ mod histogram;
 mod labels;
 mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::audit::inspect::{Judged, Kind, Progress, Request, Said};
@@ -75,7 +75,7 @@ pub(super) struct Counters {
     of_routes: BTreeMap<u16, OfRoute>,
     /// Exchanges that were allowed and have no outcome yet, by their gates, and their routes. No gate says how another's
     /// ended.
-    open: HashMap<(Option<u32>, Request), u16>,
+    open: BTreeMap<(Option<u32>, Request), u16>,
     accepted: Vec<(u16, u64)>,
     /// By listener and refusal.
     shed: Vec<((u16, u8), u64)>,
@@ -101,7 +101,7 @@ impl Counters {
             listeners: Labels::new(PLACES_MOST),
             backends: Labels::new(PLACES_MOST),
             of_routes: BTreeMap::new(),
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             accepted: Vec::new(),
             shed: Vec::new(),
             grants: Vec::new(),

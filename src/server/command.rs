@@ -127,7 +127,8 @@ impl Daemon {
             Ok(good) => match warden::plans(&good, &self.apps, terms) {
                 Ok(plans) => {
                     let commands = confine::command_plans(&good);
-                    let all = plans.iter().map(ToString::to_string).chain(commands);
+                    let launcher = (!commands.is_empty()).then(|| confine::LAUNCHER.to_owned());
+                    let all = plans.iter().map(ToString::to_string).chain(launcher).chain(commands);
                     said(all.collect::<Vec<_>>().join("\n").trim_end())
                 }
                 Err(why) => failed(&self.name, why),

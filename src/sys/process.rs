@@ -190,14 +190,18 @@ fn step_failed(step: &str, errno: Errno) -> io::Error {
     io::Error::new(kind, format!("can't start a role, at {step}: {}", errno.desc()))
 }
 
-/// Has the calling thread run only where nobody else wants to (nice 19).
+/// Has the calling thread run only where nobody else wants to (SCHED_IDLE, `sched(7)`). Unlike a low nice value that
+/// leaves its core free in the scheduler's eyes, so that who wakes up is not put elsewhere, behind others.
 ///
 /// # Errors
 ///
-/// What `setpriority(2)` answered.
+/// What `sched_setscheduler(2)` answered.
 pub fn go_last() -> io::Result<()> {
-    // SAFETY: it takes integers and touches no memory; 0 is the calling thread (`setpriority(2)`, Linux).
-    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) } {
+    // SAFETY: sched_param is a plain C struct of integers, for which all zeroes are a valid value.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel reads `param`, which is borrowed for longer than the call; 0 is the calling thread
+    // (`sched_setscheduler(2)`).
+    match unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_IDLE, &raw const param) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

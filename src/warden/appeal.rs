@@ -5,12 +5,10 @@
 use std::time::Instant;
 
 use super::Warden;
-use super::grant::{Grant, OPENING};
-use crate::audit::entry::{Entry, Grant as GrantEntry};
-use crate::model::ids::{BackendId, ConnectionId, RequestId};
+use super::grant::{Asker, Grant, OPENING};
+use crate::model::ids::BackendId;
 use crate::model::refusal::Refusal;
 use crate::policy::BackendKind;
-use crate::wire::app::ToApp;
 
 /// One question, as an app put it.
 #[derive(Debug, Clone)]
@@ -31,45 +29,15 @@ impl Warden {
     /// Judges one question by the policy in force.
     pub(super) fn judge_appeal(&mut self, asked: Asked) {
         let Asked { app, ticket, connection: number, request, backend } = asked;
-        let found = self.connections.get(number).and_then(|connection| Some((connection, connection.lane?)));
-        let Some((connection, lane)) = found else {
+        let Some(uid) = self.connections.get(number).map(|connection| connection.caller.peer.uid) else {
             // The caller left while the question was on its way, or the app makes up a number.
-            return self.refuse_appeal(app, ticket, Refusal::NotAllowed);
+            return self.answer(Asker::App(app, ticket), Err(Refusal::NotAllowed), Vec::new());
         };
-        let uid = connection.caller.peer.uid;
         if !self.callers.may_open(uid, &self.force.policy.limits, Instant::now()) {
-            return self.refuse_appeal(app, ticket, Refusal::RateLimited);
+            return self.answer(Asker::App(app, ticket), Err(Refusal::RateLimited), Vec::new());
         }
         let judged = self.judge_app(app, number, &backend);
-        let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
-        let entry = GrantEntry {
-            id,
-            uid,
-            backend: &backend,
-            policy: &self.force.short,
-            refused: judged.err(),
-            run: None,
-        };
-        let backend = match judged {
-            Ok(backend) => backend,
-            Err(refusal) => {
-                self.record.note(&Entry::Grant(entry));
-                return self.refuse_appeal(app, ticket, refusal);
-            }
-        };
-        let generation = self.force.generation;
-        let grant = Grant { lane, ticket, connection: number, backend, generation, app: Some(app) };
-        match self.record.then_reach(grant, &Entry::Grant(entry)) {
-            Ok(()) => {
-                if let Some(connection) = self.connections.get_mut(number) {
-                    connection.opening += 1;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a grant can't be recorded and is refused");
-                self.refuse_appeal(app, ticket, Refusal::AuditUnavailable);
-            }
-        }
+        self.grant(Asker::App(app, ticket), (number, request), &backend, judged);
     }
 
     /// The backend's place in the policy in force, if this app may have it for this connection.
@@ -108,9 +76,5 @@ impl Warden {
     pub(super) fn still_granted_to_app(&self, app: u32, grant: &Grant) -> bool {
         let name = self.force.backend_name(grant.generation, grant.backend);
         name.is_some_and(|name| self.app_may(app, grant.connection, name))
-    }
-
-    fn refuse_appeal(&mut self, app: u32, ticket: u32, refusal: Refusal) {
-        self.tell_app(app, ToApp::Backend { ticket, result: Err(refusal) }, Vec::new());
     }
 }

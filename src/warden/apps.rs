@@ -171,7 +171,7 @@ impl Warden {
 
     /// Starts one and tells it what it may reach.
     fn start_app(&mut self, number: u32) -> io::Result<()> {
-        let (child, channel) = self.spawn_app()?;
+        let (child, channel) = self.spawn_app(number)?;
         let watched = self
             .poll
             .watch(&child, Source::AppProcess(number), Interest::Read)
@@ -190,7 +190,7 @@ impl Warden {
     }
 
     /// An app's process and the channel to it.
-    pub(super) fn spawn_app(&self) -> io::Result<(Child, Channel)> {
+    pub(super) fn spawn_app(&self, number: u32) -> io::Result<(Child, Channel)> {
         let (ours, theirs) = Channel::pair()?;
         let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
             .argument(c"@app".to_owned())
@@ -201,7 +201,7 @@ impl Warden {
         if confine::may_disempower() {
             spawn = spawn.powerless();
         }
-        if let Some(ids) = &self.identities.app {
+        if let Some(ids) = self.identities.app(number) {
             spawn = spawn.ids(ids.clone());
         }
         Ok((spawn.start()?, ours))

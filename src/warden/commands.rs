@@ -1,10 +1,11 @@
-//! Commands: what a gate asks to be run is judged like a backend, its parameters by the policy in force, recorded with the
-//! arguments that it comes to, and only then given to a runner, which is no child of this process: it must not live
-//! in its confinement, nor end with it.
+//! Commands: what a gate asks to be run is judged by the policy in force ([`judge`]), recorded with the arguments that it
+//! comes to, and only then given to a runner, which is no child of this process: it must not live in its confinement,
+//! nor end with it.
 //!
 //! Who starts runners: the service manager, where its socket was named (`PEERGATE_RUNNER`), else a launcher of our own
 //! from before the rights were given up.
 
+mod judge;
 mod report;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,6 +24,7 @@ use crate::audit::entry::{Entry, Exit, Grant as GrantEntry, Run as RunEntry};
 use crate::audit::log::Receipt;
 use crate::audit::secret::Secrets;
 use crate::model::ids::{ConnectionId, RequestId};
+use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::policy::{BackendKind, Command, Given, Policy};
 use crate::sys::process::{Child, Spawn};
@@ -38,8 +40,13 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) asked: Asked,
+    /// The route's id.
     pub(super) route: String,
-    pub(super) given: Given,
+    pub(super) method: String,
+    /// In its canonical form.
+    pub(super) target: String,
+    /// Values from the body.
+    pub(super) members: Given,
     pub(super) form: Form,
 }
 
@@ -69,6 +76,16 @@ struct Run {
     channel: Option<Channel>,
     /// The gate's end of the link, until the command runs.
     link: Option<OwnedFd>,
+    /// Its runner, once that has confined itself.
+    runner: Option<Runner>,
+}
+
+/// A runner, as it found itself.
+#[derive(Debug)]
+struct Runner {
+    pid: u32,
+    confined: Box<Confinement>,
+    has_group: bool,
 }
 
 /// Who starts runners.
@@ -111,11 +128,10 @@ impl Warden {
     ///
     /// The launcher can't be started.
     pub(super) fn begin_commands(&mut self) -> io::Result<()> {
-        if !has_commands(&self.force.policy) {
-            return Ok(());
-        }
         self.commands.starter = match &self.options.environment.runner {
+            // It is there whether or not the first policy has commands.
             Some(path) => Starter::Service(path.clone()),
+            None if !has_commands(&self.force.policy) => Starter::Nobody,
             None => {
                 let (ours, theirs) = Channel::pair()?;
                 let spawn = Spawn::new(self.executable.as_fd(), c"peergated")
@@ -125,6 +141,15 @@ impl Warden {
             }
         };
         Ok(())
+    }
+
+    /// Why a policy with commands can't come into force by a reload, where that is so.
+    pub(super) fn lacks_starter(&self, policy: &Policy) -> Option<&'static str> {
+        let is_nobody = matches!(self.commands.starter, Starter::Nobody);
+        (is_nobody && has_commands(policy)).then_some(
+            "it is the first one with a command, and what starts commands is started with the daemon, before that gives \
+             up its rights: restart it; the old policy stays in force",
+        )
     }
 
     /// Judges one wish by the policy in force.
@@ -150,35 +175,38 @@ impl Warden {
         };
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
         let (named, judged) = self.judge_command(&wish);
-        let command =
-            match judged.and_then(|command| self.has_turn(&named, &command).map(|turn| (command, turn))) {
-                Ok((command, Turn::Now)) => command,
-                Ok((_, Turn::Later)) => {
-                    return self.commands.waiting.entry(named).or_default().push_back((lane, wish));
-                }
-                Err(refusal) => {
-                    let policy = &self.force.short;
-                    let refused = Some(refusal);
-                    let entry = GrantEntry { id, uid, backend: &named, policy, refused, run: None };
-                    self.record.note(&Entry::Grant(entry));
-                    return self.refuse_open(lane, ticket, refusal);
-                }
-            };
-        let job = match self.job(id, &command, &wish) {
+        let judged = judged.and_then(|(command, given)| {
+            let turn = self.has_turn(&named, &command)?;
+            Ok((command, given, turn))
+        });
+        let (command, given) = match judged {
+            Ok((command, given, Turn::Now)) => (command, given),
+            Ok((_, _, Turn::Later)) => {
+                return self.commands.waiting.entry(named).or_default().push_back((lane, wish));
+            }
+            Err(refusal) => {
+                let (policy, refused) = (&self.force.short, Some(refusal));
+                let entry = GrantEntry { id, uid, backend: &named, policy, refused, via: None, run: None };
+                self.record.note(&Entry::Grant(entry));
+                return self.refuse_open(lane, ticket, refusal);
+            }
+        };
+        let job = match self.job(id, &command, &given, wish.form) {
             Ok(job) => job,
             Err(refusal) => return self.refuse_open(lane, ticket, refusal),
         };
         let secrets = Secrets::new(&self.hash_key);
-        let argv = command.told(&wish.given, |value| secrets.hash(value));
+        let argv = command.told(&given, |value| secrets.hash(value));
         let run = Some(RunEntry { argv: &argv, user: &command.cage.user });
         let policy = &self.force.short;
-        let entry = Entry::Grant(GrantEntry { id, uid, backend: &named, policy, refused: None, run });
+        let entry =
+            Entry::Grant(GrantEntry { id, uid, backend: &named, policy, refused: None, via: None, run });
         self.commands.made = self.commands.made.wrapping_add(1);
         let place = self.commands.made;
         match self.record.then_run(Box::new(Start { number: place, job }), &entry) {
             Ok(()) => {
-                let (channel, link) = (None, None);
-                let run = Run { lane, ticket, connection: number, id, backend: named, channel, link };
+                let (channel, link, runner) = (None, None, None);
+                let run = Run { lane, ticket, connection: number, id, backend: named, channel, link, runner };
                 self.commands.running.insert(place, run);
                 if let Some(connection) = self.connections.get_mut(number) {
                     connection.opening += 1;
@@ -191,23 +219,21 @@ impl Warden {
         }
     }
 
-    /// The backend's name, and the command that it is if the caller may run it with these parameters.
-    fn judge_command(&self, wish: &Wish) -> (String, Result<Command, Refusal>) {
+    /// The backend's name, and the command that it is with its values, if the caller may run it.
+    fn judge_command(&self, wish: &Wish) -> (String, Result<(Command, Given), Refusal>) {
         let Asked { connection: number, backend, generation, .. } = wish.asked;
         let Some(connection) = self.connections.get(number) else {
             return (String::new(), Err(Refusal::NotAllowed));
         };
-        let (named, judged) = self.judge_backend(connection.listener, number, backend, generation);
-        let denial =
-            if generation == self.force.generation { Refusal::NotAllowed } else { Refusal::RefusedByReload };
-        let command = judged.and_then(|id| match self.force.backend(id).map(|backend| &backend.kind) {
-            Some(BackendKind::Command(command)) => {
-                let may = self.force.may_by_route(connection.listener, &connection.caller, &wish.route, id);
-                if may { command.filled(&wish.given).map(|_| (**command).clone()) } else { Err(denial) }
-            }
-            _ => Err(denial),
+        let (listener, caller) = (connection.listener, &connection.caller);
+        let (named, judged) = self.judge_backend(listener, number, backend, generation);
+        let judged = judged.and_then(|id| {
+            let judged = self.force.judge_wish(listener, caller, id, wish);
+            // Where the gate judged by an older policy, whatever is not allowed now was taken away by the reload.
+            let is_old = generation != self.force.generation;
+            judged.map_err(|refusal| if is_old { Refusal::RefusedByReload } else { refusal })
         });
-        (named, command)
+        (named, judged)
     }
 
     /// Whether there is a turn for one more of these, now or later.
@@ -223,17 +249,18 @@ impl Warden {
         }
     }
 
-    fn job(&self, id: RequestId, command: &Command, wish: &Wish) -> Result<Job, Refusal> {
+    fn job(&self, id: RequestId, command: &Command, given: &Given, form: Form) -> Result<Job, Refusal> {
         Ok(Job {
             id,
             control: self.force.policy.daemon.control.clone(),
             program: command.program.clone(),
-            arguments: command.filled(&wish.given)?,
+            arguments: command.filled(given)?,
             cage: command.cage.clone(),
             bounds: command.bounds,
             stdin: command.stdin.is_some(),
-            form: wish.form,
+            form,
             statuses: command.statuses.clone(),
+            terms: self.options.terms.to_string(),
         })
     }
 
@@ -257,7 +284,9 @@ impl Warden {
     fn hand_to_runner(&mut self, number: u32, job: Job) -> io::Result<()> {
         let channel = match &self.commands.starter {
             Starter::Nobody => {
-                return Err(io::Error::other("commands that come by a reload need a restart of the daemon"));
+                return Err(io::Error::other(
+                    "nobody is there to start commands; the daemon needs a restart",
+                ));
             }
             Starter::Service(path) => runner_of_service(path)?,
             Starter::Own { channel, .. } => {
@@ -284,7 +313,9 @@ impl Warden {
             let Some(run) = self.commands.running.get(&number) else { return };
             let Some(channel) = &run.channel else { return };
             match channel.receive_bare::<FromRunner>() {
-                Ok(Some(FromRunner::Started { pid })) => self.command_runs(number, pid),
+                Ok(Some(FromRunner::Started { pid, runner, confined, has_group })) => {
+                    self.command_runs(number, pid, Runner { pid: runner, confined, has_group });
+                }
                 Ok(Some(FromRunner::NotStarted { why })) => return self.command_not_started(number, &why),
                 Ok(Some(FromRunner::Ended(ended))) => return self.command_ended(number, &ended),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -296,9 +327,10 @@ impl Warden {
         }
     }
 
-    fn command_runs(&mut self, number: u32, pid: u32) {
+    fn command_runs(&mut self, number: u32, pid: u32, runner: Runner) {
         let Some(run) = self.commands.running.get_mut(&number) else { return };
         let Some(link) = run.link.take() else { return };
+        run.runner = Some(runner);
         tracing::debug!(id = %run.id, pid, "a command runs");
         let (connection, lane, ticket) = (run.connection, run.lane, run.ticket);
         self.answer_link(lane, ticket, connection, Ok(link));

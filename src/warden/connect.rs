@@ -15,15 +15,13 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use super::grant::Grant;
+use super::grant::{Asker, Grant};
 use super::poll::{Interest, Source};
 use super::{Due, Warden};
 use crate::audit::log::Receipt;
 use crate::model::refusal::Refusal;
 use crate::policy::{Address, BackendKind};
 use crate::sys::trusted::{Connecting, Judged, Rule, connect_unix};
-use crate::wire::app::ToApp;
-use crate::wire::message::ToGate;
 
 /// The first pause before a Unix socket is tried again; doubled up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(2);
@@ -191,12 +189,12 @@ impl Warden {
 
     /// A gate is gone, and with it whoever asked.
     pub(super) fn drop_connects_of(&mut self, gate: u32) {
-        self.drop_connects(|grant| grant.lane.gate == gate);
+        self.drop_connects(|grant| matches!(grant.asker, Asker::Lane(lane, _) if lane.gate == gate));
     }
 
     /// The same for an app.
     pub(super) fn drop_appeals_of(&mut self, app: u32) {
-        self.drop_connects(|grant| grant.app == Some(app));
+        self.drop_connects(|grant| matches!(grant.asker, Asker::App(asked, _) if asked == app));
     }
 
     fn drop_connects(&mut self, are: impl Fn(&Grant) -> bool) {
@@ -211,7 +209,7 @@ impl Warden {
         self.connects.pending.retain(|_, pending| !are(&pending.grant));
     }
 
-    /// Passes a backend's connection to the lane that asked, or says why there is none. A caller that left
+    /// Passes a backend's connection to who asked, or says why there is none. A caller that left
     /// meanwhile gets none.
     pub(super) fn answer_open(&mut self, grant: &Grant, result: Result<OwnedFd, Refusal>) {
         let live = match self.connections.get_mut(grant.connection) {
@@ -226,10 +224,7 @@ impl Warden {
             Ok(_unwanted) => (Err(Refusal::NotAllowed), Vec::new()),
             Err(refusal) => (Err(refusal), Vec::new()),
         };
-        match grant.app {
-            Some(app) => self.tell_app(app, ToApp::Backend { ticket: grant.ticket, result }, descriptors),
-            None => self.tell_lane(grant.lane, ToGate::Backend { ticket: grant.ticket, result }, descriptors),
-        }
+        self.answer(grant.asker, result, descriptors);
     }
 
     fn keep_connect(&mut self, pending: Pending) -> u32 {

@@ -29,11 +29,16 @@ impl Warden {
             let plan = Plan::scribe(ids, policy.diagnostics.directory.is_some());
             roles.push(self.role(&plan, None, pid, told));
         }
-        for app in self.apps.each() {
+        for (number, app) in (0..).zip(self.apps.each()) {
             let (pid, told) = app.process().unwrap_or((0, None));
-            let plan = Plan::app(self.identities.app.as_ref().map(posture::identity), &app.sandbox);
+            let plan = Plan::app(self.identities.app(number).map(posture::identity), &app.sandbox);
             let mut report = self.role(&plan, None, pid, told);
             report.role = format!("app {}", app.sandbox.name);
+            roles.push(report);
+        }
+        for (plan, command, pid, told) in self.runners() {
+            let mut report = self.role(&plan, None, pid, Some(told));
+            report.role = format!("runner {command}");
             roles.push(report);
         }
         let keepers = self.witness.keepers();

@@ -10,8 +10,9 @@ use crate::model::caller::{Caller, Uid};
 use crate::model::clock::Clock;
 use crate::model::depth::Depth;
 use crate::model::ids::{BackendId, Generation, ListenerId};
+use crate::model::target::Asked;
 use crate::model::time::Timestamp;
-use crate::policy::{Backend, Decider, Gates, IdentityDepth, Policy, Subject};
+use crate::policy::{Backend, Decider, Denial, Gates, IdentityDepth, Policy, Subject};
 
 /// So many earlier policies' backends are remembered by name: a lane may still ask by one of them. What is
 /// older is refused.
@@ -105,16 +106,21 @@ impl InForce {
         self.decider.may_by_journal(listener, &subject, route, backend)
     }
 
-    /// Whether this route lets the caller reach that backend.
-    pub(super) fn may_by_route(
+    /// Whether this route leads this request to that backend for the caller.
+    ///
+    /// # Errors
+    ///
+    /// The denial, as a gate would have it.
+    pub(super) fn leads(
         &self,
         listener: ListenerId,
         caller: &Caller,
+        asked: &Asked<'_>,
         route: &str,
         backend: BackendId,
-    ) -> bool {
+    ) -> Result<(), Denial> {
         let subject = self.decider.recognise(listener, caller);
-        self.decider.may_by_route(listener, &subject, route, backend)
+        self.decider.leads(listener, &subject, asked, route, backend)
     }
 
     /// A user's name, for records.

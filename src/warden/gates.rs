@@ -261,9 +261,20 @@ impl Warden {
                 let asked = Asked { ticket, connection, request, backend, generation };
                 self.judge_open_by_journal(id, &asked, &line);
             }
-            FromGate::Run { ticket, connection, request, backend, generation, route, given, form } => {
+            FromGate::Run {
+                ticket,
+                connection,
+                request,
+                backend,
+                generation,
+                route,
+                method,
+                target,
+                members,
+                form,
+            } => {
                 let asked = Asked { ticket, connection, request, backend, generation };
-                self.judge_run(id, Wish { asked, route, given, form });
+                self.judge_run(id, Wish { asked, route, method, target, members, form });
             }
             FromGate::SettledByJournal { line, .. } => self.settle_by_journal(id, &line),
             FromGate::Reserve { written } => self.reserve_for_lane(id, written),

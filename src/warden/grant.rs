@@ -2,6 +2,8 @@
 //! live and that lane's own, and the policy in force must let its caller reach that backend. Then the grant goes
 //! on record, and only after it the backend is connected.
 
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Warden;
@@ -10,27 +12,33 @@ use crate::audit::entry::{Entry, Grant as GrantEntry};
 use crate::model::ids::{BackendId, ConnectionId, Generation, ListenerId, RequestId};
 use crate::model::refusal::Refusal;
 use crate::policy::BackendKind;
+use crate::wire::app::ToApp;
 use crate::wire::message::ToGate;
 
 /// Backends that may be on their way for one connection at a time; HTTP/1 needs one, and one more where a kept
 /// connection turns out dead.
 pub(super) const OPENING: u8 = 4;
 
+/// Who asked, and under which number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A lane of a gate.
+    Lane(LaneId, u32),
+    /// An app.
+    App(u32, u32),
+}
+
 /// One question that was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grant {
     /// Who asked.
-    pub(super) lane: LaneId,
-    /// Under which number.
-    pub(super) ticket: u32,
+    pub(super) asker: Asker,
     /// For which connection.
     pub(super) connection: u64,
     /// Which backend of the policy that was in force.
     pub(super) backend: BackendId,
     /// That policy.
     pub(super) generation: Generation,
-    /// The app that asked for it, where it was not the lane itself.
-    pub(super) app: Option<u32>,
 }
 
 /// One question, as a lane put it.
@@ -68,25 +76,37 @@ impl Warden {
         // A command is asked for in words of its own, which are judged.
         let judged =
             judged.and_then(|id| if self.is_command(id) { Err(Refusal::NotAllowed) } else { Ok(id) });
-        let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
-        let entry = GrantEntry {
-            id,
-            uid,
-            backend: &named,
-            policy: &self.force.short,
-            refused: judged.err(),
-            run: None,
+        self.grant(Asker::Lane(lane, ticket), (number, request), &named, judged);
+    }
+
+    /// Puts what was judged on record, and has the backend reached once that is written; or says why not. All that a gate
+    /// or an app ever gets comes through here.
+    pub(super) fn grant(
+        &mut self,
+        asker: Asker,
+        (number, request): (u64, u32),
+        named: &str,
+        judged: Result<BackendId, Refusal>,
+    ) {
+        let Some(uid) = self.connections.get(number).map(|connection| connection.caller.peer.uid) else {
+            return self.answer(asker, Err(Refusal::NotAllowed), Vec::new());
         };
+        let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
+        let via = match asker {
+            Asker::Lane(..) => None,
+            Asker::App(app, _) => self.apps.sandbox(app).map(|sandbox| sandbox.name.as_str()),
+        };
+        let (policy, refused) = (&self.force.short, judged.err());
+        let entry = Entry::Grant(GrantEntry { id, uid, backend: named, policy, refused, via, run: None });
         let backend = match judged {
             Ok(backend) => backend,
             Err(refusal) => {
-                self.record.note(&Entry::Grant(entry));
-                return self.refuse_open(lane, ticket, refusal);
+                self.record.note(&entry);
+                return self.answer(asker, Err(refusal), Vec::new());
             }
         };
-        let generation = self.force.generation;
-        let grant = Grant { lane, ticket, connection: number, backend, generation, app: None };
-        match self.record.then_reach(grant, &Entry::Grant(entry)) {
+        let grant = Grant { asker, connection: number, backend, generation: self.force.generation };
+        match self.record.then_reach(grant, &entry) {
             Ok(()) => {
                 if let Some(connection) = self.connections.get_mut(number) {
                     connection.opening += 1;
@@ -94,7 +114,7 @@ impl Warden {
             }
             Err(error) => {
                 tracing::warn!(%error, "a grant can't be recorded and is refused");
-                self.refuse_open(lane, ticket, Refusal::AuditUnavailable);
+                self.answer(asker, Err(Refusal::AuditUnavailable), Vec::new());
             }
         }
     }
@@ -135,7 +155,7 @@ impl Warden {
 
     /// Whether a grant whose backend is still being connected holds by the policy that is in force now.
     pub(super) fn still_granted(&self, grant: &Grant) -> bool {
-        if let Some(app) = grant.app {
+        if let Asker::App(app, _) = grant.asker {
             return self.still_granted_to_app(app, grant);
         }
         let Some(connection) = self.connections.get(grant.connection) else { return false };
@@ -150,6 +170,21 @@ impl Warden {
     }
 
     pub(super) fn refuse_open(&mut self, lane: LaneId, ticket: u32, refusal: Refusal) {
-        self.tell_lane(lane, ToGate::Backend { ticket, result: Err(refusal) }, Vec::new());
+        self.answer(Asker::Lane(lane, ticket), Err(refusal), Vec::new());
+    }
+
+    /// Answers a question, whoever put it.
+    pub(super) fn answer(
+        &mut self,
+        asker: Asker,
+        result: Result<(), Refusal>,
+        descriptors: Vec<Rc<OwnedFd>>,
+    ) {
+        match asker {
+            Asker::Lane(lane, ticket) => {
+                self.tell_lane(lane, ToGate::Backend { ticket, result }, descriptors);
+            }
+            Asker::App(app, ticket) => self.tell_app(app, ToApp::Backend { ticket, result }, descriptors),
+        }
     }
 }

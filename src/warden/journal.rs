@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::os::fd::AsRawFd;
 
 use super::Warden;
-use super::grant::{Asked, Grant};
+use super::grant::{Asked, Asker, Grant};
 use super::poll::LaneId;
 use crate::audit::encode::{self, LINE_MAX};
 use crate::audit::entry::{Conn, Entry, Grant as GrantEntry, Journalled};
@@ -80,8 +80,8 @@ impl Warden {
             return self.refuse_open(lane, ticket, Refusal::NotAllowed);
         }
         let policy = self.force.short.clone();
-        let entry =
-            Entry::Grant(GrantEntry { id, uid, backend: &named, policy: &policy, refused: None, run: None });
+        let (refused, via, run) = (None, None, None);
+        let entry = Entry::Grant(GrantEntry { id, uid, backend: &named, policy: &policy, refused, via, run });
         if !self.journal.has_room(lane) {
             return self.refuse_open(lane, ticket, Refusal::RateLimited);
         }
@@ -100,8 +100,8 @@ impl Warden {
         let (count, first, last) = (1, Timestamp::now(), Timestamp::now());
         let sent = self.journal.sent.get_or_insert(Journalled { count: 0, first, last });
         (sent.count, sent.last) = (sent.count + count, last);
-        let generation = self.force.generation;
-        let grant = Grant { lane, ticket, connection: number, backend, generation, app: None };
+        let (asker, generation) = (Asker::Lane(lane, ticket), self.force.generation);
+        let grant = Grant { asker, connection: number, backend, generation };
         // It may be the lane alone that can't write: then the grant has to be on record as any other.
         let on_record = self.can_record() && self.record.then_reach(grant, &entry).is_ok();
         if let Some(connection) = self.connections.get_mut(number) {

@@ -27,7 +27,7 @@ use crate::confine::{self, Plan, Terms, Unconfined};
 use crate::model::app::Declared;
 use crate::model::caller;
 use crate::model::posture::Confinement;
-use crate::policy::{self, BackendKind, Include, Includes, Own, Policy, SystemNames};
+use crate::policy::{self, Include, Includes, Own, Policy, SystemNames};
 use crate::sys::process::{Child, Spawn};
 use crate::sys::trusted::{self, Directory};
 use crate::sys::{self, memfd};
@@ -88,11 +88,12 @@ fn seal(
 ) -> Result<(Vec<u32>, OwnedFd), NotUsable> {
     let policy = load(file, runtime, environment, apps)?;
     let daemon = &policy.daemon;
-    let has_apps = policy.backends.iter().any(|backend| matches!(backend.kind, BackendKind::App { .. }));
+    let apps = super::posture::apps_of(&policy);
     let named = daemon.gate_user.is_some()
         && daemon.scribe_user.is_some()
-        && (daemon.app_user.is_some() || !has_apps);
-    let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids() };
+        && (daemon.app_user.is_some() || apps == 0)
+        && (policy.audit.witness.user.is_some() || policy.audit.witness.command.is_empty());
+    let free_ids = if named || !geteuid().is_root() { Vec::new() } else { free_ids(apps) };
     let bytes = policy.to_bytes().map_err(|error| error.to_string())?;
     let memory = memfd::sealed("policy", &bytes)
         .map_err(|error| format!("the policy can't be put into sealed memory: {error}"))?;
@@ -204,8 +205,8 @@ fn own(runtime: Option<&Path>, environment: &Environment) -> Result<Own, String>
     })
 }
 
-/// Three ids that belong to no user, no group and no process.
-pub(super) fn free_ids() -> Vec<u32> {
+/// Ids that belong to no user, no group and no process: for a gate, a scribe, a witness's command, and so many apps.
+pub(super) fn free_ids(apps: usize) -> Vec<u32> {
     let running: HashSet<u32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -221,7 +222,7 @@ pub(super) fn free_ids() -> Vec<u32> {
     let skip = sys::random().map_or(0, u16::from_ne_bytes);
     let (begin, length) = (*DYNAMIC.start(), DYNAMIC.end() - DYNAMIC.start() + 1);
     let from = |place: u32| begin + (place + u32::from(skip)) % length;
-    (0..length).map(from).filter(unused).take(3).collect()
+    (0..length).map(from).filter(unused).take(3 + apps).collect()
 }
 
 /// A loader that is at work.

@@ -2,6 +2,7 @@
 
 use nix::unistd::geteuid;
 
+use super::commands::has_commands;
 use super::{apps, loader, rights, segments};
 use crate::confine::{Identity, Plan, Terms};
 use crate::model::app::Declared;
@@ -15,12 +16,20 @@ pub(super) struct Identities {
     pub(super) gate: Option<Ids>,
     /// The scribe.
     pub(super) scribe: Option<Ids>,
-    /// Apps.
-    pub(super) app: Option<Ids>,
+    /// A witness's command.
+    pub(super) witness: Option<Ids>,
+    /// Apps, in the order of the policy's backends: the policy's one user for all of them, else ids of nobody, of each its
+    /// own.
+    apps: Vec<Ids>,
     missing: Option<&'static str>,
 }
 
 impl Identities {
+    /// Whom the app of this number runs as.
+    pub(super) fn app(&self, number: u32) -> Option<&Ids> {
+        self.apps.get(usize::try_from(number).ok()?)
+    }
+
     /// The policy's users for the roles; else, as root, ids of nobody.
     ///
     /// # Errors
@@ -28,7 +37,8 @@ impl Identities {
     /// Root, and neither users nor free ids.
     pub(super) fn choose(policy: &Policy, free: &[u32]) -> Result<Identities, String> {
         if !geteuid().is_root() {
-            return Ok(Identities { gate: None, scribe: None, app: None, missing: Some("no-root") });
+            let (apps, missing) = (Vec::new(), Some("no-root"));
+            return Ok(Identities { gate: None, scribe: None, witness: None, apps, missing });
         }
         let named = |user: Option<(crate::model::caller::Uid, crate::model::caller::Gid)>| {
             user.map(|(uid, gid)| Ids { uid: uid.raw(), gid: gid.raw(), groups: Vec::new() })
@@ -41,15 +51,28 @@ impl Identities {
         };
         let (gate, scribe) = (named(policy.daemon.gate_user), named(policy.daemon.scribe_user));
         let app = named(policy.daemon.app_user);
-        let has_apps = policy.backends.iter().any(|backend| matches!(backend.kind, BackendKind::App { .. }));
-        let missing = (gate.is_none() || scribe.is_none() || has_apps && app.is_none()).then_some("bare-ids");
+        let has_witness = !policy.audit.witness.command.is_empty();
+        let witness = policy.audit.witness.user.as_ref().map(|user| Ids {
+            uid: user.uid.raw(),
+            gid: user.gid.raw(),
+            groups: user.groups.iter().map(|group| group.raw()).collect(),
+        });
+        let apps = apps_of(policy);
+        let missing = (gate.is_none() || scribe.is_none() || apps > 0 && app.is_none()).then_some("bare-ids");
+        let of_app = |number: usize| app.clone().map_or_else(|| bare(3 + number), Ok);
         Ok(Identities {
             gate: Some(gate.map_or_else(|| bare(0), Ok)?),
             scribe: Some(scribe.map_or_else(|| bare(1), Ok)?),
-            app: if has_apps { Some(app.map_or_else(|| bare(2), Ok)?) } else { None },
+            witness: if has_witness { Some(witness.map_or_else(|| bare(2), Ok)?) } else { None },
+            apps: (0..apps).map(of_app).collect::<Result<_, _>>()?,
             missing,
         })
     }
+}
+
+/// How many apps a policy leads to.
+pub(super) fn apps_of(policy: &Policy) -> usize {
+    policy.backends.iter().filter(|backend| matches!(backend.kind, BackendKind::App { .. })).count()
 }
 
 /// What each role would keep under this policy: printed before anything is applied.
@@ -60,14 +83,14 @@ impl Identities {
 pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result<Vec<Plan>, String> {
     terms.root = geteuid().is_root();
     terms.file_size = Some(policy.audit.segment_bytes + segments::SLACK);
-    let free = if terms.root { loader::free_ids() } else { Vec::new() };
+    let free = if terms.root { loader::free_ids(apps_of(policy)) } else { Vec::new() };
     let identities = Identities::choose(policy, &free)?;
     let sandboxes = apps::sandboxes(policy, declared);
-    let app = |sandbox| Plan::app(identities.app.as_ref().map(identity), sandbox);
+    let app = |(number, sandbox)| Plan::app(identities.app(number).map(identity), sandbox);
     let witness = &policy.audit.witness;
     let keepers = [
         witness.file.is_some().then(Plan::file_keeper),
-        (!witness.command.is_empty()).then(Plan::command_keeper),
+        (!witness.command.is_empty()).then(|| command_keeper(&identities)),
     ];
     let mut plans = vec![
         Plan::warden(rights::needed(policy, terms.root), !sandboxes.is_empty()),
@@ -75,9 +98,18 @@ pub fn plans(policy: &Policy, declared: &[Declared], mut terms: Terms) -> Result
         Plan::scribe(identities.scribe.as_ref().map(identity), policy.diagnostics.directory.is_some()),
         Plan::loader(),
     ];
-    plans.extend(sandboxes.iter().map(app));
+    plans.extend((0..).zip(&sandboxes).map(app));
     plans.extend(keepers.into_iter().flatten());
+    if has_commands(policy) {
+        // Where there is no control group of its own it reaches one place less.
+        plans.push(Plan::runner(terms.root, true));
+    }
     Ok(plans)
+}
+
+/// Of the process that feeds heads to a command.
+pub(super) fn command_keeper(identities: &Identities) -> Plan {
+    Plan::command_keeper(identities.witness.as_ref().map(identity))
 }
 
 /// Ids as a plan names them.

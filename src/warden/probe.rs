@@ -165,7 +165,7 @@ impl Warden {
                 .map_err(io::Error::from)
                 .and_then(|(read, write)| self.spawn_scribe(&DiagnosticsPipe { read, write }))
                 .map(|(child, channel)| (child, vec![channel])),
-            Subject::App => self.spawn_app().map(|(child, channel)| (child, vec![channel])),
+            Subject::App => self.spawn_app(0).map(|(child, channel)| (child, vec![channel])),
         };
         let (child, channels) = started?;
         let told = match subject {

@@ -193,6 +193,9 @@ impl Warden {
                  back; the old policy stays in force"
             ));
         }
+        if let Some(why) = self.lacks_starter(&loaded.policy) {
+            return Err(why.to_owned());
+        }
         match only_a_restart(&self.force.policy, &loaded.policy) {
             None => Ok(loaded),
             Some(what) => {

@@ -22,12 +22,13 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::poll::{Interest, Source};
+use super::posture;
 use super::{Due, Warden};
 use crate::audit::chain::{Digest, Head, LogId, Public};
 use crate::confine::{self, Plan, Terms};
 use crate::model::posture::Confinement;
 use crate::model::time::Timestamp;
-use crate::policy::{self, Syslog};
+use crate::policy::{self, RunsAs, Syslog};
 use crate::sys::process::{Child, Spawn};
 use crate::sys::trusted;
 use crate::wire::channel::Channel;
@@ -38,6 +39,13 @@ use crate::wire::told::{FromKeeper, ToKeeper, WitnessStatus};
 /// warden.
 pub fn keep(kind: &OsStr, terms: &Terms, words: &[OsString], channel: OwnedFd) -> ExitCode {
     keeper::run(kind, terms, words, channel)
+}
+
+/// A keeper that runs.
+fn started(spawn: io::Result<Spawn<'_>>, plan: Plan) -> io::Result<How> {
+    let (ours, theirs) = Channel::pair()?;
+    let child = spawn?.descriptor(theirs.as_fd()).start()?;
+    Ok(How::Keeper { child, channel: ours, at: None, plan, confined: None })
 }
 
 /// At the end keepers get this long to say that they kept the last head.
@@ -172,7 +180,7 @@ impl Warden {
     ///
     /// A process for one can't be had.
     pub(super) fn begin_witness(&mut self) -> io::Result<()> {
-        let policy::Witness { journal, syslog, file, command, every_s } =
+        let policy::Witness { journal, syslog, file, command, user, every_s } =
             self.force.policy.audit.witness.clone();
         if self.force.policy.audit.witness.is_empty() {
             return Ok(());
@@ -183,12 +191,14 @@ impl Warden {
         }
         sinks.extend(syslog.map(|syslog| Sink::new("syslog", How::Syslog(syslog))));
         if let Some(file) = file {
-            sinks.push(Sink::new("file", self.keeper(keeper::FILE, &[file])?));
+            let keeper = self.keeper(keeper::FILE, &[file]);
+            sinks.push(Sink::new("file", started(keeper, Plan::file_keeper())?));
         }
         if let Some(program) = command.first() {
-            // It runs with the daemon's ids.
+            // What others could replace is nobody's witness.
             trusted::judge_program(Path::new(program)).map_err(io::Error::other)?;
-            sinks.push(Sink::new("command", self.keeper(keeper::COMMAND, &command)?));
+            let keeper = self.command_keeper(&command, user)?;
+            sinks.push(Sink::new("command", started(Ok(keeper), posture::command_keeper(&self.identities))?));
         }
         for (place, sink) in (0..).zip(&sinks) {
             if let How::Keeper { channel, .. } = &sink.how {
@@ -201,22 +211,39 @@ impl Warden {
         Ok(())
     }
 
-    fn keeper(&self, kind: &str, words: &[String]) -> io::Result<How> {
-        let (ours, theirs) = Channel::pair()?;
+    /// Its process, which reads its messages from the descriptor.
+    fn keeper(&self, kind: &str, words: &[String]) -> io::Result<Spawn<'_>> {
         let mut spawn = Spawn::new(self.executable.as_fd(), c"peergated")
             .argument(c"@keeper".to_owned())
             .argument(CString::new(kind)?)
-            .argument(CString::new(self.options.terms.to_string())?)
-            .environment(c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())
-            .descriptor(theirs.as_fd());
+            .argument(CString::new(self.options.terms.to_string())?);
         for word in words {
             spawn = spawn.argument(CString::new(word.as_str())?);
         }
-        if confine::may_disempower() {
-            spawn = spawn.powerless();
+        Ok(if confine::may_disempower() { spawn.powerless() } else { spawn })
+    }
+
+    /// The same for a command: as its user, who gets none of the daemon's streams.
+    fn command_keeper(&self, words: &[String], user: Option<RunsAs>) -> io::Result<Spawn<'_>> {
+        let own = nix::unistd::geteuid();
+        if let Some(user) = user.as_ref().filter(|user| !own.is_root() && user.uid.raw() != own.as_raw()) {
+            let why = format!("only root can run the witness's command as another user ({})", user.name);
+            return Err(io::Error::other(why));
         }
-        let plan = if kind == keeper::FILE { Plan::file_keeper() } else { Plan::command_keeper() };
-        Ok(How::Keeper { child: spawn.start()?, channel: ours, at: None, plan, confined: None })
+        let mut spawn = self
+            .keeper(keeper::COMMAND, words)?
+            .mute()
+            .environment(c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())
+            .environment(c"LANG=C.UTF-8".to_owned());
+        if let Some(user) = user {
+            for name in ["USER", "LOGNAME"] {
+                spawn = spawn.environment(CString::new(format!("{name}={}", user.name))?);
+            }
+        }
+        Ok(match &self.identities.witness {
+            Some(ids) => spawn.ids(ids.clone()),
+            None => spawn,
+        })
     }
 
     /// The scribe made a seal. The first head of a start and of an epoch goes out at once, others by the timer.

@@ -149,8 +149,12 @@ pub enum FromGate {
         generation: Generation,
         /// The route's id.
         route: String,
-        /// Values by the names of their parameters.
-        given: Given,
+        /// The request's method.
+        method: String,
+        /// Its target in its canonical form, by which the warden judges forbids, captures and query for itself.
+        target: String,
+        /// The values that the body holds, by the names of their parameters; the gate alone has read it.
+        members: Given,
         /// How the answer is to look.
         form: Form,
     },

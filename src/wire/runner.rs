@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::RequestId;
+use crate::model::posture::Confinement;
 use crate::policy::{Argument, Bounds, Cage};
 
 /// The warden to a runner.
@@ -43,6 +44,8 @@ pub struct Job {
     pub form: Form,
     /// The status of the answer by exit code, as in the policy.
     pub statuses: Vec<(u8, u16)>,
+    /// The terms under which the runner confines itself, as [`Terms`](crate::confine::Terms) prints them.
+    pub terms: String,
 }
 
 /// How an answer looks.
@@ -65,6 +68,12 @@ pub enum FromRunner {
     Started {
         /// Its process.
         pid: u32,
+        /// The runner's own.
+        runner: u32,
+        /// What the runner found when it read its own confinement back, before the command began.
+        confined: Box<Confinement>,
+        /// Whether the command has a control group of its own.
+        has_group: bool,
     },
     /// It could not be started.
     NotStarted {

@@ -73,6 +73,7 @@ pub fn write(month: &Month, directory: &Path) -> (u64, HashMap<String, u16>) {
                 backend: "docker",
                 policy: "9f2c1e77",
                 refused: None,
+                via: None,
                 run: None,
             };
             warden.write(asked.at + 50, &Entry::Grant(grant));

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::stage::{exit, place, route, routed, run, script, started};
+use super::stage::{HEAD, exit, place, route, routed, run, script, started};
+use super::support::client;
+use super::support::daemon::Daemon;
 use super::support::people::person;
 use crate::need_root;
 
@@ -112,13 +114,10 @@ fn sandbox_leaves_what_it_lists() {
         "reads",
         "cat @HERE@/allowed/a; cat @HERE@/denied/a; echo x > @HERE@/denied/b; echo y > @HERE@/allowed/b",
     )]);
-    let here = place.path().to_str().unwrap().to_owned();
     for name in ["allowed", "denied"] {
         fs::create_dir(place.path().join(name)).unwrap();
         fs::write(place.path().join(name).join("a"), format!("{name}\n")).unwrap();
     }
-    let text = fs::read_to_string(place.path().join("reads")).unwrap().replace("@HERE@", &here);
-    fs::write(place.path().join("reads"), text).unwrap();
     let more = "user = \"root\"\nsandbox = { read = [\"@DIR@/allowed\"] }";
     let daemon = started(place, &[route("reads", "[\"@DIR@/reads\"]", more)]);
     let answer = run(&daemon, "/reads");
@@ -148,4 +147,39 @@ fn caller_that_may_not_learns_nothing_and_runs_nothing() {
     assert_eq!(there, told(absent));
     let all = daemon.stop();
     assert!(all.iter().all(|record| record["t"] != "exit" && record["t"] != "grant"), "{all:?}");
+}
+
+#[test]
+fn value_that_a_forbid_takes_is_run_for_nobody() {
+    need_root!();
+    let more = "user = \"root\"\nparams.word = { text = \"name\" }";
+    let forbid = "[[forbid]]\nid = \"never-blue\"\nmatch = [\"* /say/blue\"]\n";
+    let command = "[\"/usr/bin/echo\", \"{word}\"]";
+    let daemon =
+        started(place(&[]), &[routed("say", "POST /say/{word}", command, more, ""), forbid.to_owned()]);
+    assert_eq!(run(&daemon, "/say/red").text(), "red\n");
+    for target in ["/say/blue", "/say/%62lue", "/say/blue/"] {
+        assert_eq!(run(&daemon, target).status(), 403, "{target}");
+    }
+    let all = daemon.stop();
+    assert_eq!(all.iter().filter(|record| record["t"] == "exit").count(), 1);
+}
+
+#[test]
+fn first_command_by_a_reload_is_refused_with_what_to_do() {
+    need_root!();
+    let place = place(&[]);
+    super::support::upstream::Upstream::start(&place.path().join("up.sock"));
+    let proxy = "[backend.up]\nproxy = \"unix:@DIR@/up.sock\"\n[[route]]\nid = \"up\"\nmatch = [\"GET /up\"]\n\
+                 to = \"up\"\nallow = [\"root\"]\n";
+    let mut daemon = started(place, &[proxy.to_owned()]);
+    let with = format!("{HEAD}{proxy}{}", route("id", "[\"/usr/bin/id\"]", "user = \"root\""));
+    assert!(!daemon.reload(&with));
+    let refused = daemon.records_of("policy").pop().unwrap()["refused"].as_str().unwrap().to_owned();
+    assert!(refused.contains("the first one with a command") && refused.contains("restart it"), "{refused}");
+    assert_eq!(client::ask(&daemon.socket(), "GET", "/up").status(), 200, "the old policy stays in force");
+    let (place, _all) = daemon.stop_keeping();
+    let daemon = Daemon::start_in(place, &with);
+    assert_eq!(run(&daemon, "/id").status(), 200);
+    daemon.stop();
 }

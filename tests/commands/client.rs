@@ -44,10 +44,20 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
         (&["/nothing"], 126),
         (&["nothing"], 127),
         (&["says"], 125),
+        (&["says", "code=1", "more=x"], 125),
+        (&["says", "code"], 125),
     ] {
         let ran = peergate_run(&daemon, arguments, "");
         assert_eq!(ran.status.code(), Some(code), "{arguments:?}: {}", said(&ran));
     }
+    let refused = said(&peergate_run(&daemon, &["says", "code=10"], ""));
+    assert!(
+        refused
+            .starts_with("peergate: says takes code=int 0..9 [word=text name 255]\npeergate: a parameter "),
+        "{refused}"
+    );
+    let told = out(&peergate_run(&daemon, &["own"], ""));
+    assert!(told.starts_with("{\"allowed\":"), "{told}");
     let listed = out(&peergate_run(&daemon, &[], ""));
     assert!(listed.contains("says") && listed.contains("POST /says/{code}"), "{listed}");
     daemon.stop();

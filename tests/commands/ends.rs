@@ -1,16 +1,13 @@
 //! How a command ends, and that nothing of it is left then.
 
 use std::fs;
-use std::io::Write;
-use std::path::Path;
 use std::sync::mpsc;
 
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use super::stage::{HEAD, exit, place, route, run, started};
-use super::support::client::Client;
+use super::review::review;
+use super::stage::{HEAD, begun, exit, fifo, place, release, route, run, started, wait_for_marks};
+use super::support::client;
 use super::support::daemon::Daemon;
 use crate::need_root;
 
@@ -33,33 +30,6 @@ fn left(number: u32) -> Vec<String> {
         }
     }
     found
-}
-
-/// Opens a FIFO for writing, which waits for its reader, and lets that one go on.
-fn release(fifo: &Path) {
-    fs::File::options().write(true).open(fifo).unwrap().write_all(b"go\n").unwrap();
-}
-
-fn fifo(daemon_dir: &Path, name: &str) -> std::path::PathBuf {
-    let path = daemon_dir.join(name);
-    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    path
-}
-
-/// Waits until a command has written its line to `file`.
-fn wait_for_mark(daemon: &Daemon, file: &str) {
-    wait_for_lines(&daemon.path(file), 1);
-}
-
-/// Waits until so many have begun.
-fn wait_for_marks(daemon: &Daemon, count: usize) {
-    wait_for_lines(&daemon.path("mark"), count);
-}
-
-fn wait_for_lines(file: &Path, count: usize) {
-    while fs::read_to_string(file).unwrap_or_default().lines().count() < count {
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -91,15 +61,10 @@ fn command_that_ends_takes_along_all_that_it_started() {
 #[test]
 fn caller_that_leaves_ends_its_command() {
     need_root!();
-    let text = format!("{}echo up > @HERE@/mark; while :; do sleep 861; done", family(3));
-    let place = place(&[]);
-    let here = place.path().to_str().unwrap().to_owned();
-    super::stage::script(place.path(), "long", &text.replace("@HERE@", &here));
+    let place =
+        place(&[("long", &format!("{}echo up > @HERE@/mark; while :; do sleep 861; done", family(3)))]);
     let daemon = started(place, &[route("long", "[\"@DIR@/long\"]", "user = \"root\"\ngrace = \"100ms\"")]);
-    let mut client = Client::connect(&daemon.socket());
-    client.ask("POST", "/long");
-    wait_for_mark(&daemon, "mark");
-    drop(client);
+    drop(begun(&daemon, "/long", 1));
     exit(&daemon, "caller-left");
     assert_eq!(left(3), Vec::<String>::new());
     daemon.stop();
@@ -108,20 +73,12 @@ fn caller_that_leaves_ends_its_command() {
 #[test]
 fn command_that_is_to_finish_does_so_without_its_caller() {
     need_root!();
-    let place = place(&[]);
-    let wait = fifo(place.path(), "wait");
-    let here = place.path().to_str().unwrap().to_owned();
-    super::stage::script(
-        place.path(),
-        "long",
-        &format!("echo up > {here}/mark; read -r word < {here}/wait; echo $word > {here}/done"),
-    );
+    let text = "echo up > @HERE@/mark; read -r word < @HERE@/wait; echo $word > @HERE@/done";
+    let place = place(&[("long", text)]);
+    let wait = fifo(&place, "wait");
     let more = "user = \"root\"\non_leave = \"finish\"";
     let daemon = started(place, &[route("long", "[\"@DIR@/long\"]", more)]);
-    let mut client = Client::connect(&daemon.socket());
-    client.ask("POST", "/long");
-    wait_for_mark(&daemon, "mark");
-    drop(client);
+    drop(begun(&daemon, "/long", 1));
     daemon.wait_for("the outcome", |record| record["t"] == "outcome" && record["result"] == "caller-gone");
     release(&wait);
     assert_eq!(exit(&daemon, "done")["code"], 0);
@@ -145,15 +102,8 @@ fn output_without_end_ends_the_command() {
 #[test]
 fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
     need_root!();
-    let place = place(&[]);
-    let wait = fifo(place.path(), "wait");
-    let here = place.path().to_str().unwrap().to_owned();
-    let held = fifo(place.path(), "held");
-    super::stage::script(
-        place.path(),
-        "one",
-        &format!("echo up >> {here}/mark; read -r word < {here}/$1; echo $word"),
-    );
+    let place = place(&[("one", "echo up >> @HERE@/mark; read -r word < @HERE@/$1; echo $word")]);
+    let (wait, held) = (fifo(&place, "wait"), fifo(&place, "held"));
     let daemon = started(
         place,
         &[
@@ -165,13 +115,11 @@ fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
     for _ in 0..2 {
         let (socket, send) = (daemon.socket(), send.clone());
         std::thread::spawn(move || {
-            send.send(super::support::client::ask(&socket, "POST", "/one").status()).unwrap();
+            send.send(client::ask(&socket, "POST", "/one").status()).unwrap();
         });
     }
-    wait_for_mark(&daemon, "mark");
-    let mut open = Client::connect(&daemon.socket());
-    open.ask("POST", "/busy");
-    wait_for_marks(&daemon, 2);
+    wait_for_marks(&daemon, 1);
+    let mut open = begun(&daemon, "/busy", 2);
     let refused = run(&daemon, "/busy");
     assert_eq!(refused.status(), 503);
     assert!(refused.text().contains("command-busy"), "{}", refused.text());
@@ -189,21 +137,13 @@ fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
 #[test]
 fn command_outlives_its_daemon_and_tells_the_next_one() {
     need_root!();
-    let place = place(&[]);
-    let wait = fifo(place.path(), "wait");
-    let here = place.path().to_str().unwrap().to_owned();
-    super::stage::script(
-        place.path(),
-        "long",
-        &format!("echo up > {here}/mark; read -r word < {here}/wait; exit 9"),
-    );
+    let place = place(&[("long", "echo up > @HERE@/mark; read -r word < @HERE@/wait; exit 9")]);
+    let wait = fifo(&place, "wait");
     let more = "user = \"root\"\non_leave = \"finish\"";
     let policy =
         format!("[limits]\ndrain_time = \"10ms\"\n{HEAD}{}", route("long", "[\"@DIR@/long\"]", more));
     let daemon = Daemon::start_in(place, &policy);
-    let mut client = Client::connect(&daemon.socket());
-    client.ask("POST", "/long");
-    wait_for_mark(&daemon, "mark");
+    let _client = begun(&daemon, "/long", 1);
     let (place, all) = daemon.stop_keeping();
     let detached = all.iter().find(|record| record["t"] == "exit" && record["why"] == "detached").unwrap();
     let id = detached["id"].clone();
@@ -211,5 +151,47 @@ fn command_outlives_its_daemon_and_tells_the_next_one() {
     release(&wait);
     let ended = exit(&daemon, "done");
     assert_eq!((&ended["id"], &ended["code"]), (&id, &9.into()));
+    let audit = daemon.path("audit");
+    let (_place, _) = daemon.stop_keeping();
+    // Both are told, in the order in which they came.
+    let shown = review(&audit, &["show", id.as_str().unwrap()]);
+    let (runs_on, ended) =
+        (shown.find("exit      detached, it runs on"), shown.find("exit      exit code 9 done, "));
+    assert!(runs_on.is_some() && runs_on < ended, "{shown}");
+}
+
+#[test]
+fn runner_is_confined_by_its_plan_and_its_command_has_nothing_of_that() {
+    need_root!();
+    let place = place(&[]);
+    let wait = fifo(&place, "wait");
+    let here = place.path().to_str().unwrap().to_owned();
+    let looks = format!(
+        "grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd):' /proc/self/status; echo up > {here}/mark; read -r word < {here}/wait"
+    );
+    super::stage::script(place.path(), "long", &looks);
+    let daemon =
+        started(place, &[route("long", "[\"@DIR@/long\"]", "user = \"root\"\nnew_privileges = true")]);
+    let mut client = begun(&daemon, "/long", 1);
+    let mut doctor = std::process::Command::new(env!("CARGO_BIN_EXE_peergate"));
+    doctor.args(["doctor", "--format", "json", "--control"]).arg(daemon.path("run/control.sock"));
+    let told = super::support::out(&doctor.output().unwrap());
+    let report: Value = serde_json::from_str(&told).unwrap();
+    let roles = report["roles"].as_array().unwrap();
+    let runner = roles.iter().find(|role| role["role"] == "runner long").expect("a row of its own");
+    let findings = runner["findings"].as_array().unwrap();
+    assert!(findings.len() >= 7 && findings.iter().all(|finding| finding["grade"] == "green"), "{runner:#}");
+    release(&wait);
+    let said = client.answer().text();
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = |name: &str| own.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let all = ["CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:"].map(own).join("\n");
+    assert_eq!(said.trim_end(), all, "what this test has, a command has");
+    let mut plan = std::process::Command::new(super::support::program("peergated"));
+    plan.args(["--print-plan", "--policy"]).arg(daemon.path("policy.toml"));
+    let plan = super::support::out(&plan.output().unwrap());
+    for role in ["\nrunner\n", "\nlauncher\n", "\ncommand long\n"] {
+        assert!(plan.contains(role), "{plan}");
+    }
     daemon.stop();
 }

@@ -1,12 +1,15 @@
 //! A daemon whose routes are commands, and programs for them.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use super::support::client;
+use super::support::client::{self, Client};
 use super::support::daemon::{self, Daemon, Place};
 use super::support::http::Message;
 
@@ -27,7 +30,7 @@ pub(crate) fn routed(name: &str, pattern: &str, command: &str, more: &str, of_ro
     )
 }
 
-/// A place for a daemon with scripts in it.
+/// A place for a daemon with scripts in it, in which `@HERE@` is that place.
 pub(crate) fn place(scripts: &[(&str, &str)]) -> Place {
     let place = daemon::place();
     for (name, text) in scripts {
@@ -39,6 +42,7 @@ pub(crate) fn place(scripts: &[(&str, &str)]) -> Place {
 /// An executable script.
 pub(crate) fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     let file = directory.join(name);
+    let text = text.replace("@HERE@", directory.to_str().unwrap());
     fs::write(&file, format!("#!/usr/bin/dash\n{text}\n")).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     file
@@ -47,6 +51,41 @@ pub(crate) fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
 /// A daemon with these routes.
 pub(crate) fn started(place: Place, routes: &[String]) -> Daemon {
     Daemon::start_in(place, &format!("{HEAD}{}", routes.concat()))
+}
+
+/// A FIFO in a place.
+pub(crate) fn fifo(place: &Place, name: &str) -> PathBuf {
+    let path = place.path().join(name);
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    path
+}
+
+/// Opens a FIFO for writing, which waits for its reader, and lets that one go on.
+pub(crate) fn release(fifo: &Path) {
+    fs::File::options().write(true).open(fifo).unwrap().write_all(b"go\n").unwrap();
+}
+
+/// Asks for a command that writes a line to `mark`, and waits until there are so many.
+pub(crate) fn begun(daemon: &Daemon, target: &str, lines: usize) -> Client {
+    let mut client = Client::connect(&daemon.socket());
+    client.ask("POST", target);
+    wait_for_marks(daemon, lines);
+    client
+}
+
+/// Waits until so many lines stand in `mark`.
+pub(crate) fn wait_for_marks(daemon: &Daemon, lines: usize) {
+    while fs::read_to_string(daemon.path("mark")).unwrap_or_default().lines().count() < lines {
+        std::thread::yield_now();
+    }
+}
+
+/// A command's answer to a JSON body.
+pub(crate) fn run_with(daemon: &Daemon, target: &str, body: &str) -> Message {
+    let length = body.len();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
+    let mut client = Client::connect(&daemon.socket());
+    client.send(format!("{head}Content-Length: {length}\r\n\r\n{body}")).answer_to("POST")
 }
 
 /// A command's answer.

@@ -10,7 +10,7 @@ use peergate::axum::body::Body;
 use peergate::axum::extract::Path;
 use peergate::axum::http::HeaderMap;
 use peergate::axum::routing::get;
-use peergate::{App, Caller, Grant, Server};
+use peergate::{App, Caller, Grant, Server, Setup};
 
 async fn opens(Path(file): Path<String>) -> String {
     match std::fs::File::open(format!("/etc/{file}")) {
@@ -83,6 +83,20 @@ async fn threads() -> String {
     format!("{}\n", sum + blocking + spawned)
 }
 
+/// Has a task that does its last work when the daemon stops.
+fn stays(setup: Setup) -> Router {
+    let (mut stopping, data) = (setup.stopping(), setup.directory("data").unwrap());
+    tokio::spawn(async move {
+        stopping.wait().await;
+        tokio::task::spawn_blocking(move || std::fs::write(data.join("ended"), "well"))
+            .await
+            .unwrap()
+            .unwrap();
+        drop(stopping);
+    });
+    Router::new().route("/stays", get(|| async { "here\n" }))
+}
+
 fn router() -> Router {
     Router::new()
         .route("/opens/{file}", get(opens))
@@ -99,6 +113,7 @@ fn router() -> Router {
 fn main() -> ExitCode {
     Server::new()
         .app("unruly", App::new(|_setup| router()).backend("up"))
+        .app("stays", App::new(stays).write("data"))
         .app("broken", App::new(|_setup| Err::<Router, _>("no database today")))
         .run()
 }

@@ -160,3 +160,44 @@ fn every_line_of_json_is_json_whatever_the_record_holds() {
         }
     }
 }
+
+#[test]
+fn report_leaves_out_nothing_grave_and_prints_nothing_endless() {
+    let log = Log::new();
+    log.conn(1, 41, "deploy");
+    let deny = |id: u32, target: &str, more: &str| {
+        let rest = format!(
+            "\"id\":\"7k3qzd-41-{id}\",\"uid\":1001,\"pid\":9,\"method\":\"GET\",\"target\":\"{target}\",\"decision\":\"deny\",{more}\"policy\":\"9f2c1e77\",\"status\":400,\"us\":9"
+        );
+        log.add(GATE, 2, "decision", &rest);
+    };
+    let long = format!("/{}", "A".repeat(5_000));
+    deny(1, &long, "\"refusal\":\"no-route\",");
+    deny(2, "/a/../b", "\"refusal\":\"dot-segment\",");
+    for uid in 0..20 {
+        let rest = format!("\"role\":\"gate\",\"uid\":{uid},\"pid\":7,\"event\":\"started\"");
+        log.add(WARDEN, 3, "gate", &rest);
+    }
+    log.add(WARDEN, 3, "policy", "\"new\":\"9f2c1e77\",\"file\":\"p.toml\"");
+    log.add(WARDEN, 4, "gate", "\"role\":\"gate\",\"uid\":7,\"pid\":7,\"event\":\"intruded\"");
+    log.add(WARDEN, 4, "gate", "\"role\":\"gate\",\"uid\":8,\"pid\":8,\"event\":\"backdated\"");
+    let (out, code) = log.run(&["report", "--top", "2"]);
+    assert_eq!(code, 0);
+    let events = out.split_once("Events\n").unwrap().1;
+    let expected =
+        "        1  gate backdated\n        1  gate intruded\n       20  gate started\n        1  policy\n";
+    assert_eq!(events, expected, "{out}");
+    assert!(out.contains(&format!("no-route deploy GET {}... (5001 bytes)\n", &long[..160])), "{out}");
+    let (out, _) = log.run(&["report", "--format", "json"]);
+    assert!(out.contains(&long), "programs get all of it");
+    let (out, _) = log.run(&["search", "--decision", "deny", "--format", "sentence"]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].contains(&format!(" {long} on docker since no rule allows it: no-route;")), "{out}");
+    assert!(lines[1].contains("GET /a/../b on docker before any rule was asked: dot-segment;"), "{out}");
+    let (out, _) = log.run(&["search", "--since", "2026-11-23T10:00:04Z", "--format", "sentence"]);
+    assert!(out.contains("the gate of uid 7 (pid 7) was ended for what stood in its segment."), "{out}");
+    assert!(
+        out.contains("(pid 8) wrote a line of an instant long before it can have been written."),
+        "{out}"
+    );
+}

@@ -64,21 +64,56 @@ allow = ["operators"]
 const SLEEPING: &str = "for line in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $line; echo; done 2>/dev/null | \
                         grep --count '^sleep 8675'";
 
-/// A machine whose policy is the sample of services, and more.
-fn commanded() -> House {
+/// Two packages, each installed as the first of two versions; a repository of a directory has the second.
+const REPOSITORY: &str = "set -e
+mkdir /srv/repository && cd /srv/repository
+for name in nginx app; do
+  for version in 1 2; do
+    mkdir -p made/DEBIAN
+    printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: nobody <nobody@localhost>\\nDescription: small\\n' \
+      $name $version > made/DEBIAN/control
+    file=${name}_$version.deb
+    dpkg-deb --root-owner-group --build made $file
+    if [ $version = 1 ]; then dpkg --install $file; continue; fi
+    cat made/DEBIAN/control
+    printf 'Filename: ./%s\\nSize: %s\\nSHA256: %s\\n\\n' $file $(stat --format=%s $file) $(sha256sum $file | cut -d' ' -f1)
+  done >> made.log
+done
+grep -E '^([A-Z][A-Za-z0-9]*: .*)?$' made.log > Packages
+rm /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true
+echo 'deb [trusted=yes] file:/srv/repository ./' > /etc/apt/sources.list";
+
+/// A machine whose policy this is; alice is an operator, and bob may connect and nothing more.
+fn commanded_by(policy: &str) -> House {
     let house = House::installed();
     house.machine.sh("groupadd ops && usermod --append --groups ops,peergate alice");
-    let policy = format!("{}{MORE}", include_str!("../../policy/services.toml"));
     let mut write = house.machine.command("sh");
-    write.args(["-c", "printf '%s' \"$1\" > /etc/peergate/policy.toml", "sh", &policy]);
+    write.args(["-c", "printf '%s' \"$1\" > /etc/peergate/policy.toml", "sh", policy]);
     assert!(write.status().unwrap().success());
+    house
+}
+
+/// A machine whose policy is the sample of services, and more.
+fn commanded() -> House {
+    let house = commanded_by(&format!("{}{MORE}", include_str!("../../policy/services.toml")));
     house.machine.sh(UNIT);
     house
 }
 
 /// `peergate run` as alice.
 fn peergate_run(house: &House, arguments: &[&str]) -> Output {
-    house.machine.command_as("alice", "peergate").arg("run").args(arguments).output().unwrap()
+    run_as(house, "alice", arguments)
+}
+
+fn run_as(house: &House, who: &str, arguments: &[&str]) -> Output {
+    house.machine.command_as(who, "peergate").arg("run").args(arguments).output().unwrap()
+}
+
+/// The exit code of a `peergate run` that is not let through.
+fn refused(house: &House, who: &str, arguments: &[&str]) -> Option<i32> {
+    let output = run_as(house, who, arguments);
+    assert!(!output.status.success(), "{who} {arguments:?}: {}", said(&output));
+    output.status.code()
 }
 
 fn ran(house: &House, arguments: &[&str]) -> String {
@@ -115,6 +150,9 @@ fn commands_run_outside_of_the_daemons_hardening() {
     // Nobody but root gets near a runner.
     let knocked = house.machine.command_as("alice", "ls").arg("/run/peergate-runner").output().unwrap();
     assert!(!knocked.status.success(), "{}", said(&knocked));
+    // However many commands come in a row, the service manager does not close that socket over it.
+    let limit = "systemctl show --property=TriggerLimitIntervalUSec --value peergate-runner.socket";
+    assert_eq!(house.machine.sh(limit), "0\n");
     let ended = |record: &Value| record["t"] == "exit" && record["code"] == 0;
     assert_eq!(house.records().iter().filter(|record| ended(record)).count(), 4);
     // Each had a unit of its own, and none is left.
@@ -153,4 +191,69 @@ fn command_whose_runner_is_killed_ends_as_a_whole() {
     until(&house, &format!("test $({SLEEPING}) = 0"));
     records::wait_for(&house.audit(), "its loss", |record| record["t"] == "exit" && record["why"] == "lost");
     assert_eq!(caller.wait().unwrap().code(), Some(125));
+}
+
+#[test]
+fn administration_sample_does_what_it_says_for_its_group_alone() {
+    need_machine!();
+    let house = commanded_by(include_str!("../../policy/administration.toml"));
+    let machine = &house.machine;
+    machine.sh("install --directory --owner=backup --group=backup --mode=0750 /var/backups/srv");
+    machine.sh("mkdir /srv/web && echo page > /srv/web/page && ln -s /etc /srv/elsewhere");
+    machine.sh(REPOSITORY);
+
+    ran(&house, &["back-up", "name=web"]);
+    let archive = "/var/backups/srv/web.tar.gz";
+    assert_eq!(machine.sh(&format!("stat --format=%U {archive}")), "backup\n");
+    assert_eq!(machine.sh(&format!("tar --extract --to-stdout --file={archive} web/page")), "page\n");
+    // A link is kept as one, and nothing behind it.
+    ran(&house, &["back-up", "name=elsewhere"]);
+    assert_eq!(machine.sh("tar --list --file=/var/backups/srv/elsewhere.tar.gz"), "elsewhere\n");
+
+    let versions = "dpkg-query --show --showformat='${Package} ${Version} ' app nginx";
+    ran(&house, &["refresh-packages"]);
+    ran(&house, &["upgrade-package", "package=nginx"]);
+    assert_eq!(machine.sh(versions), "app 1 nginx 2 ");
+    ran(&house, &["upgrade-packages"]);
+    assert_eq!(machine.sh(versions), "app 2 nginx 2 ");
+
+    ran(&house, &["add-user", "name=anna"]);
+    assert_eq!(machine.sh("getent passwd ext-anna | cut -d: -f6,7"), "/home/ext-anna:/bin/bash\n");
+    assert_eq!(machine.sh("getent shadow ext-anna | cut -d: -f2"), "!\n", "nobody logs in by a password");
+    // What the program itself says no to is its own exit code.
+    assert_eq!(refused(&house, "alice", &["add-user", "name=anna"]), Some(9));
+
+    let hostile = [
+        ["back-up", "name=../etc"],
+        ["back-up", "name=--checkpoint-action=exec=id"],
+        ["back-up", "name="],
+        ["back-up", "name=.."],
+        ["upgrade-package", "package=nginx-"],
+        ["upgrade-package", "package=nginx=1"],
+        ["upgrade-package", "package=/tmp/own.deb"],
+        ["add-user", "name=--uid=0"],
+        ["add-user", "name=a:b"],
+        ["add-user", "name=root x"],
+        ["add-user", "name=averylongnamethatnologinhasroomfor"],
+    ];
+    for arguments in hostile {
+        assert_eq!(refused(&house, "alice", &arguments), Some(126), "{arguments:?}");
+    }
+    let before = machine.sh("getent passwd; ls /var/backups/srv");
+    for (route, path) in [
+        (&["back-up", "name=web"][..], "/backups/web"),
+        (&["refresh-packages"], "/packages/refresh"),
+        (&["upgrade-package", "package=nginx"], "/packages/nginx/upgrade"),
+        (&["upgrade-packages"], "/packages/upgrade"),
+        (&["add-user", "name=bert"], "/users/bert"),
+    ] {
+        assert_eq!(refused(&house, "bob", route), Some(127), "bob is told of no such route: {route:?}");
+        assert_eq!(refused(&house, "bob", &[path]), Some(126), "{path}");
+        // Who is not in the listener's group can't even connect.
+        assert_eq!(refused(&house, "mallory", &[path]), Some(125), "{path}");
+    }
+    assert_eq!(machine.sh("getent passwd; ls /var/backups/srv"), before);
+    let records = house.records();
+    let exits: Vec<&Value> = records.iter().filter(|r| r["t"] == "exit").map(|r| &r["code"]).collect();
+    assert_eq!(exits, [0, 0, 0, 0, 0, 0, 9], "each once, and nothing of what was refused");
 }

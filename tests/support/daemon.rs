@@ -20,6 +20,17 @@ use super::{PATIENCE, records};
 const HEAD: &str = "version = 1\n[audit]\ndirectory = \"@DIR@/audit\"\n\
                     [daemon]\ncontrol = \"@DIR@/run/control.sock\"\nlanes = 2\n";
 
+/// A listener that root may use, with the daemon's own API behind it as `api`; routes follow.
+pub const API: &str = r#"
+[listen.api]
+path = "@DIR@/run/api.sock"
+mode = "0666"
+[backend.api]
+builtin = "api"
+[who.root]
+user = ["root"]
+"#;
+
 /// A directory for a daemon; removed when dropped, with segments that a killed daemon left append-only.
 #[derive(Debug)]
 pub struct Place(tempfile::TempDir);

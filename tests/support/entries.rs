@@ -218,7 +218,15 @@ impl Made {
                 posture: &posture,
             }),
             1 => Entry::Conn(Conn { id: id.connection, on: one, caller: &caller, shed: refused }),
-            2 => Entry::Grant(Grant { id, uid: self.small, backend: one, policy: two, refused, run }),
+            2 => Entry::Grant(Grant {
+                id,
+                uid: self.small,
+                backend: one,
+                policy: two,
+                refused,
+                via: some(5, three),
+                run,
+            }),
             3 => Entry::Decision(Decision {
                 id,
                 uid: self.small,

@@ -122,13 +122,13 @@ fn requests(limits: &HeadLimits, bytes: &[u8], mut splits: Splits) -> (Vec<Messa
     }
 }
 
-/// The head as the engine sees it, which reads as the same head; what leaves for a backend is strict too.
+/// The head written anew, which reads as the same head; what leaves for a backend is strict too.
 fn check_head(head: &Head) -> String {
     let mut out = Vec::new();
-    head.write_for_engine(&mut out);
+    head.write_as_read(&mut out);
     let again = first(&out);
     let mut twice = Vec::new();
-    again.write_for_engine(&mut twice);
+    again.write_as_read(&mut twice);
     assert_eq!(twice, out, "{}", out.escape_ascii());
     let facts = |head: &Head| {
         (
@@ -218,7 +218,7 @@ fn answers(limits: &HeadLimits, expected: Expected, bytes: &[u8], mut splits: Sp
 
 fn check_answer(answer: &Answer, expected: Expected) -> String {
     let mut out = Vec::new();
-    answer.write_for_engine(&mut out);
+    answer.write_as_read(&mut out);
     let mut guard = ResponseGuard::new(HeadLimits::default(), expected);
     let mut rest = out.as_slice();
     while !rest.is_empty() {
@@ -227,7 +227,7 @@ fn check_answer(answer: &Answer, expected: Expected) -> String {
     }
     let Ok(Event::Head(again)) = guard.step() else { panic!("`{}` is refused", out.escape_ascii()) };
     let mut twice = Vec::new();
-    again.write_for_engine(&mut twice);
+    again.write_as_read(&mut twice);
     assert_eq!(twice, out, "{}", out.escape_ascii());
     assert_eq!((again.status(), again.framing()), (answer.status(), answer.framing()));
     String::from_utf8_lossy(&out).into_owned()

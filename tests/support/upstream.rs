@@ -5,6 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use super::daemon::{self, Daemon, Place};
 use super::http::{self, Message};
 
 /// What to do with a connection after a complete request was written down; `false` ends it.
@@ -15,6 +16,17 @@ pub type Behaviour = dyn Fn(&Message, &mut UnixStream, &mut BufReader<UnixStream
 pub struct Upstream {
     received: Arc<Mutex<Vec<Message>>>,
     connections: Arc<Mutex<usize>>,
+}
+
+/// A daemon on this policy, and the service behind it at its `up.sock`.
+pub fn guarded(policy: &str) -> (Daemon, Upstream) {
+    guarded_in(daemon::place(), policy)
+}
+
+/// The same in a directory that the test has prepared.
+pub fn guarded_in(place: Place, policy: &str) -> (Daemon, Upstream) {
+    let upstream = Upstream::start(&place.path().join("up.sock"));
+    (Daemon::start_in(place, policy), upstream)
 }
 
 impl Upstream {

@@ -39,6 +39,11 @@ pub(super) fn reason(words: &Words, reason: &Reason) -> String {
         What::Much { route, amount, before, windows, window } => {
             much(words, reason.family, route, amount, before, windows, window)
         }
+        What::Denied { now, within, days: 0, .. } => format!(
+            "was denied {} within {} that it had never asked for; before that it was not there",
+            things(now),
+            days_of(within)
+        ),
         What::Denied { now, within, before, days } => format!(
             "was denied {} within {} that it had never asked for; {before} in the {} before",
             things(now),

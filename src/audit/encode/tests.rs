@@ -175,6 +175,7 @@ fn grant_golden() {
             backend: "docker",
             policy: "9f2c1e77",
             refused,
+            via: None,
             run: None,
         })
     };
@@ -419,7 +420,7 @@ proptest! {
         proper(&Entry::Open(Open { boot: connection().boot, role: &text, uid: Some(u32::MAX), pid: u32::MAX,
             version: &text, policy: &text, missing: &texts, posture: &Default::default() }));
         proper(&Entry::Grant(Grant { id: request(), uid: u32::MAX, backend: &text, policy: &text,
-            refused: Some(Refusal::BackendOwner), run: Some(Run { argv: &texts, user: &text }) }));
+            refused: Some(Refusal::BackendOwner), via: Some(&text), run: Some(Run { argv: &texts, user: &text }) }));
         proper(&Entry::Exit(Exit { id: request(), why: "not-started", what: Some(&text), code: Some(u8::MAX),
             signal: Some(i32::MIN), out: u64::MAX, err: u64::MAX, us: u64::MAX, cpu_us: u64::MAX, rss_kib: u64::MAX }));
         proper(&Entry::Repeat(Repeat { uid: 0, on: &text, route: Some(&text), refusal: Refusal::NoRoute,

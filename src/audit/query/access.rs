@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
+use super::parts::{Conn, Decision, Exit, Grant, Held, Outcome, Repeat};
 use crate::audit::reader::Line;
 use crate::audit::segment::SegmentName;
 use crate::model::ids::RequestId;
@@ -69,6 +69,8 @@ pub struct Access {
     pub grants: Vec<Grant>,
     /// How it ended; `None` where the answer came at once, where it still runs, and where nobody closed it.
     pub outcome: Option<Outcome>,
+    /// How its command ended. Each end comes as [`Item::Event`] too, and one that comes later as that alone.
+    pub exits: Vec<Exit>,
 }
 
 /// Something about an access that does not fit together.
@@ -82,8 +84,8 @@ pub enum Doubt {
     UidDiffers,
     /// The gate recorded a denial, but the warden granted a backend.
     DeniedButGranted,
-    /// The gate gives another time than the warden: earlier than the connection or its own segment, or far from the
-    /// grant.
+    /// The gate gives another time than the warden: far from the grant, or, where nothing was granted, earlier than the
+    /// connection or its own segment.
     TimeDiffers,
 }
 
@@ -102,7 +104,7 @@ impl Doubt {
 
 impl Access {
     pub(super) fn new(id: RequestId, conn: Option<Rc<Conn>>) -> Access {
-        Access { id, conn, decision: None, grants: Vec::new(), outcome: None }
+        Access { id, conn, decision: None, grants: Vec::new(), outcome: None, exits: Vec::new() }
     }
 
     /// When it was asked, as far as a gate has no say in it: when the warden granted it. Where it granted nothing, the
@@ -137,9 +139,12 @@ impl Access {
         let Some(decision) = &self.decision else { return false };
         let (said, apart) =
             (decision.held.ts.micros(), |one: u64, other: u64| one.saturating_sub(other) > APART);
-        // A connection lives as long as it likes; a grant follows the decision.
-        let granted = self.grants.first().map_or(said, |grant| grant.held.ts.micros());
-        apart(self.earliest().micros(), said) || apart(granted, said) || apart(said, granted)
+        match self.grants.first().map(|grant| grant.held.ts.micros()) {
+            // A grant follows the decision. Where both say the same, what was before is of a clock that was set since.
+            Some(granted) => apart(granted, said) || apart(said, granted),
+            // A connection lives as long as it likes.
+            None => apart(self.earliest().micros(), said),
+        }
     }
 
     /// The caller's uid: the warden's word, where it is at hand, else the gate's.
@@ -174,6 +179,12 @@ impl Access {
     pub fn is_open(&self) -> bool {
         let at_once = self.decision.as_ref().is_some_and(|decision| decision.status.is_some());
         self.outcome.is_none() && !at_once && self.allowed() != Some(false)
+    }
+
+    /// Whether a command was started for it whose end was not read.
+    pub fn awaits_exit(&self) -> bool {
+        let runs = |grant: &Grant| grant.argv().is_some() && grant.refused().is_none();
+        self.exits.is_empty() && self.grants.iter().any(runs)
     }
 
     /// What does not fit together.

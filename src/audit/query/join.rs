@@ -5,10 +5,10 @@ use std::io;
 use std::rc::Rc;
 
 use super::access::{Access, Item, Recorded, Told};
-use super::parts::{Conn, Decision, Grant, Held, Outcome, Repeat};
+use super::parts::{Conn, Decision, Exit, Grant, Held, Outcome, Repeat};
 use crate::audit::reader::{Line, Reader};
 use crate::audit::segment::{Role, SegmentName};
-use crate::model::ids::{ConnectionId, RequestId};
+use crate::model::ids::{BootId, ConnectionId, RequestId};
 
 /// Connections that are remembered, half of them at least: those that were used last. Beyond, an access lacks its
 /// caller, and [`Join::missed`] counts.
@@ -95,6 +95,8 @@ impl Join {
             held.extend(access.conn.iter().map(|conn| &conn.held));
             held.extend(access.decision.iter().map(|decision| &decision.held));
             held.extend(access.grants.iter().map(|grant| &grant.held));
+            held.extend(access.exits.iter().map(|exit| &exit.held));
+            held.extend(access.outcome.iter().map(|outcome| &outcome.held));
         }
         held
     }
@@ -156,7 +158,13 @@ impl Join {
             "decision" => self.take_decision(name, held),
             "outcome" => self.take_outcome(name, held),
             "repeat" if matches!(name.role(), Role::Gate(_) | Role::Warden) => self.take_repeat(name, held),
-            "open" => self.ready.push_back(Item::Event(held)),
+            "exit" if name.role() == Role::Warden => self.take_exit(held),
+            "open" => {
+                if name.role() == Role::Warden {
+                    self.let_go(name.boot);
+                }
+                self.ready.push_back(Item::Event(held));
+            }
             "gate" | "policy" if name.role() == Role::Warden => self.ready.push_back(Item::Event(held)),
             // The scribe's own kinds, and those of a later version, in whoever's but a gate's.
             "gate" | "policy" | "repeat" => self.disbelieve(held),
@@ -186,6 +194,35 @@ impl Join {
             return self.disbelieve(held);
         };
         self.waits(grant.id).grants.push(grant);
+    }
+
+    /// The first end of a command belongs to its request, which waits for it; a later one, of a command that its daemon
+    /// left running, stands by itself.
+    fn take_exit(&mut self, held: Held) {
+        self.ready.push_back(Item::Event(held.clone()));
+        let Some(exit) = Exit::new(held) else { return };
+        let id = exit.id;
+        let Some(access) = self.waiting.get_mut(&id) else { return };
+        access.exits.push(exit);
+        if access.outcome.is_some()
+            && let Some(access) = self.waiting.remove(&id)
+        {
+            self.end(access);
+        }
+    }
+
+    /// A daemon that begins to write has nothing to say of what those before it ran and did not see end.
+    fn let_go(&mut self, boot: BootId) {
+        let ended = |access: &&Access| {
+            access.id.connection.boot != boot && access.outcome.is_some() && access.awaits_exit()
+        };
+        let ids: Vec<RequestId> = self.waiting.iter().filter(ended).map(|access| access.id).collect();
+        for id in ids {
+            if let Some(access) = self.waiting.remove(&id) {
+                let access = self.with_caller(access);
+                self.ready.push_back(access);
+            }
+        }
     }
 
     fn take_decision(&mut self, name: SegmentName<'_>, held: Held) {
@@ -241,6 +278,11 @@ impl Join {
     /// Tells an access that has ended. One whose caller did not come yet may be back-dated by its gate: it waits for what
     /// the warden wrote of it.
     fn end(&mut self, access: Box<Access>) {
+        if access.awaits_exit() {
+            let waits = self.waits(access.id);
+            *waits = *access;
+            return;
+        }
         if access.conn.is_some() {
             return self.ready.push_back(Item::Access(access));
         }
@@ -320,6 +362,10 @@ impl Waiting {
 
     fn get(&self, id: &RequestId) -> Option<&Access> {
         self.by_id.get(id).map(|(_, access)| &**access)
+    }
+
+    fn get_mut(&mut self, id: &RequestId) -> Option<&mut Access> {
+        self.by_id.get_mut(id).map(|(_, access)| &mut **access)
     }
 
     fn entry(&mut self, id: RequestId, new: impl FnOnce() -> Box<Access>) -> &mut Access {

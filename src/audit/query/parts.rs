@@ -269,12 +269,17 @@ pub struct Grant {
     backend: Span,
     policy: Span,
     refused: Span,
+    runs_as: Span,
+    argv: Span,
+    via: Span,
 }
 
 impl Grant {
     pub(super) fn new(held: Held) -> Option<Grant> {
-        let [id, uid, backend, policy, refused] = held.spans(["id", "uid", "backend", "policy", "refused"]);
-        Some(Grant { id: held.number(id)?, uid: held.number(uid)?, held, backend, policy, refused })
+        let [id, uid, backend, policy, refused, runs_as, argv, via] =
+            held.spans(["id", "uid", "backend", "policy", "refused", "user", "argv", "via"]);
+        let (id, uid) = (held.number(id)?, held.number(uid)?);
+        Some(Grant { id, uid, held, backend, policy, refused, runs_as, argv, via })
     }
 
     words! {
@@ -284,6 +289,72 @@ impl Grant {
         policy;
         /// Why it was refused, where it was.
         refused;
+        /// Whom a command was to run as.
+        runs_as;
+        /// A command as it was to run: texts in quotes, commas between.
+        argv;
+        /// The app that asked for it, where it was no gate.
+        via;
+    }
+}
+
+/// `exit`: how a command ended, or that its warden ended before it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The record.
+    pub held: Held,
+    /// The request that it ran for.
+    pub id: RequestId,
+    /// Its exit code, where it had one.
+    pub code: Option<u8>,
+    /// The signal that it died of, where it did.
+    pub signal: Option<u32>,
+    /// Bytes that it wrote on stdout.
+    pub stdout: u64,
+    /// Bytes that it wrote on stderr.
+    pub stderr: u64,
+    /// Microseconds from its start to its end.
+    pub us: u64,
+    /// Microseconds of processor time.
+    pub cpu_us: u64,
+    /// Its largest resident set, in KiB.
+    pub rss_kib: u64,
+    why: Span,
+    what: Span,
+}
+
+impl Exit {
+    /// Reads one; `None` where it is no such record.
+    pub fn new(held: Held) -> Option<Exit> {
+        let [id, why, what, code, signal, out, err, us, cpu, rss] =
+            held.spans(["id", "why", "what", "code", "signal", "out", "err", "us", "cpu_us", "rss_kib"]);
+        let amount = |span| held.number(span).unwrap_or(0);
+        Some(Exit {
+            id: held.number(id)?,
+            code: held.number(code),
+            signal: held.number(signal),
+            stdout: amount(out),
+            stderr: amount(err),
+            us: amount(us),
+            cpu_us: amount(cpu),
+            rss_kib: amount(rss),
+            held,
+            why,
+            what,
+        })
+    }
+
+    /// `exit code 3`, `signal 9`, or nothing where it had neither.
+    pub fn end(&self) -> Option<String> {
+        let signal = || self.signal.map(|signal| format!("signal {signal}"));
+        self.code.map(|code| format!("exit code {code}")).or_else(signal)
+    }
+
+    words! {
+        /// `done`, `timeout`, `caller-left`, `output`, `not-started`, `lost`, `detached`.
+        why;
+        /// More of it, in words.
+        what;
     }
 }
 

@@ -91,6 +91,7 @@ fn mentions(item: &Item, text: &str) -> bool {
             || access.decision.as_ref().is_some_and(|decision| in_record(decision.held.record()))
             || access.grants.iter().any(|grant| in_record(grant.held.record()))
             || access.outcome.as_ref().is_some_and(|outcome| in_record(outcome.held.record()))
+            || access.exits.iter().any(|exit| in_record(exit.held.record()))
     };
     match item {
         Item::Access(access) | Item::Begun(access) => in_access(access),

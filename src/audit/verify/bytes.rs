@@ -160,6 +160,15 @@ pub(super) fn check(
         let what = format!("it ends at byte {}, and was closed at byte {closed}", lines.at);
         lines.tell(Kind::Cut, Some((lines.at, closed)), what);
     }
+    if let Some((closed, _)) = expected.closed
+        && closed > sealed_to
+        && lines.at > sealed_to
+        && !lines.is_scribes()
+    {
+        // What said so went with a segment of the scribe's, and that one goes only after all that it seals.
+        let upto = lines.at.min(closed);
+        lines.tell(Kind::MissingRange, Some((sealed_to, upto)), "no range covers these bytes".into());
+    }
     if behind > 0
         && let Some((closed, _)) = expected.closed
         && lines.at > closed

@@ -28,7 +28,7 @@ pub enum Kind {
     Changed,
     /// A file has another segment's bytes.
     Renamed,
-    /// Bytes of a segment that no range covers, though later ones are covered.
+    /// Bytes of a segment that no range covers, though later ones are covered, or the segment was closed.
     MissingRange,
     /// Bytes behind the end at which a segment was closed.
     Extra,
@@ -159,7 +159,9 @@ impl Kind {
             Kind::Cut => "a file ends before what was sealed of it",
             Kind::Changed => "bytes are not those that were sealed",
             Kind::Renamed => "a file has another segment's bytes",
-            Kind::MissingRange => "bytes that no range covers stand before bytes that one does",
+            Kind::MissingRange => {
+                "bytes that no range covers stand before bytes that one does, or in a segment that was closed"
+            }
             Kind::Extra => "bytes stand behind the end at which a segment was closed",
             Kind::Unnamed => {
                 "a segment that no seal names is older than the last seal, more than an hour younger, or of another start"

@@ -23,6 +23,9 @@ use tally::{Section, Tally};
 /// With `--since last-report`, what is younger is left to the next report: it may not be written yet.
 const SETTLED: u64 = 5_000_000;
 
+/// Bytes of a word in a line for people.
+const WIDEST: usize = 160;
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
@@ -117,7 +120,9 @@ fn settled_by(now: Timestamp) -> Timestamp {
 
 /// From when to when, in words.
 fn span(filter: &Filter, now: Timestamp) -> (String, String) {
-    let begin = filter.since.map_or_else(|| "the beginning".to_owned(), |since| since.begin.to_string());
+    // The first report since the last one has none before it.
+    let since = filter.since.filter(|since| since.begin.micros() > 0);
+    let begin = since.map_or_else(|| "the beginning".to_owned(), |since| since.begin.to_string());
     (begin, filter.until.map_or(now, |until| until.end).to_string())
 }
 
@@ -141,7 +146,7 @@ fn tell(
             term.line("  nothing")?;
         }
         for row in &section.rows {
-            let said: Vec<String> = row.words.iter().map(|text| word(text)).collect();
+            let said: Vec<String> = row.words.iter().map(|text| short(word(text))).collect();
             term.line(format_args!("{:>9}  {}", row.number, said.join(" ")))?;
         }
         if section.left_out > 0 {
@@ -149,6 +154,14 @@ fn tell(
         }
     }
     Ok(())
+}
+
+/// What a caller chose may be long; `search` and the other forms have all of it. A word is printable ASCII by now.
+fn short(word: String) -> String {
+    match word.get(..WIDEST) {
+        Some(begin) if word.len() > WIDEST => format!("{begin}... ({} bytes)", word.len()),
+        _ => word,
+    }
 }
 
 fn to_json(tally: &Tally, filter: &Filter, sections: &[Section], now: Timestamp) -> String {

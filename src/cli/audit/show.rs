@@ -9,12 +9,12 @@ use std::rc::Rc;
 
 use clap::Args;
 
-use super::print::{Form, How, Printer, word};
+use super::print::{Form, How, Printer, shown, word};
 use super::{Where, proper, search, tell_torn};
 use crate::audit::plain::decoded;
 use crate::audit::query::filter::Id;
 use crate::audit::query::search::Question;
-use crate::audit::query::{Access, Conn, Decision, Filter, Held, Item};
+use crate::audit::query::{Access, Conn, Decision, Exit, Filter, Held, Item};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
 use crate::model::caller::Caller;
@@ -110,11 +110,17 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     let question = Question { texts: Vec::new(), filter };
     let mut join = search::open(&arguments.place, &question, term)?;
     let mut found = Found::default();
+    let mut exits = Vec::new();
     while let Some(item) = search::next(&mut join, term) {
         match item {
             Item::Access(access) if arguments.id.covers(access.id) => found.requests.push(*access),
+            Item::Event(held) if held.record().kind() == "exit" => exits.extend(Exit::new(held)),
             _ => {}
         }
+    }
+    // All of them, those too that came after the request's own end.
+    for access in &mut found.requests {
+        access.exits = exits.iter().filter(|exit| exit.id == access.id).cloned().collect();
     }
     found.conn = join.connection(arguments.id.connection());
     found.requests.sort_by_key(|access| access.id.number);
@@ -181,7 +187,8 @@ impl Found {
                 term.line(format_args!("  seal      {seal}"))?;
                 let granted = access.grants.iter().map(|grant| ("grant", &grant.held));
                 let ended = access.outcome.iter().map(|outcome| ("outcome", &outcome.held));
-                for (what, held) in granted.chain(ended) {
+                let exits = access.exits.iter().map(|exit| ("exit", &exit.held));
+                for (what, held) in granted.chain(ended).chain(exits) {
                     let its = seals.said(held);
                     if its != seal {
                         term.line(format_args!("            of its {what}: {its}"))?;
@@ -229,11 +236,22 @@ fn tell_decision(decision: &Decision, term: &mut Term) -> Result<(), Failure> {
 
 fn tell_effects(access: &Access, term: &mut Term) -> Result<(), Failure> {
     for grant in &access.grants {
-        let (backend, at) = (word(grant.backend().unwrap_or_default()), grant.held.ts);
+        let app = grant.via().map(|app| format!(" to the app {}", word(app))).unwrap_or_default();
+        let backend = format!("{}{app}", word(grant.backend().unwrap_or_default()));
+        let at = grant.held.ts;
         match grant.refused() {
             None => term.line(format_args!("  granted   {backend}, at {at}"))?,
             Some(why) => term.line(format_args!("  refused   {backend} ({}), at {at}", word(why)))?,
         }
+        if let Some(argv) = grant.argv() {
+            term.line(format_args!("  command   {}", words_of(argv)))?;
+        }
+        if let Some(user) = grant.runs_as() {
+            term.line(format_args!("  as        {}", word(user)))?;
+        }
+    }
+    for exit in &access.exits {
+        tell_exit(exit, term)?;
     }
     match &access.outcome {
         Some(outcome) => {
@@ -250,6 +268,30 @@ fn tell_effects(access: &Access, term: &mut Term) -> Result<(), Failure> {
     }
 }
 
+/// Texts in quotes as a record has them, as words of a line.
+fn words_of(argv: &str) -> String {
+    let texts: Result<Vec<String>, _> = serde_json::from_str(&format!("[{argv}]"));
+    texts.map_or_else(
+        |_| shown(argv),
+        |texts| texts.iter().map(|text| word(text)).collect::<Vec<_>>().join(" "),
+    )
+}
+
+/// How a command ended, and what it took.
+fn tell_exit(exit: &Exit, term: &mut Term) -> Result<(), Failure> {
+    let why = word(exit.why().unwrap_or_default());
+    let end = exit.end().map(|end| format!("{end} ")).unwrap_or_default();
+    let amount = match (exit.why(), exit.code, exit.signal) {
+        (Some("detached"), ..) => "it runs on without the daemon, the next one tells its end".to_owned(),
+        (_, None, None) => exit.what().map_or_else(|| "no more is known".to_owned(), shown),
+        _ => format!(
+            "{} bytes on stdout, {} on stderr, {} us, {} us of processor time, {} KiB",
+            exit.stdout, exit.stderr, exit.us, exit.cpu_us, exit.rss_kib
+        ),
+    };
+    term.line(format_args!("  exit      {end}{why}, {amount}, at {}", exit.held.ts))
+}
+
 fn request_json(access: &Access, seals: &Seals, misses: &mut Misses<'_>) -> String {
     let grants: Vec<String> = access.grants.iter().map(|grant| json(Some(&grant.held))).collect();
     let decision = access.decision.as_ref().map(|decision| &decision.held);
@@ -259,9 +301,13 @@ fn request_json(access: &Access, seals: &Seals, misses: &mut Misses<'_>) -> Stri
     let nearest = serde_json::json!(misses.of(access));
     let (decision, outcome) = (json(decision), json(outcome));
     let (grants, granted) = (grants.join(","), granted.join(","));
+    let exits: Vec<String> = access.exits.iter().map(|exit| json(Some(&exit.held))).collect();
+    let exited: Vec<String> = access.exits.iter().map(|exit| seals.json(Some(&exit.held))).collect();
+    let (exits, exited) = (exits.join(","), exited.join(","));
     format!(
-        "{{\"decision\":{decision},\"grants\":[{grants}],\"outcome\":{outcome},\"nearest\":{nearest},\
-         \"seal\":{seal},\"grant_seals\":[{granted}],\"outcome_seal\":{ended}}}"
+        "{{\"decision\":{decision},\"grants\":[{grants}],\"exits\":[{exits}],\"outcome\":{outcome},\
+         \"nearest\":{nearest},\"seal\":{seal},\"grant_seals\":[{granted}],\"exit_seals\":[{exited}],\
+         \"outcome_seal\":{ended}}}"
     )
 }
 

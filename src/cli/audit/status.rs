@@ -42,9 +42,10 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     let free = system.blocks_available() * system.fragment_size();
     let daemon = match control::ask(&arguments.daemon.path(), &ControlRequest::Status) {
         Ok(ControlReply::Status(status)) if keeps(&directory, &status) => Daemon::Keeps(status),
-        Ok(ControlReply::Status(_)) => Daemon::Another,
-        // Not every record has a daemon: it may be a copy.
-        _ => Daemon::None,
+        Ok(_) => Daemon::Another,
+        // Not every record has a daemon: it may be a copy. Or it is one that does not answer this user.
+        Err(Failure::Because(why)) => Daemon::None { why },
+        Err(left) => return Err(left),
     };
     let facts = facts(&stock, free, &daemon, now);
     match arguments.how.format {
@@ -78,18 +79,26 @@ enum Daemon {
     Keeps(Box<Status>),
     /// One that writes another.
     Another,
-    /// Nobody.
-    None,
+    /// Nobody who can be asked.
+    None { why: String },
 }
 
-/// Whether the daemon writes this record: it is the same directory, or, where the daemon can't tell, its genesis lies
-/// there.
-fn keeps(directory: &Path, status: &Status) -> bool {
-    if let (Some(theirs), Ok(there)) = (status.directory, std::fs::metadata(directory)) {
-        return theirs == (there.dev(), there.ino());
+impl Daemon {
+    /// A word for programs.
+    fn code(&self) -> &'static str {
+        match self {
+            Daemon::Keeps(_) => "writes-it",
+            Daemon::Another => "writes-another",
+            Daemon::None { .. } => "none",
+        }
     }
-    let pins = std::fs::read_to_string(directory.join("genesis.pub")).unwrap_or_default();
-    pins.split_whitespace().any(|pin| pin == status.genesis)
+}
+
+/// Whether the daemon writes this record: it is the very directory. Nothing that lies in it could tell, since a copy has
+/// all of that too, genesis and names.
+fn keeps(directory: &Path, status: &Status) -> bool {
+    let there = std::fs::metadata(directory).map(|there| (there.dev(), there.ino()));
+    matches!((status.directory, there), (Some(theirs), Ok(there)) if theirs == there)
 }
 
 /// One thing to know.
@@ -117,7 +126,7 @@ fn facts(stock: &Stock, free: u64, daemon: &Daemon, now: Timestamp) -> Vec<Fact>
     facts.tell("compressed", stock.packed, format!("{} compressed", stock.packed));
     facts.tell("bytes", bytes, format!("{bytes} bytes on the disk, {free} free there"));
     facts.tell("free", free, String::new());
-    growth(stock, free, now, &mut facts);
+    growth(stock, free, daemon, now, &mut facts);
     match stock.sealed {
         Some(sealed) => {
             let seconds = now.micros().saturating_sub(sealed.micros()) / 1_000_000;
@@ -130,18 +139,19 @@ fn facts(stock: &Stock, free: u64, daemon: &Daemon, now: Timestamp) -> Vec<Fact>
         _ => stock.unsealed,
     };
     facts.tell("unsealed", unsealed, format!("{unsealed} bytes of records not sealed yet"));
+    facts.tell("daemon", daemon.code(), String::new());
     match daemon {
         Daemon::Keeps(status) => of_daemon(status, &mut facts),
         Daemon::Another => {
             facts.tell("recordable", Value::Null, "the daemon that answers here writes another record");
         }
-        Daemon::None => facts.tell("recordable", Value::Null, "no daemon answers here"),
+        Daemon::None { why } => facts.tell("recordable", Value::Null, format!("no daemon answers: {why}")),
     }
     facts.0
 }
 
 /// How fast it grows, by what was sealed lately, and when the disk is full.
-fn growth(stock: &Stock, free: u64, now: Timestamp, facts: &mut Facts) {
+fn growth(stock: &Stock, free: u64, daemon: &Daemon, now: Timestamp, facts: &mut Facts) {
     let Some(begun) = stock.begun else { return };
     let age = now.micros().saturating_sub(begun.micros());
     let Written { hour, day } = stock.written;
@@ -151,6 +161,12 @@ fn growth(stock: &Stock, free: u64, now: Timestamp, facts: &mut Facts) {
         format!("{hour} bytes of records in the last hour, {day} in the last day"),
     );
     facts.tell("bytes_last_day", day, String::new());
+    if matches!(daemon, Daemon::Another) {
+        // A copy does not grow, however fast that did of which it is one.
+        facts.tell("bytes_per_day", Value::Null, String::new());
+        facts.tell("days_until_full", Value::Null, String::new());
+        return;
+    }
     // Of a record that is younger than a day, what a whole day would bring; an hour is the least that tells anything.
     let per_day = u128::from(day) * u128::from(DAY) / u128::from(age.clamp(HOUR, DAY));
     // What is closed takes less than it holds, once it is compressed.
@@ -166,7 +182,8 @@ fn growth(stock: &Stock, free: u64, now: Timestamp, facts: &mut Facts) {
     );
     match free.checked_div(per_day) {
         Some(days) => {
-            let said = format!("the disk is full in {days} days at that rate, if nothing is removed");
+            let unit = if days == 1 { "day" } else { "days" };
+            let said = format!("the disk is full in {days} {unit} at that rate, if nothing is removed");
             facts.tell("days_until_full", days, said);
         }
         None => facts.tell("days_until_full", Value::Null, "the disk is never full at that rate"),

@@ -205,7 +205,7 @@ fn text(report: &Report, all: bool, took: Duration, term: &mut Term) -> Result<(
         None => term.line("nothing is trusted: no seal leads to the pinned key")?,
     }
     term.line(format!(
-        "{} records sealed, {} unsealed; {} segments, {} pruned; {} epochs, {} seals",
+        "{} records sealed, {} unsealed; {} segments, {} pruned; epochs: {}, seals: {}",
         report.sealed, report.unsealed, report.segments, report.pruned, report.epochs, report.seals
     ))?;
     if report.torn > 0 {

@@ -10,43 +10,44 @@ const LINE: u64 = 16 << 10;
 /// The longest chunk.
 const CHUNK: u64 = 16 << 20;
 
-/// An answer whose head has come.
-pub(super) struct Exchange {
-    from: BufReader<UnixStream>,
-    status: u16,
-    is_lines: bool,
-    length: Option<u64>,
-    is_chunked: bool,
-    /// What has come of the body and is not taken yet.
-    here: Vec<u8>,
-    is_over: bool,
-}
+/// A connection, for one request after the other.
+pub(super) struct Daemon(BufReader<UnixStream>);
 
-impl Exchange {
+impl Daemon {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// The socket can't be reached.
+    pub(super) fn reach(socket: &Path) -> io::Result<Daemon> {
+        let said = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", socket.display()));
+        UnixStream::connect(socket).map(|stream| Daemon(BufReader::new(stream))).map_err(said)
+    }
+
     /// Asks for something.
     ///
     /// # Errors
     ///
-    /// The socket can't be reached, or what comes is no answer.
-    pub(super) fn ask(socket: &Path, method: &str, path: &str, body: &[u8]) -> io::Result<Exchange> {
-        let said = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", socket.display()));
+    /// The daemon has left, or what comes is no answer.
+    pub(super) fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Exchange<'_>> {
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if !plain(method) || !plain(path) {
             return Err(wrong("a method and a path hold no space and nothing but ASCII"));
         }
-        let mut stream = UnixStream::connect(socket).map_err(said)?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\nConnection: close\r\n\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
+        let length = match method {
+            "GET" | "HEAD" if body.is_empty() => String::new(),
+            _ => format!("Content-Length: {}\r\n", body.len()),
+        };
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n{length}\r\n"
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
         // One that refuses the head may not read the body: its answer tells.
-        stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body))
-            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
+        let sent = self.0.get_mut().write_all(&request);
+        sent.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
         let mut asked = Exchange {
-            from: BufReader::new(stream),
+            from: &mut self.0,
             status: 0,
             is_lines: false,
             length: None,
@@ -57,7 +58,21 @@ impl Exchange {
         asked.head()?;
         Ok(asked)
     }
+}
 
+/// An answer whose head has come. The next request can be asked once it is read whole.
+pub(super) struct Exchange<'a> {
+    from: &'a mut BufReader<UnixStream>,
+    status: u16,
+    is_lines: bool,
+    length: Option<u64>,
+    is_chunked: bool,
+    /// What has come of the body and is not taken yet.
+    here: Vec<u8>,
+    is_over: bool,
+}
+
+impl Exchange<'_> {
     fn head(&mut self) -> io::Result<()> {
         let first = self.text_line()?;
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
@@ -79,7 +94,7 @@ impl Exchange {
 
     fn text_line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
-        Read::by_ref(&mut self.from).take(LINE).read_until(b'\n', &mut line)?;
+        Read::by_ref(&mut *self.from).take(LINE).read_until(b'\n', &mut line)?;
         let line = line.strip_suffix(b"\r\n").ok_or_else(|| wrong("the answer ended early"))?;
         String::from_utf8(line.to_vec()).map_err(|_| wrong("no answer of HTTP came"))
     }
@@ -136,7 +151,7 @@ impl Exchange {
             return Err(wrong("the answer is too long"));
         }
         let before = self.here.len() as u64;
-        Read::by_ref(&mut self.from).take(size).read_to_end(&mut self.here)?;
+        Read::by_ref(&mut *self.from).take(size).read_to_end(&mut self.here)?;
         if self.here.len() as u64 - before != size {
             return Err(wrong("the answer ended early"));
         }

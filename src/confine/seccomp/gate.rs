@@ -9,14 +9,14 @@ use super::{Row, is, is_word, row};
 /// The calls of [`COMMON`](super::COMMON) come to these.
 pub(in crate::confine) const GATE: &[Row] = &[
     row!(SYS_recvmsg, Work, "callers' bytes with their sender; the warden's messages with their descriptors"),
-    row!(SYS_recvfrom, Work, "a backend's answer"),
+    row!(SYS_recvfrom, Rarely, "whether a kept backend that made itself heard has ended"),
     row!(
         SYS_sendto,
         WHERE[[is_word(4, 0)]],
         Work,
         "answers and messages to the warden, to whom the socket is connected; never to an address"
     ),
-    row!(SYS_writev, Work, "heads and bodies in one go"),
+    row!(SYS_writev, Rarely, "heads and bodies in one go, where they are long"),
     row!(SYS_lseek, Work, "whether a record landed behind the one before"),
     row!(SYS_shutdown, Work, "ends a connection"),
     row!(SYS_epoll_create1, Work, "each lane's event loop"),

@@ -4,9 +4,6 @@ use nix::libc;
 
 use super::{Row, is, is_word, row};
 
-/// `setpriority(2)`: whose, by a process id; 0 is the calling thread.
-const PRIO_PROCESS: i32 = 0;
-
 /// The calls of [`COMMON`](super::COMMON) come to these.
 pub(in crate::confine) const SCRIBE: &[Row] = &[
     row!(SYS_recvmsg, Work, "the warden's messages with their descriptors"),
@@ -24,10 +21,10 @@ pub(in crate::confine) const SCRIBE: &[Row] = &[
     row!(SYS_poll, Work, "waits for a message, or for the next look"),
     row!(SYS_ppoll, Rarely, "the same, of a newer C library"),
     row!(
-        SYS_setpriority,
-        WHERE[[is(0, PRIO_PROCESS), is(1, 0), is(2, 19)]],
+        SYS_sched_setscheduler,
+        WHERE[[is(0, 0), is(1, libc::SCHED_IDLE)]],
         Rarely,
-        "a thread that compresses comes behind everything else"
+        "a thread that compresses runs where nobody else wants to"
     ),
     row!(SYS_pipe2, Work, "tells the collector of diagnostics to end"),
     row!(SYS_fcntl, WHERE [

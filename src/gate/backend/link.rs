@@ -1,14 +1,15 @@
 //! A connection to a backend: made by the warden, used for one caller connection alone.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, Shutdown};
+use nix::sys::socket::Shutdown;
 
-use crate::gate::lane::Lane;
+use crate::gate::head::{Expected, HeadLimits, ResponseGuard};
+use crate::gate::lane::{InForce, Lane};
 use crate::gate::stream::Stream;
 use crate::model::ids::{BackendId, Generation, RequestId};
 use crate::model::refusal::Refusal;
@@ -17,6 +18,8 @@ use crate::model::refusal::Refusal;
 #[derive(Debug)]
 pub(in crate::gate) struct Link {
     socket: Stream,
+    /// Reads what the backend says.
+    pub(in crate::gate) guard: Box<ResponseGuard>,
     backend: BackendId,
     generation: Generation,
     reused: bool,
@@ -35,10 +38,10 @@ pub(in crate::gate) async fn open(
     lane: &Rc<Lane>,
     id: RequestId,
     backend: BackendId,
-    generation: Generation,
+    policy: &InForce,
 ) -> Result<Link, Refusal> {
-    let socket = lane.open(id, backend, generation).await?;
-    made(socket, id, backend, generation)
+    let socket = lane.open(id, backend, policy.generation).await?;
+    made(socket, id, backend, policy)
 }
 
 /// The same of a connection that the warden has opened.
@@ -50,13 +53,15 @@ pub(in crate::gate) fn made(
     socket: OwnedFd,
     id: RequestId,
     backend: BackendId,
-    generation: Generation,
+    policy: &InForce,
 ) -> Result<Link, Refusal> {
     let socket = Stream::new(socket).map_err(|error| {
         tracing::error!(%id, "a backend's descriptor can't be used: {error}");
         Refusal::Internal
     })?;
-    Ok(Link { socket, backend, generation, reused: false })
+    let limits = HeadLimits::new(&policy.decider.policy().limits, false, Arc::from([]));
+    let guard = Box::new(ResponseGuard::new(limits, Expected::default()));
+    Ok(Link { socket, guard, backend, generation: policy.generation, reused: false })
 }
 
 impl Link {
@@ -65,12 +70,35 @@ impl Link {
         self.reused
     }
 
-    /// Lets it rest until the next request.
-    pub(in crate::gate) fn keep(self) -> Kept {
-        Kept(self)
+    /// Lets it rest until the next request, where its answer is over and another may follow.
+    pub(in crate::gate) fn keep(mut self) -> Option<Kept> {
+        if !self.guard.next(Expected::default()) {
+            return None;
+        }
+        self.guard.rest();
+        Some(Kept(self))
     }
 
-    /// Reads some bytes; 0 at the end of the stream.
+    /// Reads some bytes for the guard; 0 at the end of the stream.
+    pub(in crate::gate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let spare = self.guard.spare();
+        let room = spare.len();
+        let read = ready!(self.socket.poll_read(cx, |socket| Ok(nix::unistd::read(socket, &mut *spare)?)));
+        match read {
+            Ok(0) => self.guard.closed(),
+            Ok(count) => {
+                if count < room {
+                    // That was all: what comes now the loop will tell of (`epoll(7)`).
+                    self.socket.await_news();
+                }
+                self.guard.filled(count);
+            }
+            Err(_) => {}
+        }
+        Poll::Ready(read)
+    }
+
+    /// Reads some bytes past the guard; 0 at the end of the stream.
     pub(in crate::gate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -91,22 +119,11 @@ impl Link {
 }
 
 impl Kept {
-    /// The link, if it leads to that backend by that policy and the backend neither closed it nor said
-    /// anything unasked (which would be taken for the next answer).
+    /// The link, if it leads to that backend by that policy and the backend neither closed it nor said anything unasked
+    /// (which would be taken for the next answer), as far as the event loop has heard.
     pub(in crate::gate) fn reuse(self, backend: BackendId, generation: Generation) -> Option<Link> {
         let link = self.0;
-        if link.backend != backend || link.generation != generation {
-            return None;
-        }
-        let mut byte = [0];
-        let fd = link.socket.as_fd().as_raw_fd();
-        match nix::sys::socket::recv(fd, &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EAGAIN) => {
-                // The first read of the answer need not ask once more.
-                link.socket.await_news();
-                Some(Link { reused: true, ..link })
-            }
-            _ => None,
-        }
+        let fits = link.backend == backend && link.generation == generation && link.socket.is_quiet();
+        fits.then(|| Link { reused: true, ..link })
     }
 }

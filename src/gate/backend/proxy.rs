@@ -4,7 +4,6 @@
 mod upload;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use super::link::Link;
 use crate::gate::answer::Answer;
 use crate::gate::connection::Connection;
 use crate::gate::deadline::Phase;
-use crate::gate::head::{self, Event, Expected, Framing, Head, HeadLimits, ResponseGuard, Version};
+use crate::gate::head::{self, Event, Expected, Framing, Head, Version};
 use crate::gate::recorded::Recorded;
 use crate::gate::tunnel::Tunnel;
 use crate::model::outcome::Outcome;
@@ -67,7 +66,7 @@ pub(in crate::gate) type Told = Vec<(&'static str, String)>;
 pub(in crate::gate) async fn send(
     connection: &Rc<Connection>,
     recorded: &Recorded,
-    link: Link,
+    mut link: Link,
     head: &Head,
     payload: Payload,
     told: &Told,
@@ -87,15 +86,12 @@ pub(in crate::gate) async fn send(
     head.write_with_body(&mut first, &extra, framing);
     let policy = connection.lane.policy();
     let limits = &policy.decider.policy().limits;
+    link.guard.expect(Expected { head: head.method().as_str() == "HEAD", upgrade: head.upgrade().is_some() });
     let mut relay = Relay {
         connection: Rc::clone(connection),
         link: Some(link),
         upload: Upload::new(first, payload, framing),
         upgrade: head.upgrade().map(str::to_owned),
-        guard: ResponseGuard::new(
-            HeadLimits::new(limits, false, Arc::from([])),
-            Expected { head: head.method().as_str() == "HEAD", upgrade: head.upgrade().is_some() },
-        ),
         began: false,
         takes_interim: head.version() == Version::Http11,
         response_ms: (!recorded.terms().stream).then_some(limits.response_ms),
@@ -120,17 +116,11 @@ pub(in crate::gate) async fn receive(
     input: Bytes,
 ) -> Result<Response<Answer>, Refusal> {
     connection.count_in(input.len() as u64);
-    let policy = connection.lane.policy();
-    let limits = &policy.decider.policy().limits;
     let mut relay = Relay {
         connection: Rc::clone(connection),
         link: Some(link),
         upload: Upload::new(Vec::new(), Payload::Whole(input), Framing::None),
         upgrade: None,
-        guard: ResponseGuard::new(
-            HeadLimits::new(limits, false, Arc::from([])),
-            Expected { head: false, upgrade: false },
-        ),
         began: false,
         takes_interim: false,
         response_ms: None,
@@ -163,7 +153,6 @@ struct Relay {
     upload: Upload,
     /// The protocol that was asked for.
     upgrade: Option<String>,
-    guard: ResponseGuard,
     /// A byte of the answer came.
     began: bool,
     /// The caller knows of interim answers.
@@ -212,17 +201,13 @@ impl Relay {
         loop {
             self.check_time()?;
             self.push(cx)?;
-            match self.guard.step()? {
+            let Some(link) = &mut self.link else { return Poll::Ready(Err(Refusal::BackendDied)) };
+            match link.guard.step()? {
                 Event::NeedMore => {}
                 event => return Poll::Ready(Ok(event)),
             }
-            let Some(link) = &self.link else { return Poll::Ready(Err(Refusal::BackendDied)) };
-            match ready!(link.poll_read(cx, self.guard.spare())) {
-                Ok(0) => self.guard.closed(),
-                Ok(n) => {
-                    self.began = true;
-                    self.guard.filled(n);
-                }
+            match ready!(link.poll_fill(cx)) {
+                Ok(count) => self.began |= count > 0,
                 Err(error) => {
                     tracing::debug!(id = %self.connection.id, "a backend failed: {error}");
                     return Poll::Ready(Err(Refusal::BackendDied));
@@ -275,8 +260,13 @@ impl Relay {
             let protocol = HeaderValue::from_str(protocol).map_err(|_| Refusal::BackendGarbage)?;
             response.headers_mut().insert(header::UPGRADE, protocol);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            let link = self.link.take().ok_or(Refusal::BackendDied)?;
-            *connection.tunnel.borrow_mut() = Some(Tunnel::new(link, self.rest()));
+            let mut link = self.link.take().ok_or(Refusal::BackendDied)?;
+            // What came right behind the 101.
+            let rest = match link.guard.step() {
+                Ok(Event::Body(_)) => link.guard.body().to_vec(),
+                _ => Vec::new(),
+            };
+            *connection.tunnel.borrow_mut() = Some(Tunnel::new(link, rest));
             return Ok(response);
         }
         if let Some(length) = head.told_length() {
@@ -299,23 +289,14 @@ impl Relay {
         Ok(response)
     }
 
-    /// What came right behind a 101.
-    fn rest(&mut self) -> Vec<u8> {
-        match self.guard.step() {
-            Ok(Event::Body(_)) => self.guard.body().to_vec(),
-            _ => Vec::new(),
-        }
-    }
-
     /// The answer is whole: it settles once the caller's socket has it, and the link may serve again.
     fn finish(&mut self) {
         self.connection.answered(Outcome::Completed);
-        if let Some(link) = self.link.take()
+        if let Some(mut link) = self.link.take()
             && self.upload.is_done()
-            && matches!(self.guard.step(), Ok(Event::End))
-            && self.guard.is_reusable()
+            && matches!(link.guard.step(), Ok(Event::End))
         {
-            *self.connection.kept.borrow_mut() = Some(link.keep());
+            *self.connection.kept.borrow_mut() = link.keep();
         }
     }
 }
@@ -340,24 +321,24 @@ impl Relayed {
         if self.relay.link.is_none() {
             return Poll::Ready(None);
         }
-        match ready!(self.relay.poll_event(cx)) {
-            Ok(Event::Body(count)) => {
-                let bytes = Bytes::copy_from_slice(self.relay.guard.body());
-                self.relay.guard.consume(count);
+        let event = ready!(self.relay.poll_event(cx));
+        match (event, &mut self.relay.link) {
+            (Ok(Event::Body(count)), Some(link)) => {
+                let bytes = Bytes::copy_from_slice(link.guard.body());
+                link.guard.consume(count);
                 // Where the length is known, hyper asks for nothing behind the last byte.
-                if let Ok(Event::End) = self.relay.guard.step() {
+                if let Ok(Event::End) = link.guard.step() {
                     self.relay.finish();
                 }
                 self.relay.connection.count_out(bytes.len() as u64);
                 Poll::Ready(Some(Ok(bytes)))
             }
-            Ok(Event::End) => {
+            (Ok(Event::End), _) => {
                 self.relay.finish();
-                self.relay.link = None;
                 Poll::Ready(None)
             }
-            Ok(Event::Head(_) | Event::NeedMore | Event::Closed) => self.fail(cx, Refusal::BackendGarbage),
-            Err(refusal) => self.fail(cx, refusal),
+            (Ok(_), _) => self.fail(cx, Refusal::BackendGarbage),
+            (Err(refusal), _) => self.fail(cx, refusal),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What has arrived and is not yet used up.
 
-/// A buffer that a socket is read into directly, which gives its memory back when it is empty.
+/// A buffer that a socket is read into directly. It keeps its memory, of which a connection that idles has little.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     /// Everything up to its length is initialised; what counts is `start..end`.
@@ -9,8 +9,8 @@ pub(super) struct Buffer {
     end: usize,
 }
 
-/// What an empty buffer begins with.
-const FIRST: usize = 4 << 10;
+/// What an empty buffer begins with: what most heads and short answers fit into.
+const FIRST: usize = 2 << 10;
 
 impl Buffer {
     /// The bytes that have arrived.
@@ -70,6 +70,13 @@ impl Buffer {
             *self = Buffer::default();
         }
     }
+
+    /// The same, but for what it began with.
+    pub(super) fn rest(&mut self) {
+        if self.memory.len() > FIRST {
+            self.release();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -91,12 +98,17 @@ mod tests {
         buffer.consume(FIRST - 1);
         assert_eq!(push(&mut buffer, &[2; 9000], 6000), FIRST - 1);
         assert_eq!(buffer.len(), FIRST);
-        assert_eq!(push(&mut buffer, &[3; 9000], 6000), 6000 - FIRST);
-        assert_eq!(push(&mut buffer, &[4; 9000], 6000), 0);
+        assert_eq!(push(&mut buffer, &[3; 9000], 6000), FIRST);
+        assert_eq!(push(&mut buffer, &[4; 9000], 6000), 6000 - 2 * FIRST);
+        assert_eq!(push(&mut buffer, &[5; 9000], 6000), 0);
         assert_eq!(buffer.bytes()[..2], [1, 2]);
         buffer.consume(usize::MAX);
         assert!(buffer.is_empty());
-        buffer.release();
+        buffer.rest();
         assert_eq!(buffer.memory.capacity(), 0);
+        push(&mut buffer, &[1], 6000);
+        buffer.consume(1);
+        buffer.rest();
+        assert_eq!(buffer.memory.len(), FIRST);
     }
 }

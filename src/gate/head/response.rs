@@ -195,6 +195,11 @@ impl ResponseGuard {
         }
     }
 
+    /// What the request was whose answer comes next, of which nothing may have arrived yet.
+    pub fn expect(&mut self, expected: Expected) {
+        self.expected = expected;
+    }
+
     /// As [`super::RequestGuard::spare`].
     pub fn spare(&mut self) -> &mut [u8] {
         let wanted = if matches!(self.phase, Phase::Body(_)) { BODY_READ } else { 0 };
@@ -301,9 +306,9 @@ impl ResponseGuard {
         self.cause
     }
 
-    /// Gives the buffer's memory back where it is empty.
-    pub fn release(&mut self) {
-        self.buffer.release();
+    /// Gives back what an empty buffer has grown by.
+    pub fn rest(&mut self) {
+        self.buffer.rest();
     }
 
     fn read_head(&mut self) -> Result<Option<Answer>, Refusal> {

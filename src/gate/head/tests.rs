@@ -46,7 +46,7 @@ fn requests(limits: &HeadLimits, bytes: &[u8], step: usize) -> (Vec<Message>, Op
             },
             Ok(Event::Head(head)) => {
                 let mut out = Vec::new();
-                head.write_for_engine(&mut out);
+                head.write_as_read(&mut out);
                 found.push(Message { head: lossy(&out), ..Message::default() });
             }
             Ok(Event::Body(count)) => {
@@ -80,7 +80,7 @@ fn answers(
             },
             Ok(Event::Head(answer)) => {
                 let mut out = Vec::new();
-                answer.write_for_engine(&mut out);
+                answer.write_as_read(&mut out);
                 found.push(Message { head: lossy(&out), ..Message::default() });
             }
             Ok(Event::Body(count)) => {

@@ -17,10 +17,27 @@ pub fn chunk_size(size: usize, out: &mut Vec<u8>) {
 }
 
 impl Head {
-    /// Appends the head as the HTTP engine is to see it: the canonical target, the one Host, the one framing, what is
-    /// forwardable, and of the connection only whether it closes or changes its protocol.
+    /// Appends what the HTTP engine is to see of the head: its method, its framing, and of the connection whether it
+    /// closes or changes its protocol. What is asked for, and all other lines, the engine has no use for.
     pub fn write_for_engine(&self, out: &mut Vec<u8>) {
+        self.request_line("/", self.version(), out);
+        self.connection(out);
+        framing(self.framing(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends the head as it was read: the canonical target, the one Host, the one framing, what is forwardable, and of
+    /// the connection only whether it closes or changes its protocol. Read again it is the same head.
+    pub fn write_as_read(&self, out: &mut Vec<u8>) {
         self.begin(self.version(), out);
+        self.connection(out);
+        headers(self.forwardable(), out);
+        framing(self.framing(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// What it says of the connection.
+    fn connection(&self, out: &mut Vec<u8>) {
         let connection = match self.upgrade() {
             Some(protocol) => {
                 line("Upgrade", protocol, out);
@@ -38,9 +55,6 @@ impl Head {
         if self.expect_continue() {
             line("Expect", "100-continue", out);
         }
-        headers(self.forwardable(), out);
-        framing(self.framing(), out);
-        out.extend_from_slice(b"\r\n");
     }
 
     /// Appends the head that leaves for the backend, always HTTP/1.1 and meant to keep the connection: what is
@@ -71,20 +85,21 @@ impl Head {
 
     fn begin(&self, version: Version, out: &mut Vec<u8>) {
         out.reserve(self.raw_len() + 64);
-        out.extend_from_slice(self.method().as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(Target::as_str(self.target()).as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(version.as_str().as_bytes());
-        out.extend_from_slice(b"\r\n");
+        self.request_line(Target::as_str(self.target()), version, out);
         line("Host", self.host(), out);
+    }
+
+    fn request_line(&self, target: &str, version: Version, out: &mut Vec<u8>) {
+        for part in [self.method().as_str(), " ", target, " ", version.as_str(), "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 }
 
 impl Answer {
-    /// Appends the answer's head as the HTTP engine is to see it. A 101 keeps its `Upgrade`; an answer that ends with
+    /// Appends the answer's head as it was read. A 101 keeps its `Upgrade`; an answer that ends with
     /// the connection says `Connection: close`; one to HEAD keeps the length that it told of.
-    pub fn write_for_engine(&self, out: &mut Vec<u8>) {
+    pub fn write_as_read(&self, out: &mut Vec<u8>) {
         out.reserve(self.raw_len() + 64);
         put(out, format_args!("{} {} \r\n", self.version().as_str(), self.status()));
         if let Some(protocol) = self.upgrade() {

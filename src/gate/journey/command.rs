@@ -10,12 +10,16 @@ use super::{Read, Stop, Traveller};
 use crate::gate::answer::Answer;
 use crate::gate::backend::{link, proxy};
 use crate::gate::head::{Framing, Head};
+use crate::gate::lane::Running;
 use crate::model::refusal::Refusal;
-use crate::policy::{Command, Origin, Permit, gathered};
+use crate::policy::{Command, Given, Origin, Permit, Route, gathered, members_of};
+use crate::wire::channel;
 use crate::wire::runner::Form;
 
 /// The most bytes of a body that holds parameters.
 const PARAMETERS_MAX: u64 = 64 << 10;
+/// The most bytes of a target and of values from a body: what a message to the warden has room for beside its frame.
+const MESSAGE_MAX: usize = channel::MAX_BYTES - (8 << 10);
 
 impl Traveller<'_> {
     pub(super) async fn command(
@@ -43,20 +47,17 @@ impl Traveller<'_> {
         let policy = self.policy.decider.policy();
         let route = policy.routes.iter().find(|route| route.id == permit.route_id());
         let Some(route) = route else { return Err(Refusal::Internal.into()) };
-        let given = gathered(command, route, head.method().as_str(), head.target(), &body)
-            .and_then(|given| command.filled(&given).map(|_| given));
-        let given = match given {
-            Ok(given) => given,
+        let running = match running(command, route, head, &body, permit.terms().stream) {
+            Ok(running) => running,
             Err(refusal) => return Err(Stop::Denied(permit.deny(refusal))),
         };
         let input = if command.stdin.is_some() { body } else { Bytes::new() };
-        let (name, form) = (route.id.clone(), form(head, permit.terms().stream));
         // How long it may take is the command's own to say.
         let recorded = self.begin(permit, head, true).await?;
         let (backend, generation) = (recorded.terms().backend, self.policy.generation);
         let lane = &self.connection.lane;
-        let socket = lane.run(self.id, backend, generation, name, given, form).await.map_err(Stop::Failed)?;
-        let link = link::made(socket, self.id, backend, generation).map_err(Stop::Failed)?;
+        let socket = lane.run(self.id, backend, generation, running).await.map_err(Stop::Failed)?;
+        let link = link::made(socket, self.id, backend, &self.policy).map_err(Stop::Failed)?;
         proxy::receive(self.connection, &recorded, link, input).await.map_err(Stop::Failed)
     }
 
@@ -87,6 +88,31 @@ impl Traveller<'_> {
             Err(_) => Err(self.connection.failure().unwrap_or(over)),
         }
     }
+}
+
+/// What the warden is told, once it holds together here.
+fn running(
+    command: &Command,
+    route: &Route,
+    head: &Head,
+    body: &[u8],
+    stream: bool,
+) -> Result<Running, Refusal> {
+    let (method, target) = (head.method().as_str(), head.target());
+    let members = members_of(command, body)?;
+    let given = gathered(command, route, method, target, &members)?;
+    command.filled(&given)?;
+    let bytes = |pairs: &Given| pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    if target.as_str().len() + bytes(&members) > MESSAGE_MAX {
+        return Err(Refusal::BodyTooLarge);
+    }
+    Ok(Running {
+        route: route.id.clone(),
+        method: method.to_owned(),
+        target: target.as_str().to_owned(),
+        members,
+        form: form(head, stream),
+    })
 }
 
 /// How the answer is to look: as the caller accepts it, plain text where it says nothing of ours.

@@ -25,7 +25,10 @@ impl<N: Names> Checker<'_, '_, N> {
         let own = self.own;
         if let Some(apps) = &own.apps {
             match apps.iter().find(|declared| declared.name == app.value) {
-                Some(declared) => self.check_directories(declared, app, written),
+                Some(declared) => {
+                    self.check_backends(declared, app, file);
+                    self.check_directories(declared, app, written);
+                }
                 None => self.unknown_app(apps, app),
             }
         }
@@ -43,6 +46,28 @@ impl<N: Names> Checker<'_, '_, N> {
         }
     }
 
+    /// A handler gets a connection to a backend, and only a proxy has one to give: what else there is, a command first of
+    /// all, is behind routes alone.
+    fn check_backends(&mut self, declared: &Declared, app: &At<String>, file: &File) {
+        for name in &declared.backends {
+            let (needs, name) =
+                (format!("the app {} needs a backend {}", quoted(&app.value), quoted(name)), name);
+            match file.backends.iter().find(|backend| backend.name.value == *name) {
+                None => self.problems.add_help(app.span, needs, format!("write `[backend.{name}]`")),
+                Some(backend) if backend.proxy.is_some() => {}
+                Some(backend) => {
+                    let message = format!("{needs} that it can connect to, and this is none");
+                    let help = if backend.command.is_some() {
+                        "a command is run for a route: lead one `to` it, or give the app a `proxy`"
+                    } else {
+                        "give the app a `proxy`"
+                    };
+                    self.problems.add_help(backend.name.span, message, help);
+                }
+            }
+        }
+    }
+
     fn check_directories(&mut self, declared: &Declared, app: &At<String>, written: &Written) {
         let needed = || declared.directories.iter().filter(|directory| directory.is_placed_by_policy());
         for (name, _) in &written.directories {
@@ -51,10 +76,6 @@ impl<N: Names> Checker<'_, '_, N> {
                     format!("the app {} asks for no directory {}", quoted(&app.value), quoted(&name.value));
                 self.problems.add_unknown(name.span, message, &name.value, needed().map(|d| d.name.as_str()));
             }
-        }
-        for name in declared.backends.iter().filter(|name| !self.backends.contains_key(name.as_str())) {
-            let message = format!("the app {} needs a backend {}", quoted(&app.value), quoted(name));
-            self.problems.add_help(app.span, message, format!("write `[backend.{name}]`"));
         }
         for directory in needed() {
             if !written.directories.iter().any(|(name, _)| name.value == directory.name) {

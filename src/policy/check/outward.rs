@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::diagnostics::{At, quoted};
 use super::super::file::{Backend as Written, File, Only as WrittenOnly, Witness as WrittenWitness};
 use super::super::names::Names;
-use super::super::table::{Backend, BackendKind, Feed, Only, Route, Syslog, Witness};
+use super::super::table::{Backend, BackendKind, DaemonSettings, Feed, Only, Route, RunsAs, Syslog, Witness};
 use super::Checker;
 
 /// How many routes or users one feed may name; the warden tells the scribe of them in one message.
@@ -81,7 +81,7 @@ impl<N: Names> Checker<'_, '_, N> {
     }
 
     /// Who keeps the heads.
-    pub(super) fn witness(&mut self, written: Option<&WrittenWitness>) -> Witness {
+    pub(super) fn witness(&mut self, written: Option<&WrittenWitness>, daemon: &DaemonSettings) -> Witness {
         let Some(written) = written else { return Witness::default() };
         let command = written.command.as_ref();
         if let Some(at) = command {
@@ -97,11 +97,43 @@ impl<N: Names> Checker<'_, '_, N> {
             syslog: written.syslog.as_ref().and_then(|at| self.syslog(at)),
             file: written.file.as_ref().and_then(|at| self.path(at)),
             command: command.map(|at| at.value.clone()).unwrap_or_default(),
+            user: self.witness_user(written, daemon),
             every_s: written
                 .every
                 .as_ref()
                 .and_then(|ms| u32::try_from(ms.value / 1_000).ok())
                 .unwrap_or(EVERY),
+        }
+    }
+
+    /// Whom its command runs as: somebody whom no role is, or it could end that one.
+    fn witness_user(&mut self, written: &WrittenWitness, daemon: &DaemonSettings) -> Option<RunsAs> {
+        let user = match (&written.user, &written.command) {
+            (Some(name), Some(_)) => self.people.user(name, self.problems)?,
+            (Some(name), None) => {
+                self.problems
+                    .add(name.span, "`user` goes with `command`: the daemon itself tells the others");
+                return None;
+            }
+            (None, Some(_)) if self.own.uid.raw() == 0 => {
+                self.people.user_if_any("peergate-witness", self.problems)?
+            }
+            (None, _) => return None,
+        };
+        let roles = [daemon.gate_user, daemon.scribe_user, daemon.app_user];
+        if let Some(at) = &written.user
+            && roles.into_iter().flatten().any(|(role, _)| role == user.uid)
+        {
+            self.problems.add(at.span, "a witness's command needs a user that no role of the daemon's is");
+        }
+        match self.people.groups_of(&user) {
+            Ok(groups) => Some(RunsAs { name: user.name, uid: user.uid, gid: user.gid, groups }),
+            Err(error) => {
+                let message = format!("the groups of {} can't be looked up: {error}", quoted(&user.name));
+                let span = written.user.as_ref().map(|at| at.span).unwrap_or_default();
+                self.problems.add_unanswered(span, message);
+                None
+            }
         }
     }
 

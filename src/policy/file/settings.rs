@@ -77,6 +77,7 @@ pub(crate) struct Witness {
     pub(crate) syslog: Option<At<String>>,
     pub(crate) file: Option<At<String>>,
     pub(crate) command: Option<At<Vec<String>>>,
+    pub(crate) user: Option<At<String>>,
     /// In milliseconds.
     pub(crate) every: Option<At<u64>>,
 }
@@ -89,6 +90,7 @@ impl Witness {
             syslog: section.text("syslog"),
             file: section.text("file"),
             command: section.words("command"),
+            user: section.text("user"),
             every: section.quantity("every", "a time such as `\"1m\"`", time, (1_000, 3_600_000), &show),
         }
     }

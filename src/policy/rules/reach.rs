@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::subject::{Bits, Set, Subject};
-use super::super::table::Route;
+use super::super::table::{BackendKind, Parameter, Policy, Route};
 use super::super::times::Moment;
 use super::{ForbidRule, Offer, RouteRule, Rules};
 use crate::model::ids::{BackendId, ListenerId};
@@ -42,24 +42,6 @@ impl Rules {
         self.timed_forbids
     }
 
-    /// Whether this route allows the caller and leads to that backend.
-    pub(in crate::policy) fn may_by_route(
-        &self,
-        listener: ListenerId,
-        holds: &Bits,
-        route: &str,
-        backend: BackendId,
-        moment: Moment<'_>,
-    ) -> bool {
-        self.routes.iter().any(|rule| {
-            *rule.told.id == *route
-                && rule.told.on.contains(&listener)
-                && rule.terms.backend == backend
-                && rule.allow.grants(holds).is_some()
-                && rule.in_time(moment)
-        })
-    }
-
     /// Whether this route allows the caller, leads to that backend, and lets the journal stand in.
     pub(in crate::policy) fn may_by_journal(
         &self,
@@ -81,6 +63,7 @@ impl Rules {
 
     pub(in crate::policy) fn offers(
         &self,
+        policy: &Policy,
         listener: ListenerId,
         subject: &Subject,
         moment: Moment<'_>,
@@ -103,9 +86,18 @@ impl Rules {
                     query: rule.query.as_ref().map(|names| names.each().map(str::to_owned).collect()),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
                     help: rule.told.help.clone(),
+                    parameters: parameters(policy, rule.terms.backend),
                 }
             })
             .collect()
+    }
+}
+
+/// What callers fill in where this leads to a command.
+fn parameters(policy: &Policy, backend: BackendId) -> Vec<Parameter> {
+    match policy.backend(backend).map(|backend| &backend.kind) {
+        Some(BackendKind::Command(command)) => command.parameters.clone(),
+        _ => Vec::new(),
     }
 }
 

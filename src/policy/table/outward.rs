@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::caller::Uid;
+use crate::model::caller::{Gid, Uid};
 
 /// What the scribe answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +37,23 @@ pub struct Witness {
     pub file: Option<String>,
     /// A program and its arguments, fed a line for each head; empty: none.
     pub command: Vec<String>,
+    /// Whom it runs as, where the daemon starts as root; `None`: a user who owns nothing.
+    pub user: Option<RunsAs>,
     /// Seconds between two heads while there are new seals.
     pub every_s: u32,
+}
+
+/// A user with all its groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsAs {
+    /// Its name, in `USER` and `LOGNAME`.
+    pub name: String,
+    /// Its id.
+    pub uid: Uid,
+    /// Its group.
+    pub gid: Gid,
+    /// All that a login of it would have.
+    pub groups: Vec<Gid>,
 }
 
 /// Where a syslog listens.

@@ -51,6 +51,16 @@ fn app_that_is_not_there_or_lacks_something_is_shown_in_place() {
 }
 
 #[test]
+fn app_that_declares_what_nobody_can_connect_to_is_shown_that_backend() {
+    let app = "[backend.f]\napp = \"files\"\ndirectories.pages = \"/srv/pages\"\n[backend.up]\n";
+    let all = wrong(&format!("{app}command = [\"/bin/true\"]\nuser = \"root\"\n"), &program());
+    let message = "the app `files` needs a backend `up` that it can connect to, and this is none";
+    assert!(all.contains(message) && all.contains("a command is run for a route"), "{all}");
+    let all = wrong(&format!("{app}builtin = \"api\"\n"), &program());
+    assert!(all.contains(message) && all.contains("give the app a `proxy`"), "{all}");
+}
+
+#[test]
 fn app_keys_go_with_app_alone_and_an_app_stands_behind_one_backend() {
     let all = wrong(&format!("{GOOD}[backend.g]\napp = \"files\"\ndirectories.pages = \"/x\"\n"), &program());
     assert!(all.contains("the backend `f` leads to this app already"), "{all}");

@@ -95,7 +95,7 @@ segment = "1MiB"
 segment_time = "1h"
 compress = false
 record = { identity = "full" }
-witness = { journal = true, syslog = "unix:/dev/log", file = "/mnt/heads", command = ["/bin/cat"], every = "5m" }
+witness = { journal = true, syslog = "unix:/dev/log", file = "/mnt/heads", command = ["/bin/cat"], user = "bob", every = "5m" }
 [diagnostics]
 directory = "/var/log/d"
 format = "json"

@@ -74,9 +74,14 @@ fn witness_is_what_was_written() {
         syslog: Some(Syslog::Udp("192.0.2.7:514".parse().unwrap())),
         file: Some("/mnt/heads".to_owned()),
         command: ["/bin/cat", "-", "-"].map(str::to_owned).to_vec(),
+        user: None,
         every_s: 300,
     };
     assert_eq!(load(&text).unwrap().audit.witness, expected);
+    let named = load(&with_witness("command = [\"/bin/cat\"]\nuser = \"ci\"")).unwrap();
+    let user = named.audit.witness.user.clone().unwrap();
+    assert_eq!(user.name, "ci");
+    assert!(user.groups.contains(&user.gid), "{user:?}");
     let policy = load(&with_witness("syslog = \"unix:/dev/log\"")).unwrap();
     let local = &policy.audit.witness;
     assert_eq!((local.syslog.clone(), local.every_s), (Some(Syslog::Unix("/dev/log".to_owned())), 60));
@@ -92,6 +97,12 @@ fn witness_that_can_not_be_is_a_mistake() {
         ("command = [\"cat\"]", "begins with a program's absolute path"),
         ("command = []", "begins with a program's absolute path"),
         ("command = \"/bin/cat\"", "`command` is a list of strings"),
+        ("command = [\"/bin/cat\"]\nuser = \"nobody-here\"", "there is no user `nobody-here`"),
+        (
+            "command = [\"/bin/cat\"]\nuser = \"peergate-scribe\"\n[daemon]\nscribe_user = \"peergate-scribe\"",
+            "a user that no role of the daemon's is",
+        ),
+        ("journal = true\nuser = \"ci\"", "`user` goes with `command`"),
         ("every = \"10ms\"", "`every` lies between 1s and 3600s"),
         ("journald = true", "did you mean `journal`?"),
     ] {

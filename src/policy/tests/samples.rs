@@ -20,6 +20,7 @@ fn samples_load_and_their_tests_hold() {
     assert_eq!(
         names,
         [
+            "administration.toml",
             "break-glass.toml",
             "demo.toml",
             "docker-ci.toml",

@@ -3,8 +3,8 @@
 use nix::sys::stat::lstat;
 
 use super::Starter;
-use crate::confine;
-use crate::model::posture::{Grade, ProcStatus};
+use crate::confine::{self, Plan};
+use crate::model::posture::{Confinement, Grade, ProcStatus};
 use crate::warden::Warden;
 use crate::warden::violation::proc_text;
 use crate::wire::report::CommandsReport;
@@ -30,10 +30,23 @@ impl Warden {
         Some(CommandsReport { grade, what, running, plans, more })
     }
 
+    /// Runners whose commands run, as many as a report has room for: the plan of each, what it runs, its process, and how
+    /// it found itself.
+    pub(in crate::warden) fn runners(&self) -> impl Iterator<Item = (Plan, &str, u32, &Confinement)> {
+        /// Of so many, a report tells.
+        const MOST: usize = 8;
+        let root = self.options.terms.root;
+        let told = self.commands.running.values().filter_map(move |run| {
+            let runner = run.runner.as_ref()?;
+            Some((Plan::runner(root, runner.has_group), run.backend.as_str(), runner.pid, &*runner.confined))
+        });
+        told.take(MOST)
+    }
+
     fn starter_stands(&self) -> (Grade, String) {
         match &self.commands.starter {
             Starter::Nobody => {
-                let what = "nobody starts runners: commands that come by a reload need a restart";
+                let what = "nobody starts runners; the daemon needs a restart";
                 (Grade::Red, what.to_owned())
             }
             Starter::Service(path) => match lstat(path) {
@@ -47,7 +60,7 @@ impl Warden {
                 let status = proc_text(child.pid(), "status").ok().and_then(|text| ProcStatus::parse(&text));
                 match status {
                     None => (Grade::Red, "the launcher is gone".to_owned()),
-                    Some(status) if status.no_new_privs => {
+                    Some(status) if status.no_new_privs || status.seccomp_mode != 0 => {
                         let what = "the launcher inherited a confinement, and so do commands: name a socket of the \
                                     service manager's (`PEERGATE_RUNNER`)";
                         (Grade::Amber, what.to_owned())

@@ -1,24 +1,28 @@
 //! A process that keeps heads where that may take its time: in a file, which it syncs, or in the input of a command.
 //! It reads nothing but the warden's messages, and opens and starts nothing but what the policy names. One that keeps a
 //! file gives up all but that file's directory before it reads the first. What a command needs is not known here: it
-//! has the daemon's ids and no more, no capability and no way to gain one.
+//! has the ids of its user, who began this process already, few descriptors, no capability and no way to gain one.
 //!
 //! A command that ends is started again with the next head, and not more than once in [`PAUSE`] times two to the
 //! number of its failures. What it does with its input is its own affair: a head counts as kept once it took the line.
+//! What it says of an error, the last line of that, is told as the reason.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, setrlimit};
 
 use crate::confine::{self, Plan, Terms, Unconfined};
+use crate::model::escape::Shown;
 use crate::model::posture::{Confinement, Layer};
 use crate::wire::channel::Channel;
 use crate::wire::told::{FromKeeper, ToKeeper};
@@ -32,6 +36,12 @@ pub(super) const COMMAND: &str = "command";
 const PAUSE: Duration = Duration::from_secs(1);
 /// And never longer than this.
 const PAUSE_MAX: Duration = Duration::from_secs(64);
+/// A command's descriptors.
+const DESCRIPTORS: u64 = 1024;
+/// So much of a line that it says is told.
+const SAID: usize = 200;
+/// One that has ended has said all; what it has started may go on and say more.
+const LISTEN: Duration = Duration::from_millis(200);
 
 /// Runs a keeper of this kind until the warden is gone.
 pub(super) fn run(kind: &OsStr, terms: &Terms, words: &[OsString], channel: OwnedFd) -> ExitCode {
@@ -49,7 +59,9 @@ pub(super) fn run(kind: &OsStr, terms: &Terms, words: &[OsString], channel: Owne
 /// Gives up all but what keeping heads needs.
 fn confine(kind: &OsStr, terms: &Terms, words: &[OsString]) -> Result<Confinement, Unconfined> {
     if kind != FILE {
-        return confine::enter(&Plan::command_keeper(), terms, &[]);
+        let few = setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS);
+        few.map_err(|errno| Unconfined { layer: Layer::Limits, why: errno.desc().to_owned() })?;
+        return confine::enter(&Plan::command_keeper(None), terms, &[]);
     }
     let directory = home(words.first().map_or(Path::new(""), Path::new))?;
     confine::enter(&Plan::file_keeper(), terms, &[directory.as_fd()])
@@ -124,24 +136,35 @@ struct Fed<'a> {
     program: &'a OsStr,
     arguments: &'a [OsString],
     running: Option<Child>,
+    /// How the last one ended.
+    ended: String,
+    /// The last line that it said of an error, once that is over.
+    said: Option<Receiver<Vec<u8>>>,
     started: Option<Instant>,
     failures: u32,
 }
 
 impl<'a> Fed<'a> {
     fn new(program: &'a OsStr, arguments: &'a [OsString]) -> Fed<'a> {
-        Fed { program, arguments, running: None, started: None, failures: 0 }
+        Fed {
+            program,
+            arguments,
+            running: None,
+            ended: String::new(),
+            said: None,
+            started: None,
+            failures: 0,
+        }
     }
 
     /// Gives it a line, and starts it where it does not run.
     fn feed(&mut self, line: &str) -> io::Result<()> {
-        let ended = self.running.as_mut().map(Child::try_wait).transpose()?.flatten();
-        if ended.is_some() {
-            self.running = None;
+        if let Some(status) = self.running.as_mut().map(Child::try_wait).transpose()?.flatten() {
+            self.has_ended(&status.to_string());
         }
         let running = match &mut self.running {
             Some(running) => running,
-            None => self.start(ended.map(|status| status.to_string()))?,
+            None => self.start()?,
         };
         let mut input = running.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         let written = input.write_all(format!("{line}\n").as_bytes());
@@ -149,25 +172,28 @@ impl<'a> Fed<'a> {
             // It closed its input, and is of no use any more.
             running.kill()?;
             running.wait()?;
-            self.running = None;
-            self.failures += 1;
+            self.has_ended("closed its input");
         } else {
             self.failures = 0;
         }
         written
     }
 
-    fn start(&mut self, ended: Option<String>) -> io::Result<&mut Child> {
-        if ended.is_some() {
-            self.failures += 1;
-        }
+    fn has_ended(&mut self, how: &str) {
+        let said = self.said.take().and_then(|said| said.recv_timeout(LISTEN).ok()).unwrap_or_default();
+        let colon = if said.is_empty() { "" } else { ": " };
+        self.ended = format!("{how}{colon}{}", Shown(&said));
+        self.running = None;
+        self.failures += 1;
+    }
+
+    fn start(&mut self) -> io::Result<&mut Child> {
         let pause = (PAUSE * 2_u32.saturating_pow(self.failures.min(6))).min(PAUSE_MAX);
         if self.failures > 0
             && let Some(left) = self.started.and_then(|started| pause.checked_sub(started.elapsed()))
         {
-            let how = ended.unwrap_or_else(|| "closed its input".to_owned());
-            let why =
-                format!("the command ended ({how}); it is started again after {} s", left.as_secs() + 1);
+            let (how, seconds) = (&self.ended, left.as_secs() + 1);
+            let why = format!("the command ended ({how}); it is started again after {seconds} s");
             return Err(io::Error::other(why));
         }
         self.started = Some(Instant::now());
@@ -179,13 +205,40 @@ impl<'a> Fed<'a> {
             .args(self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn();
-        let child = started.map_err(|error| {
+        let mut child = started.map_err(|error| {
             self.failures += 1;
             io::Error::new(error.kind(), format!("{} can't be started: {error}", self.program.display()))
         })?;
+        if let Some(stderr) = child.stderr.take() {
+            let (tell, said) = channel();
+            let listen = move || {
+                // Nobody may ask any more.
+                tell.send(last_line(stderr)).ok();
+            };
+            std::thread::Builder::new().name("said".to_owned()).spawn(listen)?;
+            self.said = Some(said);
+        }
         Ok(self.running.insert(child))
     }
+}
+
+/// Reads all that a command says of errors, so that it never waits for a reader; the last line.
+fn last_line(stderr: ChildStderr) -> Vec<u8> {
+    let mut stderr = BufReader::new(stderr);
+    let (mut line, mut last) = (Vec::new(), Vec::new());
+    while let Ok(1..) = (&mut stderr).take(SAID as u64).read_until(b'\n', &mut line) {
+        if !line.trim_ascii().is_empty() {
+            last = line.trim_ascii().to_vec();
+        }
+        // The rest of a long one says no more.
+        if line.last() != Some(&b'\n') {
+            stderr.skip_until(b'\n').ok();
+        }
+        line.clear();
+    }
+    last
 }
 
 #[cfg(test)]
@@ -252,6 +305,30 @@ mod tests {
         let again =
             |said: &FromKeeper| matches!(said, FromKeeper::Failed { why } if why.contains("started again"));
         assert!(told.iter().any(again), "{told:?}");
+    }
+
+    /// Why it keeps nothing, once that is for this.
+    fn told(keeper: &Kept, part: &str) -> String {
+        let failed = |said| match said {
+            FromKeeper::Failed { why } if why.contains(part) => Some(why),
+            _ => None,
+        };
+        std::iter::repeat_with(|| keeper.keep("more")).find_map(failed).unwrap()
+    }
+
+    #[test]
+    fn command_that_fails_is_told_by_its_last_words() {
+        let long = "x".repeat(3 * SAID);
+        let script = format!("read -r line; echo one >&2; printf '%s\\n\\n' {long} >&2; exit 7");
+        let keeper = Kept::new(COMMAND, &["/bin/sh", "-c", &script]);
+        assert_eq!(keeper.keep("one"), FromKeeper::Kept);
+        let why = told(&keeper, "exit status: 7");
+        assert!(why.contains(&format!("7: {}); it is started again", &long[..SAID])), "{why}");
+        let script = r"read -r line; printf 'no \033[31mway\n' >&2; exit 255";
+        let keeper = Kept::new(COMMAND, &["/bin/sh", "-c", script]);
+        assert_eq!(keeper.keep("one"), FromKeeper::Kept);
+        let why = told(&keeper, "exit status: 255");
+        assert!(why.contains(r"255: no \u001b[31mway); it is"), "{why}");
     }
 
     #[test]

@@ -14,10 +14,29 @@ fn grant_of_a_command_golden() {
             backend: "restart",
             policy: "9f2c1e77",
             refused: None,
+            via: None,
             run,
         }),
         "grant",
         r#""id":"7k3qzd-41-1","uid":1001,"backend":"restart","policy":"9f2c1e77","user":"root","argv":["/usr/bin/systemctl","restart\u000a"]"#,
+    );
+}
+
+#[test]
+fn grant_to_an_app_golden() {
+    let grant = Grant {
+        id: request(),
+        uid: 1001,
+        backend: "docker",
+        policy: "9f2c1e77",
+        refused: None,
+        via: Some("files"),
+        run: None,
+    };
+    reads(
+        &Entry::Grant(grant),
+        "grant",
+        r#""id":"7k3qzd-41-1","uid":1001,"backend":"docker","policy":"9f2c1e77","via":"files""#,
     );
 }
 

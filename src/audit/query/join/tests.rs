@@ -256,3 +256,48 @@ fn waiting_beyond_its_room_gives_way_eldest_first_and_forgets_what_ended() {
     let order: Vec<RequestId> = std::iter::from_fn(|| waiting.pop_eldest()).map(|access| access.id).collect();
     assert_eq!(order, [id(1), id(2), id(3)]);
 }
+
+#[test]
+fn access_to_a_command_waits_for_the_commands_end() {
+    let run = |record: &mut Record, id: &str| {
+        record.allow(GATE, id, 1001);
+        let rest =
+            "\"uid\":1001,\"backend\":\"restart\",\"policy\":\"9f\",\"user\":\"root\",\"argv\":[\"/bin/x\"]";
+        record.add(WARDEN, "grant", &format!("\"id\":\"{id}\",{rest}"));
+    };
+    let exit = |record: &mut Record, id: &str, more: &str| {
+        record.add(WARDEN, "exit", &format!("\"id\":\"{id}\",{more},\"out\":0,\"err\":0,\"us\":7"));
+    };
+    let mut record = Record::new();
+    record.conn(WARDEN, 1, 1001);
+    for id in ["7k3qzd-1-1", "7k3qzd-1-2", "7k3qzd-1-3"] {
+        run(&mut record, id);
+    }
+    // The first before its request's end, the second after it; of the third none was seen.
+    exit(&mut record, "7k3qzd-1-1", "\"why\":\"done\",\"code\":3");
+    for id in ["7k3qzd-1-3", "7k3qzd-1-2", "7k3qzd-1-1"] {
+        record.outcome(GATE, id);
+    }
+    exit(&mut record, "7k3qzd-1-2", "\"why\":\"detached\"");
+    exit(&mut record, "7k3qzd-1-2", "\"why\":\"done\",\"signal\":9");
+    let items = record.items();
+    let ends = |item: &Item| match item {
+        Item::Access(access) => {
+            let ends = access.exits.iter().map(|exit| (exit.why().unwrap().to_owned(), exit.code));
+            Some((access.id.to_string(), ends.collect::<Vec<_>>()))
+        }
+        _ => None,
+    };
+    let found: Vec<_> = items.iter().filter_map(ends).collect();
+    assert_eq!(
+        found,
+        [
+            ("7k3qzd-1-1".to_owned(), vec![("done".to_owned(), Some(3))]),
+            ("7k3qzd-1-2".to_owned(), vec![("detached".to_owned(), None)]),
+            ("7k3qzd-1-3".to_owned(), vec![]),
+        ]
+    );
+    let events =
+        items.iter().filter(|item| matches!(item, Item::Event(held) if held.record().kind() == "exit"));
+    assert_eq!(events.count(), 3, "each stands by itself too");
+}

@@ -237,7 +237,7 @@ impl<'a> Plan<'a> {
                 }
                 decision => told |= decision.is_none(),
             },
-            "outcome" | "grant" => match id.parse::<RequestId>() {
+            "outcome" | "grant" | "exit" => match id.parse::<RequestId>() {
                 Ok(id) => {
                     request(id, found);
                     found.gates.extend(elsewhere(name, record).map(|uid| (id.connection.boot, uid)));
@@ -269,7 +269,7 @@ fn elsewhere(segment: &str, record: Option<Record<'_>>) -> Option<Option<u32>> {
 /// Whether a record of this kind is believed in this segment, as far as the role tells.
 fn in_place(segment: &str, kind: &str) -> bool {
     match role(segment) {
-        Role::Warden => matches!(kind, "conn" | "grant"),
+        Role::Warden => matches!(kind, "conn" | "grant" | "exit"),
         Role::Gate(_) => matches!(kind, "decision" | "outcome"),
         Role::Scribe => kind == "outcome",
         Role::Other => false,
@@ -383,7 +383,7 @@ impl Sieve for Candidates {
                         .is_none_or(|id| self.callers.contains(&id) || self.connections.contains(&id))
                     || self.has_line(segment, at)
             }
-            b"deci" | b"outc" | b"gran" => {
+            b"deci" | b"outc" | b"gran" | b"exit" => {
                 let id = id(rest);
                 let unmarked =
                     |id: &str| self.marks.as_ref().is_some_and(|marks| !marks.may_have(id.as_bytes()));

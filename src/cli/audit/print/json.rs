@@ -113,6 +113,11 @@ fn of_access(access: &Access) -> String {
         object.outcome(outcome);
     }
     object.bare("us", access.us());
+    if let Some(exit) = access.exits.last() {
+        object.bare("exit", exit.code);
+        object.bare("signal", exit.signal);
+        object.text("why", exit.why());
+    }
     object.bare("open", access.is_open().then_some(true));
     let doubts = access.doubts();
     if !doubts.is_empty() {

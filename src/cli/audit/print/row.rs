@@ -10,10 +10,10 @@ use crate::audit::plain::Readable;
 use crate::audit::query::{Access, Conn, Held, Item, Repeat};
 use crate::audit::reader::Line;
 
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 31] = [
     "kind", "ts", "id", "uid", "user", "gid", "pid", "exe", "unit", "ns", "on", "method", "target", "route",
-    "decision", "refusal", "by", "at", "policy", "status", "result", "in", "out", "us", "backend", "count",
-    "doubts", "record",
+    "decision", "refusal", "by", "at", "policy", "status", "result", "in", "out", "us", "exit", "signal",
+    "why", "backend", "count", "doubts", "record",
 ];
 
 pub(super) fn head() -> String {
@@ -110,6 +110,15 @@ fn of_access(access: &Access) -> String {
     }
     if let Some(us) = access.us() {
         row.put("us", us);
+    }
+    if let Some(exit) = access.exits.last() {
+        if let Some(code) = exit.code {
+            row.put("exit", code);
+        }
+        if let Some(signal) = exit.signal {
+            row.put("signal", signal);
+        }
+        row.text("why", exit.why());
     }
     let granted = access.grants.iter().filter(|grant| grant.refused().is_none());
     let backends: Vec<String> = granted.filter_map(|grant| grant.backend()).map(shown).collect();

@@ -3,7 +3,7 @@
 use super::text::clock;
 use super::{Whom, shown, word};
 use crate::audit::plain::Readable;
-use crate::audit::query::{Access, Conn, Decision, Doubt, Held, Item, Outcome, Repeat};
+use crate::audit::query::{Access, Conn, Decision, Doubt, Exit, Held, Item, Outcome, Repeat};
 
 pub(super) fn of(item: &Item) -> String {
     match item {
@@ -35,11 +35,18 @@ fn of_access(access: &Access) -> String {
         None => said.push_str(" asked for something that no gate recorded"),
     }
     for grant in &access.grants {
-        let backend = word(grant.backend().unwrap_or_default());
+        let app = grant.via().map(|app| format!(" to the app {}", word(app))).unwrap_or_default();
+        let backend = format!("{}{app}", word(grant.backend().unwrap_or_default()));
         match grant.refused() {
-            None => said.push_str(&format!("; the warden granted {backend}")),
+            None => {
+                let whom = grant.runs_as().map(|user| format!(" as {}", word(user))).unwrap_or_default();
+                said.push_str(&format!("; the warden granted {backend}{whom}"));
+            }
             Some(why) => said.push_str(&format!("; the warden refused {backend} ({})", shown(why))),
         }
+    }
+    for exit in &access.exits {
+        said.push_str(&format!("; the command {}", command_ended(exit)));
     }
     match (&access.outcome, access.status()) {
         (Some(outcome), _) => said.push_str(&ended(outcome)),
@@ -73,7 +80,10 @@ fn judged(decision: &Decision, conn: Option<&Conn>) -> String {
     let mut said = format!(" {verdict} {method} {target}{on}");
     match decision.by() {
         Some(rule) => said.push_str(&format!(" by {}", word(rule))),
-        None if !decision.allowed => said.push_str(" since no rule allows it"),
+        None if decision.refusal() == Some("no-route") => said.push_str(" since no rule allows it"),
+        None if !decision.allowed && decision.route().is_none() => {
+            said.push_str(" before any rule was asked");
+        }
         None => {}
     }
     if let Some(place) = decision.place() {
@@ -90,6 +100,25 @@ fn ended(outcome: &Outcome) -> String {
     let result = shown(outcome.result().unwrap_or_default());
     let after = outcome.us.map(|us| format!(" after {}", span(us))).unwrap_or_default();
     format!("; it ended {status}{after} ({result}), {} bytes in, {} out", outcome.bytes_in, outcome.bytes_out)
+}
+
+/// `ended with exit code 3 after 12 ms`, `was ended by signal 15 after 30 s (timeout)`.
+pub(in crate::cli::audit) fn command_ended(exit: &Exit) -> String {
+    let after = span(exit.us);
+    let why = match exit.why().unwrap_or_default() {
+        "done" => String::new(),
+        why => format!(" ({})", shown(why)),
+    };
+    match (exit.code, exit.signal, exit.why().unwrap_or_default()) {
+        (Some(code), ..) => format!("ended with exit code {code} after {after}{why}"),
+        (None, Some(signal), _) => format!("was ended by signal {signal} after {after}{why}"),
+        (None, None, "not-started") => match exit.what() {
+            Some(what) => format!("was not started: {}", shown(what)),
+            None => "was not started".to_owned(),
+        },
+        (None, None, "detached") => "ran on when the daemon ended".to_owned(),
+        (None, None, _) => format!("ended after {after}{why}"),
+    }
 }
 
 /// Microseconds as people say them.
@@ -130,16 +159,23 @@ pub(super) fn of_event(held: &Held) -> String {
                 "retired" => "was let go".to_owned(),
                 "panicked" => "lost a connection to a fault of its own".to_owned(),
                 "started" => "was started".to_owned(),
+                "intruded" => "was ended for what stood in its segment".to_owned(),
+                "backdated" => "wrote a line of an instant long before it can have been written".to_owned(),
                 _ => text("event"),
             };
             format!("{at}: the {}{uid} (pid {}) {how}.", text("role"), text("pid"))
         }
+        "exit" => match Exit::new(held.clone()) {
+            Some(exit) => format!("{at}: the command of {} {}.", exit.id, command_ended(&exit)),
+            None => Readable(held.line().as_bytes()).to_string(),
+        },
         "policy" => match record.field("refused") {
             Some(why) => format!("{at}: the policy {} was not taken: {}.", text("file"), shown(why.as_str())),
             None => format!("{at}: the policy {} came into force as {}.", text("file"), text("new")),
         },
         "close" => format!("{at}: the segment {} was closed at {} bytes.", text("segment"), text("bytes")),
         "prune" => format!("{at}: the segment {} was removed: {}.", text("segment"), text("why")),
+        "epoch" => format!("{at}: epoch {} began.", text("epoch")),
         "seal" => format!("{at}: seal {} of epoch {} was made.", text("i"), text("epoch")),
         "intrusion" => format!("{at}: {} was tampered with: {}.", text("segment"), text("why")),
         _ => Readable(held.line().as_bytes()).to_string(),

@@ -101,6 +101,15 @@ fn of_access(access: &Access) -> String {
         None if access.is_open() => add("(no end on record)".to_owned()),
         None => {}
     }
+    for exit in &access.exits {
+        let end = [("exit", exit.code.map(u32::from)), ("signal", exit.signal)];
+        for (name, value) in end.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            add(format!("{name}={value}"));
+        }
+        if let Some(why) = exit.why().filter(|why| *why != "done") {
+            add(format!("why={}", word(why)));
+        }
+    }
     if let Some(us) = access.us() {
         add(format!("us={us}"));
     }

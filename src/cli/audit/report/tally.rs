@@ -53,6 +53,20 @@ fn add(sum: &mut Sum, words: &[&str], count: u64) {
     *sum.entry(kind).or_insert(0) += count;
 }
 
+fn cloned((kind, count): (&Vec<String>, &u64)) -> (Vec<String>, u64) {
+    (kind.clone(), *count)
+}
+
+/// Whether this is no part of a quiet day.
+fn is_grave(kind: &[String]) -> bool {
+    match kind.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["intrusion" | "disbelieved" | "no record" | "journal", ..] => true,
+        ["gate", event] => !matches!(event, "started" | "retired"),
+        ["policy", "refused"] => true,
+        _ => false,
+    }
+}
+
 /// A caller's name, or else the uid.
 fn named(user: Option<&str>, uid: Option<u32>) -> String {
     match (user, uid) {
@@ -100,8 +114,9 @@ impl Tally {
                     "policy" if record.field("refused").is_some() => "refused",
                     _ => "",
                 };
+                let words = [record.kind(), what];
                 if !matches!(record.kind(), "range" | "seal") && what != "retired" {
-                    add(&mut self.events, &[record.kind(), what], 1);
+                    add(&mut self.events, if what.is_empty() { &words[..1] } else { &words }, 1);
                 }
             }
             Item::Disbelieved(held) if covered => add(&mut self.events, &["disbelieved", &held.segment], 1),
@@ -174,6 +189,13 @@ impl Tally {
             let rows = rows.into_iter().take(top).map(row).collect();
             Section { name, title, unit: "count", columns, rows, left_out }
         };
+        // However rare, what somebody has done to the record or a role has died of is not left out.
+        let grave: Sum = self.events.iter().filter(|(kind, _)| is_grave(kind)).map(cloned).collect();
+        let usual: Sum = self.events.iter().filter(|(kind, _)| !is_grave(kind)).map(cloned).collect();
+        let mut events = counted("events", "Events", &["kind", "what"], &usual);
+        let mut first = counted("events", "Events", &["kind", "what"], &grave);
+        first.rows.append(&mut events.rows);
+        (events.rows, events.left_out) = (first.rows, first.left_out + events.left_out);
         let fresh = |(id, kind): &(String, [String; 3])| Row {
             value: 1,
             number: "new".to_owned(),
@@ -210,7 +232,7 @@ impl Tally {
                 left_out: 0,
             },
             counted("busiest", "Busiest hours (UTC)", &["hour"], &self.hours),
-            counted("events", "Events", &["kind", "what"], &self.events),
+            events,
         ]
     }
 }

@@ -53,5 +53,6 @@ impl Seals {
 fn records(access: &Access) -> impl Iterator<Item = &Held> {
     let decision = access.decision.iter().map(|decision| &decision.held);
     let outcome = access.outcome.iter().map(|outcome| &outcome.held);
-    decision.chain(access.grants.iter().map(|grant| &grant.held)).chain(outcome)
+    let exits = access.exits.iter().map(|exit| &exit.held);
+    decision.chain(access.grants.iter().map(|grant| &grant.held)).chain(outcome).chain(exits)
 }

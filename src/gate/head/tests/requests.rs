@@ -348,3 +348,31 @@ fn guard_large_bodies_stay_within_a_bounded_buffer() {
     assert!(guard.is_idle());
     guard.release();
 }
+
+#[test]
+fn head_for_the_engine_says_how_the_message_is_framed_and_nothing_of_what_is_asked() {
+    for (bytes, expected) in [
+        (&b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n"[..], "GET / HTTP/1.1\r\n\r\n"),
+        (
+            b"PUT /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n",
+            "PUT / HTTP/1.1\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        ),
+        (
+            b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (
+            b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n",
+            "GET / HTTP/1.1\r\nUpgrade: tcp\r\nConnection: upgrade\r\n\r\n",
+        ),
+        (b"HEAD /a HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n", "HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
+    ] {
+        let mut guard = RequestGuard::new(HeadLimits::default());
+        guard.spare()[..bytes.len()].copy_from_slice(bytes);
+        guard.filled(bytes.len());
+        let Ok(Event::Head(head)) = guard.step() else { panic!("`{}` is refused", bytes.escape_ascii()) };
+        let mut out = Vec::new();
+        head.write_for_engine(&mut out);
+        assert_eq!(lossy(&out), expected);
+    }
+}

@@ -1,0 +1,155 @@
+//! What a command sees of its cage, asked from inside.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use super::stage::{place, route, run, started};
+use super::support::people::person;
+use crate::need_root;
+
+#[test]
+fn command_gains_rights_by_what_it_executes_only_where_the_policy_says_so() {
+    need_root!();
+    let place = place(&[("who", "@HERE@/setuid -u; grep NoNewPrivs /proc/$$/status | tr -d '\\t'")]);
+    // One that is root to whoever executes it.
+    let setuid = place.path().join("setuid");
+    fs::copy("/usr/bin/id", &setuid).unwrap();
+    fs::set_permissions(&setuid, fs::Permissions::from_mode(0o4755)).unwrap();
+    let alice = person("pg-alice").uid.to_string();
+    let daemon = started(
+        place,
+        &[
+            route("plain", "[\"@DIR@/who\"]", "user = \"pg-alice\""),
+            route("gains", "[\"@DIR@/who\"]", "user = \"pg-alice\"\nnew_privileges = true"),
+        ],
+    );
+    assert_eq!(run(&daemon, "/plain").text(), format!("{alice}\nNoNewPrivs:1\n"));
+    assert_eq!(run(&daemon, "/gains").text(), "0\nNoNewPrivs:0\n");
+    daemon.stop();
+}
+
+#[test]
+fn command_has_the_limits_that_the_policy_gives_it() {
+    need_root!();
+    let limits = "rlimits = { memory = \"512MiB\", cpu = 7, file_size = \"1MiB\", files = 50, processes = 60, core = \"0B\" }";
+    let place = place(&[("writes", "head -c 2000000 /dev/zero > @HERE@/open/big; echo $?")]);
+    fs::create_dir(place.path().join("open")).unwrap();
+    fs::set_permissions(place.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    let more = format!("user = \"pg-alice\"\n{limits}");
+    person("pg-alice");
+    let daemon = started(
+        place,
+        &[
+            route("limits", "[\"/usr/bin/cat\", \"/proc/self/limits\"]", &more),
+            route("writes", "[\"@DIR@/writes\"]", &more),
+        ],
+    );
+    let answer = run(&daemon, "/limits");
+    let said = answer.text();
+    for (name, value) in [
+        ("Max address space", "536870912"),
+        ("Max cpu time", "7"),
+        ("Max file size", "1048576"),
+        ("Max open files", "50"),
+        ("Max processes", "60"),
+        ("Max core file size", "0"),
+    ] {
+        let line = said.lines().find(|line| line.starts_with(name)).unwrap();
+        let words: Vec<&str> = line[name.len()..].split_whitespace().collect();
+        assert_eq!(words[..2], [value, value], "{line}");
+    }
+    // They are the kernel's: SIGXFSZ.
+    assert!(run(&daemon, "/writes").text().contains("153\n"));
+    assert_eq!(fs::metadata(daemon.path("open/big")).unwrap().len(), 1 << 20);
+    daemon.stop();
+}
+
+/// Tries what its arguments say and prints what came of it.
+const TRIES: &str = r#"
+import os, socket, sys
+here, listed, other = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+
+def tried(name, act):
+    try:
+        act()
+        print(name, "done")
+    except OSError as error:
+        print(name, error.strerror)
+
+def wrote(path):
+    with open(path, "w") as file:
+        file.write("x")
+
+def bound():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+
+tried("read listed", lambda: open(here + "/read/a").read())
+tried("read other", lambda: open(here + "/other/a").read())
+tried("list other", lambda: os.listdir(here + "/other"))
+tried("write read", lambda: wrote(here + "/read/b"))
+tried("write listed", lambda: wrote(here + "/write/b"))
+tried("remove listed", lambda: os.remove(here + "/write/b"))
+tried("move out", lambda: os.rename(here + "/write/c", here + "/other/c"))
+tried("connect listed", lambda: socket.create_connection(("127.0.0.1", listed)))
+tried("connect other", lambda: socket.create_connection(("127.0.0.1", other)))
+tried("bind", bound)
+"#;
+
+#[test]
+fn sandbox_holds_for_each_thing_that_is_tried_inside() {
+    need_root!();
+    let [listed, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listed_port, other_port] = [&listed, &other].map(|one| one.local_addr().unwrap().port());
+    let place = place(&[]);
+    for name in ["read", "write", "other"] {
+        fs::create_dir(place.path().join(name)).unwrap();
+        fs::write(place.path().join(name).join("a"), name).unwrap();
+    }
+    fs::write(place.path().join("write/c"), "").unwrap();
+    fs::write(place.path().join("tries.py"), TRIES).unwrap();
+    // The program itself: no link is followed.
+    let python = fs::canonicalize("/usr/bin/python3").unwrap();
+    let python = python.display();
+    let command = format!(
+        "[\"{python}\", \"-IS\", \"@DIR@/tries.py\", \"@DIR@\", \"{listed_port}\", \"{other_port}\"]"
+    );
+    let files = "read = [\"@DIR@/read\", \"@DIR@/tries.py\"], write = [\"@DIR@/write\"]";
+    let one_port = format!("user = \"root\"\nsandbox = {{ {files}, tcp = [{listed_port}] }}");
+    let any_port = format!("user = \"root\"\nsandbox = {{ {files}, any_tcp = true }}");
+    let daemon = started(place, &[route("one", &command, &one_port), route("any", &command, &any_port)]);
+    let told =
+        |target: &str| -> Vec<String> { run(&daemon, target).text().lines().map(str::to_owned).collect() };
+    let no = "Permission denied";
+    let files = [
+        "read listed done".to_owned(),
+        format!("read other {no}"),
+        format!("list other {no}"),
+        format!("write read {no}"),
+        "write listed done".to_owned(),
+        "remove listed done".to_owned(),
+        format!("move out {no}"),
+        "connect listed done".to_owned(),
+    ];
+    let expected = [&files[..], &[format!("connect other {no}"), format!("bind {no}")]].concat();
+    assert_eq!(told("/one"), expected);
+    let expected = [&files[..], &["connect other done".to_owned(), "bind done".to_owned()]].concat();
+    assert_eq!(told("/any"), expected);
+    daemon.stop();
+}
+
+#[test]
+fn sandbox_executes_what_is_listed_and_nothing_else() {
+    need_root!();
+    let place = place(&[("tries", "/usr/bin/true && echo true; /usr/bin/id; echo $?")]);
+    let exec = "exec = [\"/usr/lib\", \"/usr/bin/dash\", \"/usr/bin/true\"]";
+    let more = format!("user = \"root\"\nsandbox = {{ {exec} }}");
+    let daemon = started(place, &[route("tries", "[\"@DIR@/tries\"]", &more)]);
+    let answer = run(&daemon, "/tries");
+    let said = answer.text();
+    assert!(said.starts_with("true\n") && said.contains("126\n"), "{said}");
+    assert!(said.contains("/usr/bin/id: Permission denied"), "{said}");
+    daemon.stop();
+}
