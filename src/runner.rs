@@ -58,8 +58,11 @@ fn serve(channel: Channel) -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false)?;
     nix::fcntl::fcntl(&channel, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     must_be_ours(&channel)?;
-    let Some((ToRunner::Run(job), descriptors)) = channel.receive_waiting::<ToRunner>()? else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not `Run`"));
+    let (job, descriptors) = match channel.receive_waiting::<ToRunner>()? {
+        Some((ToRunner::Run(job), descriptors)) => (job, descriptors),
+        // It waited for a command that did not come.
+        None => return Ok(()),
+        Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not `Run`")),
     };
     let [link] = crate::wire::channel::exactly(descriptors)?;
     nix::fcntl::fcntl(&link, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
@@ -70,6 +73,11 @@ fn serve(channel: Channel) -> io::Result<()> {
         Err(why) => return channel.send(&FromRunner::NotStarted { why }, &[]),
     };
     let started = cage::ready(&job, &tree).and_then(|ready| match confine(&job, &tree) {
+        // By now the warden may have put it down as not started, and it must not be then.
+        Ok(_) if channel.is_closed() => {
+            ready.give_up();
+            Err("nobody waits for it any more".to_owned())
+        }
         Ok(confined) => Ok((ready.begin()?, confined)),
         Err(why) => {
             ready.give_up();

@@ -21,5 +21,7 @@ mod inside;
 mod review;
 #[path = "commands/stage.rs"]
 mod stage;
+#[path = "commands/starts.rs"]
+mod starts;
 #[path = "support/support.rs"]
 mod support;

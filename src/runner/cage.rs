@@ -5,11 +5,14 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -24,7 +27,11 @@ use crate::sys::{self, trusted};
 use crate::wire::runner::Job;
 
 /// The longest report of what a command's process could not do.
-const REPORT_MAX: u64 = 64 << 10;
+const REPORT_MAX: usize = 64 << 10;
+
+/// So long a command's process may take to become the program: less than the warden waits for, and more than anything needs
+/// but a file system that somebody holds up on the way to what lies below a directory.
+const BEGIN: Duration = Duration::from_secs(15);
 
 /// A program that runs. What there is of pipes does not block.
 pub(super) struct Running {
@@ -51,11 +58,27 @@ impl Ready {
     /// What it could not do, for people; nothing runs then.
     pub(super) fn begin(self) -> Result<Running, String> {
         step("a word to the command's process", nix::unistd::write(&self.go, b"!"))?;
-        let mut why = String::new();
-        // By a bound, and so without asking how long a file it is, which is no call of a runner's any more.
-        let mut report = File::from(self.report).take(REPORT_MAX);
-        report.read_to_string(&mut why).map_err(|error| error.to_string())?;
-        if why.is_empty() { Ok(self.running) } else { Err(why) }
+        let until = Instant::now() + BEGIN;
+        let mut why = Vec::new();
+        while why.len() < REPORT_MAX {
+            let left = u16::try_from(until.saturating_duration_since(Instant::now()).as_millis())
+                .unwrap_or(u16::MAX);
+            let mut fds = [PollFd::new(self.report.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, left) {
+                Ok(0) => {
+                    self.give_up();
+                    return Err(format!("it does not begin within {} s", BEGIN.as_secs()));
+                }
+                Err(Errno::EINTR) => continue,
+                polled => step("poll", polled)?,
+            };
+            let mut piece = [0; 1 << 10];
+            match step("its report", nix::unistd::read(&self.report, &mut piece))? {
+                0 => break,
+                read => why.extend_from_slice(piece.get(..read).unwrap_or_default()),
+            }
+        }
+        if why.is_empty() { Ok(self.running) } else { Err(String::from_utf8_lossy(&why).into_owned()) }
     }
 
     /// It never begins.

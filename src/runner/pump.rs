@@ -65,6 +65,8 @@ struct Pump<'a> {
     deadline: Instant,
     /// It was asked to end, why, and when it is ended.
     ending: Option<(Why, Instant)>,
+    /// Its process is gone, and its number free.
+    is_reaped: bool,
 }
 
 /// Waits for a command's end, and ends all that it started.
@@ -96,12 +98,14 @@ pub(super) fn run(
         said: [0, 0],
         deadline: began + Duration::from_millis(job.bounds.timeout_ms),
         ending: None,
+        is_reaped: false,
     };
     if warden.is_none() {
         pump.warden_left();
     }
     pump.frames.begin();
     let exit = pump.wait()?;
+    pump.is_reaped = true;
     // What it started ends with it; what all of them said is in the pipes by then.
     tree.end();
     pump.hear_the_last();
@@ -217,7 +221,10 @@ impl Pump<'_> {
     fn end(&mut self, why: Why) {
         if self.ending.is_none() {
             self.ending = Some((why, Instant::now() + Duration::from_millis(self.job.bounds.grace_ms)));
-            self.tree.ask(self.child.pid());
+            // Once it has been reaped, its number may be somebody else's.
+            if !self.is_reaped {
+                self.tree.ask(self.child.pid());
+            }
         }
     }
 

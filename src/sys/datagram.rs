@@ -105,6 +105,13 @@ pub fn receive(fd: BorrowedFd<'_>, buf: &mut [u8], descriptors: bool) -> io::Res
     })
 }
 
+/// Whether the peer is gone (POLLHUP of `poll(2)`), even where something can be received still.
+pub fn is_closed(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    let polled = poll(&mut fds, PollTimeout::ZERO);
+    polled.is_ok_and(|count| count > 0) || polled.is_err()
+}
+
 /// Waits until there is something to receive, or the peer closed. For the moments in which a role has nothing
 /// else to do: before its loop, and in the loader.
 ///

@@ -2,16 +2,15 @@
 //! comes to, and only then given to a runner, which is no child of this process: it must not live in its confinement,
 //! nor end with it.
 //!
-//! Who starts runners: the service manager, where its socket was named (`PEERGATE_RUNNER`), else a launcher of our own
-//! from before the rights were given up.
+//! Who starts runners, and the one that waits for the next command: [`starter`].
 
 mod judge;
 mod report;
+mod starter;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,11 +26,12 @@ use crate::model::ids::{ConnectionId, RequestId};
 use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::policy::{BackendKind, Command, Given, Policy};
-use crate::sys::process::{Child, Spawn};
-use crate::sys::trusted::{self, Connecting};
+
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ToGate};
-use crate::wire::runner::{Ended, Form, FromRunner, How, Job, ToLauncher, ToRunner};
+use crate::wire::runner::{Ended, Form, FromRunner, How, Job, ToRunner};
+
+use starter::Runners;
 
 /// A runner gets this long to say whether its command runs.
 const START: Duration = Duration::from_secs(20);
@@ -88,22 +88,10 @@ struct Runner {
     has_group: bool,
 }
 
-/// Who starts runners.
-#[derive(Debug, Default)]
-enum Starter {
-    /// Nobody: the policy had no command when the daemon started.
-    #[default]
-    Nobody,
-    /// The service manager, for who connects here.
-    Service(PathBuf),
-    /// A process of our own.
-    Own { channel: Channel, child: Child },
-}
-
 /// All of them.
 #[derive(Default)]
 pub(super) struct Commands {
-    starter: Starter,
+    runners: Runners,
     running: BTreeMap<u32, Run>,
     made: u32,
     /// Who waits for a turn, by the backend's name.
@@ -122,36 +110,6 @@ pub(super) fn has_commands(policy: &Policy) -> bool {
 }
 
 impl Warden {
-    /// Readies who starts runners; while the warden still has all its rights, since what commands need is not known.
-    ///
-    /// # Errors
-    ///
-    /// The launcher can't be started.
-    pub(super) fn begin_commands(&mut self) -> io::Result<()> {
-        self.commands.starter = match &self.options.environment.runner {
-            // It is there whether or not the first policy has commands.
-            Some(path) => Starter::Service(path.clone()),
-            None if !has_commands(&self.force.policy) => Starter::Nobody,
-            None => {
-                let (ours, theirs) = Channel::pair()?;
-                let spawn = Spawn::new(self.executable.as_fd(), c"peergated")
-                    .argument(c"@launcher".to_owned())
-                    .descriptor(theirs.as_fd());
-                Starter::Own { child: spawn.start()?, channel: ours }
-            }
-        };
-        Ok(())
-    }
-
-    /// Why a policy with commands can't come into force by a reload, where that is so.
-    pub(super) fn lacks_starter(&self, policy: &Policy) -> Option<&'static str> {
-        let is_nobody = matches!(self.commands.starter, Starter::Nobody);
-        (is_nobody && has_commands(policy)).then_some(
-            "it is the first one with a command, and what starts commands is started with the daemon, before that gives \
-             up its rights: restart it; the old policy stays in force",
-        )
-    }
-
     /// Judges one wish by the policy in force.
     pub(super) fn judge_run(&mut self, lane: LaneId, wish: Wish) {
         let Asked { ticket, connection: number, .. } = wish.asked;
@@ -282,22 +240,9 @@ impl Warden {
     }
 
     fn hand_to_runner(&mut self, number: u32, job: Job) -> io::Result<()> {
-        let channel = match &self.commands.starter {
-            Starter::Nobody => {
-                return Err(io::Error::other(
-                    "nobody is there to start commands; the daemon needs a restart",
-                ));
-            }
-            Starter::Service(path) => runner_of_service(path)?,
-            Starter::Own { channel, .. } => {
-                let (ours, theirs) = Channel::pair()?;
-                channel.send(&ToLauncher::Start, &[theirs.as_fd()])?;
-                ours
-            }
-        };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
-        channel.send(&ToRunner::Run(Box::new(job)), &[theirs.as_fd()])?;
+        let channel = self.commands.runners.take(&ToRunner::Run(Box::new(job)), theirs.as_fd())?;
         self.poll.watch(&channel, Source::Runner(number), Interest::Read)?;
         if let Some(run) = self.commands.running.get_mut(&number) {
             run.channel = Some(channel);
@@ -358,6 +303,7 @@ impl Warden {
         let Some(run) = self.forget_run(number) else { return };
         // Its own name for it counts, not the runner's.
         self.note_exit(exit(run.id, ended));
+        self.have_a_runner_wait();
         self.next_of(&run.backend);
     }
 
@@ -455,14 +401,6 @@ impl Warden {
 enum Turn {
     Now,
     Later,
-}
-
-/// A fresh runner of the service manager's, who listens there as root.
-fn runner_of_service(path: &Path) -> io::Result<Channel> {
-    match trusted::connect_packets(path, Some(0)).map_err(io::Error::other)? {
-        Connecting::Connected(socket) => Ok(Channel::from(socket)),
-        Connecting::Again => Err(io::Error::other("the service manager starts too many runners already")),
-    }
 }
 
 fn exit(id: RequestId, ended: &Ended) -> Exit<'static> {

@@ -108,6 +108,11 @@ impl Channel {
         }
     }
 
+    /// Whether the other side closed, whatever it has said before.
+    pub fn is_closed(&self) -> bool {
+        datagram::is_closed(self.fd.as_fd())
+    }
+
     fn take<M: DeserializeOwned>(&self, descriptors: bool) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         BUFFER.with_borrow_mut(|buffer| {
             let datagram = datagram::receive(self.fd.as_fd(), buffer, descriptors)?;

@@ -2,7 +2,7 @@
 
 use nix::sys::stat::lstat;
 
-use super::Starter;
+use super::starter::Starter;
 use crate::confine::{self, Plan};
 use crate::model::posture::{Confinement, Grade, ProcStatus};
 use crate::warden::Warden;
@@ -44,7 +44,7 @@ impl Warden {
     }
 
     fn starter_stands(&self) -> (Grade, String) {
-        match &self.commands.starter {
+        match &self.commands.runners.starter {
             Starter::Nobody => {
                 let what = "nobody starts runners; the daemon needs a restart";
                 (Grade::Red, what.to_owned())
