@@ -17,7 +17,8 @@ pub use query::QueryPairs;
 /// A request target in its canonical form.
 ///
 /// - It is ASCII: RFC 3986 path and query bytes and nothing else.
-/// - Percent-triplets of unreserved bytes are decoded, all others are there in upper case.
+/// - Percent-triplets of unreserved bytes are decoded, in the path those of all bytes that may stand there plainly (`%40` is
+///   `@`), so that what a server takes for one name has one spelling; all others are there in upper case.
 /// - In the path no triplet hides `\ . NUL % ; ? #` or a control; there is no dot segment, also not behind `;` or
 ///   between encoded slashes, and no empty segment but a last one.
 /// - What the triplets decode to is UTF-8.

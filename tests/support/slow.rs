@@ -16,7 +16,7 @@ pub fn target(raw: &[u8]) -> Option<String> {
     {
         return None;
     }
-    let (path, hidden) = normal(path)?;
+    let (path, hidden) = normal(path, "-._~!$&'()*+,=:@")?;
     if hidden.chars().any(|c| "\\.%;?#".contains(c) || c.is_control()) {
         return None;
     }
@@ -30,14 +30,14 @@ pub fn target(raw: &[u8]) -> Option<String> {
         }
     }
     match query {
-        Some(query) => Some(format!("{path}?{}", normal(query)?.0)),
+        Some(query) => Some(format!("{path}?{}", normal(query, "-._~")?.0)),
         None => Some(path),
     }
 }
 
-/// The text with unreserved triplets decoded and all others in upper case, and what the triplets decode to: each run
-/// of them has to be UTF-8 by itself.
-fn normal(text: &str) -> Option<(String, String)> {
+/// The text with triplets of letters, digits and `plain` decoded and all others in upper case, and what the triplets decode
+/// to: each run of them has to be UTF-8 by itself.
+fn normal(text: &str, plain: &str) -> Option<(String, String)> {
     let (mut out, mut hidden, mut run) = (String::new(), String::new(), Vec::new());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -51,7 +51,7 @@ fn normal(text: &str) -> Option<(String, String)> {
         let byte = u8::from_str_radix(digits, 16).ok()?;
         run.push(byte);
         let c = char::from(byte);
-        if c.is_ascii_alphanumeric() || "-._~".contains(c) {
+        if c.is_ascii_alphanumeric() || plain.contains(c) {
             out.push(c);
         } else {
             out += &format!("%{}", digits.to_uppercase());

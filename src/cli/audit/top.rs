@@ -246,10 +246,11 @@ impl Signals {
         i32::try_from(told.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok())
     }
 
-    /// Ends the process as the signal would have, so that who started us sees by what we ended.
+    /// Ends the process as the signal would have, so that who started us sees by what we ended; also where it is ignored, as
+    /// it is by what a shell starts in the background.
     fn end_by(self, signal: Signal) {
         raise(signal).ok();
-        Signals::mask().thread_unblock().ok();
+        crate::sys::process::reset_signals().ok();
     }
 }
 

@@ -199,7 +199,11 @@ impl Output {
         self.bytes.extend_from_slice(run);
     }
 
-    /// Appends what a triplet stood for: itself where unreserved, else the triplet in upper case.
+    /// Appends what a triplet stood for: itself where unreserved, and in the path where it may stand there plainly, else the
+    /// triplet in upper case.
+    ///
+    /// RFC 3986 §2.2 would leave `%40` apart from `@`, but every server behind us decodes both to one name: a rule that is
+    /// written for the one would not hold for the other.
     fn decoded(&mut self, byte: u8, place: Place) -> Result<(), Refusal> {
         if self.broken {
             return Err(Refusal::PercentUtf8);
@@ -210,7 +214,7 @@ impl Output {
             // U+0080 to U+009F: the other controls.
             return Err(Refusal::PercentForbidden);
         }
-        if is_unreserved(byte) {
+        if is_unreserved(byte) || place == Place::Path && is_plain_in_path(byte) {
             self.bytes.push(byte);
         } else {
             self.bytes.extend_from_slice(&[b'%', upper(byte >> 4), upper(byte & 15)]);

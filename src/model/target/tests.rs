@@ -35,7 +35,9 @@ fn target_triplets_are_decoded_once_or_upper_case() {
         ("/%c3%a4", "/%C3%A4"),
         ("/a%2fb", "/a%2Fb"),
         ("/a?%41=%2e%2f%c3%a4%25", "/a?A=.%2F%C3%A4%25"),
-        ("/%3a%2d", "/%3A-"),
+        ("/%3a%2d", "/:-"),
+        ("/%21%24%26%27%28%29%2a%2B%2c%3d%3A%40?%40%2B", "/!$&'()*+,=:@?%40%2B"),
+        ("/%20%22%3c%7B", "/%20%22%3C%7B"),
     ] {
         assert_eq!(parse(raw).as_deref(), Ok(canonical), "{raw}");
     }

@@ -35,6 +35,10 @@ pub fn gathered(
         if !wants(Origin::Query, name) {
             return Err(Refusal::Parameter);
         }
+        // Some read a space there.
+        if value.contains('+') {
+            return Err(Refusal::Parameter);
+        }
         given.push((name.to_owned(), decoded(value)?));
     }
     if members.iter().any(|(name, _)| !wants(Origin::Body, name)) {
@@ -160,11 +164,8 @@ fn all<'a>(
     })
 }
 
-/// A canonical text with its triplets decoded. A `+` in it is refused, since some read a space there.
+/// A canonical text with its triplets decoded.
 pub(super) fn decoded(text: &str) -> Result<String, Refusal> {
-    if text.contains('+') {
-        return Err(Refusal::Parameter);
-    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, behind)) = rest.split_first() {

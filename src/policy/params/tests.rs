@@ -34,10 +34,8 @@ fn captures_are_those_of_the_pattern_that_matches() {
 
 #[test]
 fn decoded_is_what_the_triplets_say_and_no_space_for_a_plus() {
-    assert_eq!(decoded("a%20b%C3%A9"), Ok("a bé".to_owned()));
-    for text in ["a+b", "%FF"] {
-        assert_eq!(decoded(text), Err(Refusal::Parameter), "{text}");
-    }
+    assert_eq!(decoded("a%20b%C3%A9+"), Ok("a bé+".to_owned()));
+    assert_eq!(decoded("%FF"), Err(Refusal::Parameter));
 }
 
 #[test]

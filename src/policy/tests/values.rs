@@ -1,6 +1,6 @@
 //! What a policy's tests say of values that callers fill into commands.
 
-use super::{HEAD, load};
+use super::{HEAD, house, load};
 
 /// Whether this test of a command's route holds.
 fn test(request: &str, body: &str, expect: &str) -> Result<(), String> {
@@ -33,4 +33,33 @@ fn test_of_a_policy_judges_values_as_the_daemon_does() {
     }
     let failed = test("POST /c", why, "allow").unwrap_err();
     assert!(failed.contains("it is refused as `parameter` for `parameter unit`"), "{failed}");
+}
+
+#[test]
+fn name_that_can_be_spelt_in_two_ways_is_one_name() {
+    let asking = house(
+        r#"
+        [[route]]
+        id = "restart"
+        match = "POST /units/{unit}/restart"
+        to = "docker"
+        allow = "users"
+        [[route]]
+        id = "base"
+        match = "POST /units/base:prod/restart"
+        to = "docker"
+        allow = "ci"
+        [[forbid]]
+        id = "never-console"
+        match = "* /units/getty@tty1+a,b=c/{how}"
+        "#,
+    );
+    for unit in ["getty@tty1+a,b=c", "getty%40tty1%2Ba%2cb%3Dc", "%67etty%40tty1+a,b=c"] {
+        let said = asking.says("bob", &format!("POST /units/{unit}/restart"));
+        assert!(said.starts_with("forbidden "), "{unit}: {said}");
+    }
+    for unit in ["base:prod", "base%3Aprod", "base%3aprod"] {
+        let said = asking.says("bob", &format!("POST /units/{unit}/restart"));
+        assert!(said.starts_with("not-allowed base"), "{unit}: {said}");
+    }
 }

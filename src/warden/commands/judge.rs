@@ -6,11 +6,11 @@
 //! then taken from that target, not from the gate, so that what was judged and what is run can't differ.
 //!
 //! So the warden reads a request's target. It could be rebuilt here from the route's pattern and the captures, but what
-//! stands in a capture is as much the gate's to choose, one value has several canonical spellings of which a forbid may
-//! name one, and only [`Target::parse`] makes a [`Target`]: rebuilding would be that parser and a printer before it. The
-//! parser is no new guest: a warden reads each literal of a policy by it. It is one pass over ASCII without state of a
-//! connection, takes no more memory than it is given, is fuzzed (`fuzz/fuzz_targets/target.rs`), and has to give back
-//! the very text that it was given, which a canonical target is. Nothing else of HTTP comes here.
+//! stands in a capture is as much the gate's to choose, and only [`Target::parse`] makes a [`Target`]: rebuilding would be
+//! that parser and a printer before it. The parser is no new guest: a warden reads each literal of a policy by it. It is
+//! one pass over ASCII without state of a connection, takes no more memory than it is given, is fuzzed
+//! (`fuzz/fuzz_targets/target.rs`), and has to give back the very text that it was given, which a canonical target is.
+//! Nothing else of HTTP comes here.
 //!
 //! What can't be judged here stays the gate's word: header lines, a body that the route's rules read, and the values
 //! that a body holds, which are judged as values.
@@ -110,7 +110,7 @@ until = 2020-01-01T00:00:00Z
 allow = ["ops"]
 [[forbid]]
 id = "never-sshd"
-match = ["* /units/sshd.service/{how}"]
+match = ["* /units/sshd.service/{how}", "* /units/getty@tty1/{how}"]
 [[forbid]]
 id = "never-hard"
 match = ["POST /units/{unit}/hard"]
@@ -177,7 +177,12 @@ when = { from = "12:00", to = "24:00", zone = "UTC" }
 
     #[test]
     fn wish_that_a_forbid_takes_is_refused_whatever_the_gate_says() {
-        for target in ["/units/sshd.service/soft", "/units/a.service/hard", "/units/night.service/soft"] {
+        for target in [
+            "/units/sshd.service/soft",
+            "/units/a.service/hard",
+            "/units/night.service/soft",
+            "/units/getty@tty1/soft",
+        ] {
             assert_eq!(judged(7, &wish("restart", "POST", target, &[])), Err(Refusal::Forbidden), "{target}");
         }
     }
@@ -199,6 +204,7 @@ when = { from = "12:00", to = "24:00", zone = "UTC" }
             (7, "restart", "PO ST", soft, &[], Refusal::NotAllowed),
             // Targets that no gate would have come to: not canonical, and hiding what a forbid names.
             (7, "restart", "POST", "/units/%73shd.service/soft", &[], Refusal::NotAllowed),
+            (7, "restart", "POST", "/units/getty%40tty1/soft", &[], Refusal::NotAllowed),
             (7, "restart", "POST", "/units/a.service/../sshd.service/soft", &[], Refusal::NotAllowed),
             (7, "restart", "POST", "/units//soft", &[], Refusal::NotAllowed),
             (7, "restart", "POST", "units/a/soft", &[], Refusal::NotAllowed),
