@@ -135,6 +135,38 @@ fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
 }
 
 #[test]
+fn one_that_waits_and_is_refused_at_its_turn_gives_it_to_the_next() {
+    need_root!();
+    let place = place(&[("one", "echo up >> @HERE@/mark; read -r word < @HERE@/wait; echo $word")]);
+    let wait = fifo(&place, "wait");
+    let more = "user = \"root\"\none_at_a_time = true\nqueue = 4";
+    let first = route("one", "[\"@DIR@/one\"]", more);
+    let other =
+        "[[route]]\nid = \"other\"\nmatch = [\"POST /other\"]\nto = \"one\"\nallow = [\"root\"]\n".to_owned();
+    let mut daemon = started(place, &[first.clone(), other]);
+    let mut runs = begun(&daemon, "/one", 1);
+    let next = |target: &str, decided: usize| {
+        let mut client = client::Client::connect(&daemon.socket());
+        client.ask("POST", target);
+        while daemon.records_of("decision").len() < decided {
+            std::thread::yield_now();
+        }
+        client
+    };
+    let mut refused = next("/other", 2);
+    let mut behind = next("/one", 3);
+    // The route of the one that waits first is gone when its turn comes.
+    assert!(daemon.reload(&format!("{HEAD}{first}")));
+    release(&wait);
+    assert_eq!(runs.answer().status(), 200);
+    assert!(!String::from_utf8_lossy(&refused.rest()).contains("go"));
+    wait_for_marks(&daemon, 2);
+    release(&wait);
+    assert_eq!(behind.answer().status(), 200);
+    daemon.stop();
+}
+
+#[test]
 fn command_outlives_its_daemon_and_tells_the_next_one() {
     need_root!();
     let place = place(&[("long", "echo up > @HERE@/mark; read -r word < @HERE@/wait; exit 9")]);
