@@ -3,6 +3,8 @@
 use std::fs;
 use std::sync::mpsc;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::review::review;
@@ -163,6 +165,22 @@ fn one_that_waits_and_is_refused_at_its_turn_gives_it_to_the_next() {
     wait_for_marks(&daemon, 2);
     release(&wait);
     assert_eq!(behind.answer().status(), 200);
+    daemon.stop();
+}
+
+#[test]
+fn runner_that_is_killed_leaves_nothing_of_its_command() {
+    need_root!();
+    let text = format!("{}echo $PPID > @HERE@/mark; while :; do sleep 861; done", family(4));
+    let daemon = started(place(&[("long", &text)]), &[route("long", "[\"@DIR@/long\"]", "user = \"root\"")]);
+    let _client = begun(&daemon, "/long", 1);
+    let runner = fs::read_to_string(daemon.path("mark")).unwrap().trim().parse().unwrap();
+    kill(Pid::from_raw(runner), Signal::SIGKILL).unwrap();
+    exit(&daemon, "lost");
+    // Whose parent was ended comes to the launcher, generation by generation.
+    while !left(4).is_empty() {
+        std::thread::yield_now();
+    }
     daemon.stop();
 }
 
