@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use super::drain::Phase;
 use super::grant::Asked;
 use super::poll::{Interest, LaneId, Source};
 use super::{Due, Warden};
@@ -299,9 +300,20 @@ impl Warden {
     }
 
     fn command_ended(&mut self, number: u32, ended: &Ended) {
-        let Some(run) = self.forget_run(number) else { return };
+        let Some(run) = self.commands.running.get(&number) else { return };
+        if self.notes_nothing() {
+            // Without a word its runner tells the next daemon.
+            self.forget_run(number);
+            return;
+        }
         // Its own name for it counts, not the runner's.
-        self.note_exit(exit(run.id, ended));
+        let (id, noted) = (run.id, ToRunner::Noted);
+        self.note_exit(exit(id, ended));
+        let Some(run) = self.forget_run(number) else { return };
+        // One that does not hear it tells its end once more.
+        if let Some(Err(error)) = run.channel.as_ref().map(|channel| channel.send(&noted, &[])) {
+            tracing::debug!(%error, "a runner does not hear that its end is noted");
+        }
         self.have_a_runner_wait();
         self.next_of(&run.backend);
     }
@@ -323,6 +335,9 @@ impl Warden {
 
     /// A command ended that an earlier daemon had started; its runner tells this one.
     pub(super) fn earlier_command_ended(&mut self, client: u32, ended: &Ended) {
+        if self.notes_nothing() {
+            return;
+        }
         self.note_exit(exit(ended.id, ended));
         self.reply_control(client, &ControlReply::Noted);
     }
@@ -354,6 +369,11 @@ impl Warden {
         for id in runs {
             self.note_exit(nothing(id, "detached"));
         }
+    }
+
+    /// The record is being closed: what is noted now is lost.
+    fn notes_nothing(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed | Phase::Over { .. })
     }
 
     fn note_exit(&mut self, exit: Exit<'_>) {

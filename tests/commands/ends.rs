@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::review::review;
 use super::stage::{HEAD, begun, exit, fifo, place, release, route, run, started, wait_for_marks};
 use super::support::client;
-use super::support::daemon::Daemon;
+use super::support::daemon::{Daemon, watch_end};
 use crate::need_root;
 
 /// What it starts: a process in its group, one in a session of its own, and one whose parent has gone.
@@ -208,6 +208,39 @@ fn command_outlives_its_daemon_and_tells_the_next_one() {
     let (runs_on, ended) =
         (shown.find("exit      detached, it runs on"), shown.find("exit      exit code 9 done, "));
     assert!(runs_on.is_some() && runs_on < ended, "{shown}");
+}
+
+#[test]
+fn command_that_ends_while_its_daemon_closes_the_record_tells_the_next_one() {
+    need_root!();
+    let text = "echo $$ > @HERE@/mark; read -r word < @HERE@/wait; exit 9";
+    let place = place(&[("long", text)]);
+    let wait = fifo(&place, "wait");
+    let more = "user = \"root\"\non_leave = \"finish\"";
+    let policy =
+        format!("[limits]\ndrain_time = \"10ms\"\n{HEAD}{}", route("long", "[\"@DIR@/long\"]", more));
+    let mut daemon = Daemon::start_in(place, &policy);
+    let _client = begun(&daemon, "/long", 1);
+    let command = fs::read_to_string(daemon.path("mark")).unwrap().trim().parse().unwrap();
+    let ended = watch_end(Pid::from_raw(command));
+    let of_role = |daemon: &Daemon, role: &str| {
+        let line = |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        daemon.children().into_iter().find(|pid| line(pid).split('\0').any(|word| word == role))
+    };
+    // The record can't be closed before this one goes on.
+    let scribe = of_role(&daemon, "@scribe").unwrap();
+    kill(scribe, Signal::SIGSTOP).unwrap();
+    daemon.signal(Signal::SIGTERM);
+    while of_role(&daemon, "@gate").is_some() {
+        std::thread::yield_now();
+    }
+    release(&wait);
+    assert!(ended.wait());
+    kill(scribe, Signal::SIGCONT).unwrap();
+    daemon.wait();
+    let daemon = Daemon::start_in(daemon.kill(), &policy);
+    assert_eq!(exit(&daemon, "done")["code"], 9);
+    daemon.stop();
 }
 
 #[test]
