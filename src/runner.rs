@@ -27,6 +27,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+
 use crate::confine::{self, Plan, Terms};
 use crate::model::posture::Confinement;
 use crate::sys::peer;
@@ -36,6 +39,8 @@ use crate::wire::runner::{Ended, FromRunner, Job, ToRunner};
 
 /// So long a runner tries to tell of the end of its command where its warden is gone.
 const TELL: Duration = Duration::from_secs(120);
+/// So long it waits for the word that its end is noted.
+const NOTED: Duration = Duration::from_secs(10);
 /// Between two tries.
 const PAUSE: u16 = 500;
 
@@ -100,7 +105,7 @@ fn serve(channel: Channel) -> io::Result<()> {
     let ended = Box::new(ended);
     let told = channel.send(&FromRunner::Ended(ended.clone()), &[]).is_ok();
     rest.flush();
-    if told { Ok(()) } else { tell_later(&job, &ended) }
+    if told && is_noted(&channel) { Ok(()) } else { tell_later(&job, &ended) }
 }
 
 /// Gives up all that looking after the command does not need. Its process is there by then, and waits.
@@ -122,6 +127,36 @@ fn must_be_ours(channel: &Channel) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("uid {caller} is not the warden")))
 }
 
+/// Whether the warden says that it has noted the end. One that closes its record notes nothing more.
+fn is_noted(channel: &Channel) -> bool {
+    let until = Instant::now() + NOTED;
+    loop {
+        match hear::<ToRunner>(channel, until) {
+            Ok(Some(ToRunner::Noted)) => return true,
+            // The two may cross on the way.
+            Ok(Some(ToRunner::CallerLeft)) => {}
+            Ok(Some(ToRunner::Run(_)) | None) | Err(_) => return false,
+        }
+    }
+}
+
+/// What comes next, until then.
+fn hear<M: serde::de::DeserializeOwned>(channel: &Channel, until: Instant) -> io::Result<Option<M>> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut fds, u16::try_from(left).unwrap_or(u16::MAX)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        match channel.receive_bare() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            heard => return heard,
+        }
+    }
+}
+
 /// Says how it ended to the next daemon, where the one that asked is gone.
 fn tell_later(job: &Job, ended: &Ended) -> io::Result<()> {
     let until = Instant::now() + TELL;
@@ -137,8 +172,8 @@ fn tell_later(job: &Job, ended: &Ended) -> io::Result<()> {
 fn tell_next(control: &Path, ended: &Ended) -> io::Result<()> {
     let channel = Channel::connect(control)?;
     channel.send(&ControlRequest::CommandEnded(Box::new(ended.clone())), &[])?;
-    match channel.receive_waiting::<ControlReply>()? {
-        Some((ControlReply::Noted, _)) => Ok(()),
+    match hear::<ControlReply>(&channel, Instant::now() + NOTED)? {
+        Some(ControlReply::Noted) => Ok(()),
         _ => Err(io::Error::other("the daemon did not take it")),
     }
 }

@@ -154,7 +154,7 @@ impl Before<'_> {
         sys::umask(cage.umask);
         become_user(cage)?;
         // After the ids: changing them clears it. Who kills the runner kills the command.
-        step("prctl(PR_SET_PDEATHSIG)", prctl::set_pdeathsig(Signal::SIGKILL))?;
+        self.end_with_runner()?;
         // As its user: what that one can't enter is no place to begin.
         step(&cage.directory, chdir(cage.directory.as_str()))?;
         let arguments = self.arguments()?;
@@ -178,15 +178,21 @@ impl Before<'_> {
     /// Waits until the runner has given up what this process still has.
     fn await_word(&self) -> Result<(), String> {
         // It holds the other end of that pipe itself, so that the runner's death would not end the wait.
-        step("prctl(PR_SET_PDEATHSIG)", prctl::set_pdeathsig(Signal::SIGKILL))?;
-        if nix::unistd::getppid().as_raw().unsigned_abs() != self.parent {
-            return Err("its runner is gone".to_owned());
-        }
+        self.end_with_runner()?;
         let mut word = [0];
         match nix::unistd::read(&self.wait, &mut word) {
             Ok(1) => Ok(()),
             _ => Err("its runner has no word for it".to_owned()),
         }
+    }
+
+    /// From now on; a runner that was gone before that would not be heard of.
+    fn end_with_runner(&self) -> Result<(), String> {
+        step("prctl(PR_SET_PDEATHSIG)", prctl::set_pdeathsig(Signal::SIGKILL))?;
+        if nix::unistd::getppid().as_raw().unsigned_abs() != self.parent {
+            return Err("its runner is gone".to_owned());
+        }
+        Ok(())
     }
 
     fn join_group(&self) -> Result<(), String> {

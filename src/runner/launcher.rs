@@ -11,11 +11,16 @@ use std::process::ExitCode;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::tree;
 use crate::sys::process::{self, Child, Spawn};
 use crate::wire::channel::{self, Channel};
 use crate::wire::runner::ToLauncher;
+
+/// Between two rounds of ending what a runner left behind, in milliseconds: what a process that was ended has started
+/// comes here only then.
+const ROUND: u16 = 20;
 
 /// Starts runners until the warden at the other end of `channel` is gone and the last one has ended.
 #[must_use]
@@ -37,21 +42,22 @@ fn serve(channel: &Channel) -> io::Result<()> {
     prctl::set_child_subreaper(true)?;
     let executable = process::executable()?;
     let mut runners: Vec<Child> = Vec::new();
-    let mut is_open = true;
-    while is_open || !runners.is_empty() {
+    let (mut is_open, mut has_orphans) = (true, false);
+    while is_open || has_orphans || !runners.is_empty() {
         let mut fds: Vec<_> =
             runners.iter().map(|runner| PollFd::new(runner.as_fd(), PollFlags::POLLIN)).collect();
         if is_open {
             fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
         }
-        match poll(&mut fds, PollTimeout::NONE) {
+        let wait = if has_orphans { PollTimeout::from(ROUND) } else { PollTimeout::NONE };
+        match poll(&mut fds, wait) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         let before = runners.len();
         runners.retain(|runner| matches!(runner.reap(), Ok(None)));
-        if runners.len() < before {
-            end_orphans(&runners);
+        if has_orphans || runners.len() < before {
+            has_orphans = end_orphans(&runners);
         }
         match if is_open { channel.receive::<ToLauncher>() } else { Ok(None) } {
             Ok(Some((ToLauncher::Start, descriptors))) => {
@@ -73,12 +79,14 @@ fn serve(channel: &Channel) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends what came from a runner that was itself ended.
-fn end_orphans(runners: &[Child]) {
-    for child in tree::children() {
-        if runners.iter().all(|runner| i64::from(runner.pid()) != i64::from(child.as_raw())) {
-            kill(child, Signal::SIGKILL).ok();
-            nix::sys::wait::waitpid(child, None).ok();
-        }
+/// Ends what came from a runner that was itself ended; whether there was anything, and more of it may come. Waits for
+/// none of it, since others want their runners, and what hangs in the kernel ends when that lets it.
+fn end_orphans(runners: &[Child]) -> bool {
+    let mut orphans = tree::children();
+    orphans.retain(|child| runners.iter().all(|runner| i64::from(runner.pid()) != i64::from(child.as_raw())));
+    for orphan in &orphans {
+        kill(*orphan, Signal::SIGKILL).ok();
+        waitpid(*orphan, Some(WaitPidFlag::WNOHANG)).ok();
     }
+    !orphans.is_empty()
 }

@@ -249,7 +249,7 @@ impl Pump<'_> {
         match channel.receive_bare::<ToRunner>() {
             Ok(Some(ToRunner::CallerLeft)) => self.caller_left(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(Some(ToRunner::Run(_)) | None) | Err(_) => self.warden_left(),
+            Ok(Some(ToRunner::Run(_) | ToRunner::Noted) | None) | Err(_) => self.warden_left(),
         }
     }
 

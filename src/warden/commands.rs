@@ -2,13 +2,14 @@
 //! comes to, and only then given to a runner, which is no child of this process: it must not live in its confinement,
 //! nor end with it.
 //!
-//! Who starts runners, and the one that waits for the next command: [`starter`].
+//! Who starts runners, and the one that waits for the next command: [`starter`]. Who waits for a turn: [`line`].
 
 mod judge;
+mod line;
 mod report;
 mod starter;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use super::drain::Phase;
 use super::grant::Asked;
 use super::poll::{Interest, LaneId, Source};
 use super::{Due, Warden};
@@ -31,6 +33,7 @@ use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ToGate};
 use crate::wire::runner::{Ended, Form, FromRunner, How, Job, ToRunner};
 
+use line::{Line, Stands, Turn};
 use starter::Runners;
 
 /// A runner gets this long to say whether its command runs.
@@ -94,8 +97,7 @@ pub(super) struct Commands {
     runners: Runners,
     running: BTreeMap<u32, Run>,
     made: u32,
-    /// Who waits for a turn, by the backend's name.
-    waiting: HashMap<String, VecDeque<(LaneId, Wish)>>,
+    line: Line,
 }
 
 impl Commands {
@@ -123,35 +125,45 @@ impl Warden {
         if !self.callers.may_open(uid, &self.force.policy.limits, std::time::Instant::now()) {
             return self.refuse_open(lane, ticket, Refusal::RateLimited);
         }
-        self.run_or_wait(lane, wish);
+        self.run_or_wait(lane, wish, Stands::New);
     }
 
-    fn run_or_wait(&mut self, lane: LaneId, wish: Wish) {
+    /// `Later`: it waits. Else it runs, or was refused.
+    fn run_or_wait(&mut self, lane: LaneId, wish: Wish, stands: Stands) -> Turn {
         let Asked { ticket, connection: number, request, .. } = wish.asked;
         let Some(uid) = self.connections.get(number).map(|connection| connection.caller.peer.uid) else {
-            return self.refuse_open(lane, ticket, Refusal::NotAllowed);
+            self.refuse_open(lane, ticket, Refusal::NotAllowed);
+            return Turn::Now;
         };
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
         let (named, judged) = self.judge_command(&wish);
         let judged = judged.and_then(|(command, given)| {
-            let turn = self.has_turn(&named, &command)?;
+            let turn = self.turn(&named, &command, stands)?;
             Ok((command, given, turn))
         });
         let (command, given) = match judged {
             Ok((command, given, Turn::Now)) => (command, given),
             Ok((_, _, Turn::Later)) => {
-                return self.commands.waiting.entry(named).or_default().push_back((lane, wish));
+                match stands {
+                    Stands::New => self.commands.line.join(named, lane, wish),
+                    Stands::First => self.commands.line.stay(named, lane, wish),
+                }
+                return Turn::Later;
             }
             Err(refusal) => {
                 let (policy, refused) = (&self.force.short, Some(refusal));
                 let entry = GrantEntry { id, uid, backend: &named, policy, refused, via: None, run: None };
                 self.record.note(&Entry::Grant(entry));
-                return self.refuse_open(lane, ticket, refusal);
+                self.refuse_open(lane, ticket, refusal);
+                return Turn::Now;
             }
         };
         let job = match self.job(id, &command, &given, wish.form) {
             Ok(job) => job,
-            Err(refusal) => return self.refuse_open(lane, ticket, refusal),
+            Err(refusal) => {
+                self.refuse_open(lane, ticket, refusal);
+                return Turn::Now;
+            }
         };
         let secrets = Secrets::new(&self.hash_key);
         let argv = command.told(&given, |value| secrets.hash(value));
@@ -175,6 +187,7 @@ impl Warden {
                 self.refuse_open(lane, ticket, Refusal::AuditUnavailable);
             }
         }
+        Turn::Now
     }
 
     /// The backend's name, and the command that it is with its values, if the caller may run it.
@@ -192,19 +205,6 @@ impl Warden {
             judged.map_err(|refusal| if is_old { Refusal::RefusedByReload } else { refusal })
         });
         (named, judged)
-    }
-
-    /// Whether there is a turn for one more of these, now or later.
-    fn has_turn(&self, named: &str, command: &Command) -> Result<Turn, Refusal> {
-        if self.commands.running(named) < usize::try_from(command.concurrent).unwrap_or(usize::MAX) {
-            return Ok(Turn::Now);
-        }
-        let waiting = self.commands.waiting.get(named).map_or(0, VecDeque::len);
-        if waiting < usize::try_from(command.queue).unwrap_or(usize::MAX) {
-            Ok(Turn::Later)
-        } else {
-            Err(Refusal::CommandBusy)
-        }
     }
 
     fn job(&self, id: RequestId, command: &Command, given: &Given, form: Form) -> Result<Job, Refusal> {
@@ -300,9 +300,20 @@ impl Warden {
     }
 
     fn command_ended(&mut self, number: u32, ended: &Ended) {
-        let Some(run) = self.forget_run(number) else { return };
+        let Some(run) = self.commands.running.get(&number) else { return };
+        if self.notes_nothing() {
+            // Without a word its runner tells the next daemon.
+            self.forget_run(number);
+            return;
+        }
         // Its own name for it counts, not the runner's.
-        self.note_exit(exit(run.id, ended));
+        let (id, noted) = (run.id, ToRunner::Noted);
+        self.note_exit(exit(id, ended));
+        let Some(run) = self.forget_run(number) else { return };
+        // One that does not hear it tells its end once more.
+        if let Some(Err(error)) = run.channel.as_ref().map(|channel| channel.send(&noted, &[])) {
+            tracing::debug!(%error, "a runner does not hear that its end is noted");
+        }
         self.have_a_runner_wait();
         self.next_of(&run.backend);
     }
@@ -324,24 +335,11 @@ impl Warden {
 
     /// A command ended that an earlier daemon had started; its runner tells this one.
     pub(super) fn earlier_command_ended(&mut self, client: u32, ended: &Ended) {
+        if self.notes_nothing() {
+            return;
+        }
         self.note_exit(exit(ended.id, ended));
         self.reply_control(client, &ControlReply::Noted);
-    }
-
-    /// The next one that waits for this command has its turn; judged again, by the policy in force.
-    fn next_of(&mut self, backend: &str) {
-        let Some(waiting) = self.commands.waiting.get_mut(backend) else { return };
-        let next = waiting.pop_front();
-        if waiting.is_empty() {
-            self.commands.waiting.remove(backend);
-        }
-        if let Some((lane, wish)) = next {
-            if self.connections.get(wish.asked.connection).is_some_and(|found| found.lane == Some(lane)) {
-                self.run_or_wait(lane, wish);
-            } else {
-                self.next_of(backend);
-            }
-        }
     }
 
     /// A connection ended: what runs for it hears of it, what waits for it waits no more.
@@ -354,10 +352,7 @@ impl Warden {
             .map(|(number, _)| *number)
             .collect();
         of_it.into_iter().for_each(|number| self.tell_caller_left(number));
-        self.commands.waiting.retain(|_, waiting| {
-            waiting.retain(|(_, wish)| wish.asked.connection != connection);
-            !waiting.is_empty()
-        });
+        self.commands.line.leave(connection);
     }
 
     fn tell_caller_left(&self, number: u32) {
@@ -374,6 +369,11 @@ impl Warden {
         for id in runs {
             self.note_exit(nothing(id, "detached"));
         }
+    }
+
+    /// The record is being closed: what is noted now is lost.
+    fn notes_nothing(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed | Phase::Over { .. })
     }
 
     fn note_exit(&mut self, exit: Exit<'_>) {
@@ -395,12 +395,6 @@ impl Warden {
         };
         self.tell_lane(lane, ToGate::Backend { ticket, result }, descriptors);
     }
-}
-
-/// Whether there is a turn.
-enum Turn {
-    Now,
-    Later,
 }
 
 fn exit(id: RequestId, ended: &Ended) -> Exit<'static> {

@@ -14,6 +14,8 @@ pub enum ToRunner {
     Run(Box<Job>),
     /// The caller is gone.
     CallerLeft,
+    /// The end that it told of is noted: nobody else needs to hear of it.
+    Noted,
 }
 
 /// The warden to the launcher.

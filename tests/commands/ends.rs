@@ -3,12 +3,14 @@
 use std::fs;
 use std::sync::mpsc;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::review::review;
 use super::stage::{HEAD, begun, exit, fifo, place, release, route, run, started, wait_for_marks};
 use super::support::client;
-use super::support::daemon::Daemon;
+use super::support::daemon::{Daemon, watch_end};
 use crate::need_root;
 
 /// What it starts: a process in its group, one in a session of its own, and one whose parent has gone.
@@ -135,6 +137,54 @@ fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
 }
 
 #[test]
+fn one_that_waits_and_is_refused_at_its_turn_gives_it_to_the_next() {
+    need_root!();
+    let place = place(&[("one", "echo up >> @HERE@/mark; read -r word < @HERE@/wait; echo $word")]);
+    let wait = fifo(&place, "wait");
+    let more = "user = \"root\"\none_at_a_time = true\nqueue = 4";
+    let first = route("one", "[\"@DIR@/one\"]", more);
+    let other =
+        "[[route]]\nid = \"other\"\nmatch = [\"POST /other\"]\nto = \"one\"\nallow = [\"root\"]\n".to_owned();
+    let mut daemon = started(place, &[first.clone(), other]);
+    let mut runs = begun(&daemon, "/one", 1);
+    let next = |target: &str, decided: usize| {
+        let mut client = client::Client::connect(&daemon.socket());
+        client.ask("POST", target);
+        while daemon.records_of("decision").len() < decided {
+            std::thread::yield_now();
+        }
+        client
+    };
+    let mut refused = next("/other", 2);
+    let mut behind = next("/one", 3);
+    // The route of the one that waits first is gone when its turn comes.
+    assert!(daemon.reload(&format!("{HEAD}{first}")));
+    release(&wait);
+    assert_eq!(runs.answer().status(), 200);
+    assert!(!String::from_utf8_lossy(&refused.rest()).contains("go"));
+    wait_for_marks(&daemon, 2);
+    release(&wait);
+    assert_eq!(behind.answer().status(), 200);
+    daemon.stop();
+}
+
+#[test]
+fn runner_that_is_killed_leaves_nothing_of_its_command() {
+    need_root!();
+    let text = format!("{}echo $PPID > @HERE@/mark; while :; do sleep 861; done", family(4));
+    let daemon = started(place(&[("long", &text)]), &[route("long", "[\"@DIR@/long\"]", "user = \"root\"")]);
+    let _client = begun(&daemon, "/long", 1);
+    let runner = fs::read_to_string(daemon.path("mark")).unwrap().trim().parse().unwrap();
+    kill(Pid::from_raw(runner), Signal::SIGKILL).unwrap();
+    exit(&daemon, "lost");
+    // Whose parent was ended comes to the launcher, generation by generation.
+    while !left(4).is_empty() {
+        std::thread::yield_now();
+    }
+    daemon.stop();
+}
+
+#[test]
 fn command_outlives_its_daemon_and_tells_the_next_one() {
     need_root!();
     let place = place(&[("long", "echo up > @HERE@/mark; read -r word < @HERE@/wait; exit 9")]);
@@ -158,6 +208,39 @@ fn command_outlives_its_daemon_and_tells_the_next_one() {
     let (runs_on, ended) =
         (shown.find("exit      detached, it runs on"), shown.find("exit      exit code 9 done, "));
     assert!(runs_on.is_some() && runs_on < ended, "{shown}");
+}
+
+#[test]
+fn command_that_ends_while_its_daemon_closes_the_record_tells_the_next_one() {
+    need_root!();
+    let text = "echo $$ > @HERE@/mark; read -r word < @HERE@/wait; exit 9";
+    let place = place(&[("long", text)]);
+    let wait = fifo(&place, "wait");
+    let more = "user = \"root\"\non_leave = \"finish\"";
+    let policy =
+        format!("[limits]\ndrain_time = \"10ms\"\n{HEAD}{}", route("long", "[\"@DIR@/long\"]", more));
+    let mut daemon = Daemon::start_in(place, &policy);
+    let _client = begun(&daemon, "/long", 1);
+    let command = fs::read_to_string(daemon.path("mark")).unwrap().trim().parse().unwrap();
+    let ended = watch_end(Pid::from_raw(command));
+    let of_role = |daemon: &Daemon, role: &str| {
+        let line = |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        daemon.children().into_iter().find(|pid| line(pid).split('\0').any(|word| word == role))
+    };
+    // The record can't be closed before this one goes on.
+    let scribe = of_role(&daemon, "@scribe").unwrap();
+    kill(scribe, Signal::SIGSTOP).unwrap();
+    daemon.signal(Signal::SIGTERM);
+    while of_role(&daemon, "@gate").is_some() {
+        std::thread::yield_now();
+    }
+    release(&wait);
+    assert!(ended.wait());
+    kill(scribe, Signal::SIGCONT).unwrap();
+    daemon.wait();
+    let daemon = Daemon::start_in(daemon.kill(), &policy);
+    assert_eq!(exit(&daemon, "done")["code"], 9);
+    daemon.stop();
 }
 
 #[test]

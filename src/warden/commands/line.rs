@@ -1,0 +1,90 @@
+//! Who waits for a turn of a command of which as many run as may.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::Wish;
+use crate::model::refusal::Refusal;
+use crate::policy::Command;
+use crate::warden::Warden;
+use crate::warden::poll::LaneId;
+
+/// Those that wait, by the backend's name.
+#[derive(Default)]
+pub(super) struct Line {
+    waiting: HashMap<String, VecDeque<(LaneId, Wish)>>,
+}
+
+impl Line {
+    /// At its end.
+    pub(super) fn join(&mut self, backend: String, lane: LaneId, wish: Wish) {
+        self.waiting.entry(backend).or_default().push_back((lane, wish));
+    }
+
+    /// At its head, where it stood before.
+    pub(super) fn stay(&mut self, backend: String, lane: LaneId, wish: Wish) {
+        self.waiting.entry(backend).or_default().push_front((lane, wish));
+    }
+
+    /// Whatever waits for this connection waits no more.
+    pub(super) fn leave(&mut self, connection: u64) {
+        self.waiting.retain(|_, waiting| {
+            waiting.retain(|(_, wish)| wish.asked.connection != connection);
+            !waiting.is_empty()
+        });
+    }
+
+    fn first(&mut self, backend: &str) -> Option<(LaneId, Wish)> {
+        let waiting = self.waiting.get_mut(backend)?;
+        let first = waiting.pop_front();
+        if waiting.is_empty() {
+            self.waiting.remove(backend);
+        }
+        first
+    }
+
+    fn length(&self, backend: &str) -> usize {
+        self.waiting.get(backend).map_or(0, VecDeque::len)
+    }
+}
+
+/// Where a wish stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// It has just come.
+    New,
+    /// It was the first of those that wait.
+    First,
+}
+
+/// Whether there is a turn.
+pub(super) enum Turn {
+    Now,
+    Later,
+}
+
+impl Warden {
+    /// Those that wait for this command have their turns, as many as there are; each is judged again, by the policy in
+    /// force. One that is refused then takes no turn, and nobody stands behind it for nothing.
+    pub(super) fn next_of(&mut self, backend: &str) {
+        while let Some((lane, wish)) = self.commands.line.first(backend) {
+            let connection = self.connections.get(wish.asked.connection);
+            let is_there = connection.is_some_and(|found| found.lane == Some(lane));
+            if is_there && matches!(self.run_or_wait(lane, wish, Stands::First), Turn::Later) {
+                return;
+            }
+        }
+    }
+
+    /// Whether there is a turn for one more of these, now or later. Who has just come goes behind those who wait.
+    pub(super) fn turn(&self, named: &str, command: &Command, stands: Stands) -> Result<Turn, Refusal> {
+        let most = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let (waiting, is_first) = (self.commands.line.length(named), stands == Stands::First);
+        if self.commands.running(named) < most(command.concurrent) && (is_first || waiting == 0) {
+            Ok(Turn::Now)
+        } else if is_first || waiting < most(command.queue) {
+            Ok(Turn::Later)
+        } else {
+            Err(Refusal::CommandBusy)
+        }
+    }
+}
