@@ -11,6 +11,7 @@ pub(in crate::audit) use scribe::{epoch, seal};
 
 pub use json::INTEGER_MAX;
 
+use super::chain::Digest;
 use super::entry::{
     Close, Conn, Decided, Decision, Entry, Exit, GateEvent, Grant, Journalled, Life, Open, OutcomeOf,
     PolicyEvent, Repeat,
@@ -36,8 +37,7 @@ const FIELDS: usize = 8;
 const GROUPS: usize = 512;
 const LIVE: usize = 1_024;
 const MISSING: usize = 32;
-const ARGUMENTS: usize = 48;
-const ARGUMENT: usize = 256;
+const ARGV: usize = 14 << 10;
 
 /// Appends `entry` as the `n`th record of its segment, written at `ts`, to `out`.
 pub fn line(entry: &Entry<'_>, n: u64, ts: Timestamp, out: &mut Vec<u8>) {
@@ -122,7 +122,11 @@ fn write_grant(grant: &Grant<'_>, mut to: Object<'_>) {
     to.maybe_text("via", grant.via, NAME);
     if let Some(run) = grant.run {
         to.text("user", run.user, NAME);
-        to.texts("argv", run.argv, ARGUMENTS, ARGUMENT);
+        if !to.texts_within("argv", run.argv, ARGV) {
+            // What ran can still be told from what did not, if not be read.
+            let whole: Vec<u8> = run.argv.iter().flat_map(|one| one.bytes().chain([0])).collect();
+            to.hex("argv_sha", &Digest::of(&whole).0);
+        }
     }
     to.end();
 }

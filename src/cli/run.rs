@@ -237,11 +237,14 @@ fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u
 
 fn code(end: &Value) -> u8 {
     const TIMEOUT: u8 = 124;
-    if end.get("why").and_then(Value::as_str) == Some("timeout") {
+    let why = end.get("why").and_then(Value::as_str);
+    if why == Some("timeout") {
         return TIMEOUT;
     }
     let number = |name: &str| end.get(name).and_then(Value::as_u64).and_then(|code| u8::try_from(code).ok());
     match (number("exit"), number("signal")) {
+        // It was made to end, and says that all went well.
+        (Some(0), _) if why != Some("done") => FAILED,
         (Some(code), _) => code,
         (None, Some(signal)) => 128_u8.saturating_add(signal),
         (None, None) => FAILED,
@@ -256,6 +259,8 @@ mod tests {
     fn end_becomes_an_exit_code() {
         for (end, exit) in [
             (r#"{"exit":7,"why":"done"}"#, 7),
+            (r#"{"exit":0,"why":"done"}"#, 0),
+            (r#"{"exit":0,"why":"output"}"#, 125),
             (r#"{"signal":9,"why":"output"}"#, 137),
             (r#"{"signal":15,"why":"timeout"}"#, 124),
             ("{}", 125),

@@ -209,8 +209,9 @@ impl Before<'_> {
                 Argument::Below { before, directory, path, after, opened } => {
                     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                     let top = step(directory, open(directory.as_str(), flags, Mode::empty()))?;
+                    // Not which path: it may be a secret value, and this goes on record.
                     let found = process::open_beneath(top.as_fd(), path)
-                        .map_err(|error| format!("{path} below {directory}: {error}"))?;
+                        .map_err(|error| format!("what the request names below {directory}: {error}"))?;
                     if *opened {
                         keep(&found)?;
                         let shown = format!("{before}/proc/self/fd/{}{after}", found.as_raw_fd());

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::model::time::Timestamp;
 use crate::policy::Command;
-use crate::wire::runner::{Ended, Form, How};
+use crate::wire::runner::{Ended, Form, How, Why};
 
 /// Which pipe bytes came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +85,10 @@ impl Frames {
 
     /// All that it said has been said, and this is how it ended.
     pub(super) fn end(&mut self, ended: &Ended, statuses: &[(u8, u16)]) {
-        let code = match ended.how {
-            How::Code(code) => Some(code),
-            How::Signal(_) => None,
+        // Whoever was made to end has not done what was asked for, whatever code it ends with.
+        let code = match (ended.how, ended.why) {
+            (How::Code(code), Why::Done) => Some(code),
+            _ => None,
         };
         match self.form {
             Form::Whole => self.answer(ended, Command::status(statuses, code)),
@@ -190,21 +191,24 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::model::ids::{BootId, ConnectionId, RequestId};
-    use crate::wire::runner::Why;
 
-    fn ended(how: How) -> Ended {
+    fn ended(how: How, why: Why) -> Ended {
         let id =
             RequestId { connection: ConnectionId { boot: BootId::from_random(1), number: 1 }, number: 1 };
-        Ended { id, how, why: Why::Done, out: 0, err: 0, us: 2_000, cpu_us: 0, rss_kib: 0 }
+        Ended { id, how, why, out: 0, err: 0, us: 2_000, cpu_us: 0, rss_kib: 0 }
     }
 
     fn made(form: Form, said: &[(Stream, &[u8])], how: How) -> String {
+        made_to_end(form, said, how, Why::Done)
+    }
+
+    fn made_to_end(form: Form, said: &[(Stream, &[u8])], how: How, why: Why) -> String {
         let mut frames = Frames::new(form);
         frames.begin();
         for (stream, bytes) in said {
             frames.say(*stream, bytes);
         }
-        frames.end(&ended(how), &[(3, 404)]);
+        frames.end(&ended(how, why), &[(3, 404)]);
         String::from_utf8(frames.ready().to_vec()).unwrap()
     }
 
@@ -226,6 +230,18 @@ mod tests {
     fn live_answer_is_cut_where_the_end_is_no_success() {
         assert!(made(Form::Live, &[(Stream::Out, b"a")], How::Code(0)).ends_with("1\r\na\r\n0\r\n\r\n"));
         assert!(made(Form::Live, &[(Stream::Out, b"a")], How::Code(1)).ends_with("1\r\na\r\n"));
+    }
+
+    #[test]
+    fn command_that_was_made_to_end_is_no_success_whatever_its_code() {
+        for why in [Why::Timeout, Why::Output, Why::CallerLeft] {
+            for code in [0, 3] {
+                let whole = made_to_end(Form::Whole, &[(Stream::Out, b"a")], How::Code(code), why);
+                assert!(whole.starts_with("HTTP/1.1 502 "), "{whole}");
+                let live = made_to_end(Form::Live, &[(Stream::Out, b"a")], How::Code(code), why);
+                assert!(live.ends_with("1\r\na\r\n"), "{live}");
+            }
+        }
     }
 
     #[test]

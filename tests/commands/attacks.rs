@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::stage::{HEAD, exit, place, route, routed, run, script, started};
+use super::stage::{HEAD, exit, place, route, routed, run, run_with, script, started};
 use super::support::client;
 use super::support::daemon::Daemon;
 use super::support::people::person;
@@ -84,6 +84,22 @@ fn path_below_a_directory_leads_nowhere_else() {
         assert!(!answer.text().contains("outside"), "{name}");
     }
     daemon.stop();
+}
+
+#[test]
+fn secret_path_that_leads_nowhere_stands_in_no_record_and_no_diagnostics() {
+    need_root!();
+    let more = "user = \"root\"\nparams.file = { below = \"@DIR@\", from = \"body\", secret = true }";
+    let daemon = started(place(&[]), &[route("cat", "[\"/usr/bin/cat\", \"{file}\"]", more)]);
+    let answer = run_with(&daemon, "/cat", "{\"file\":\"hushed-7Gq\"}");
+    assert_eq!(answer.status(), 502, "{}", answer.text());
+    let what = exit(&daemon, "not-started")["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("below") && what.contains("No such file"), "{what}");
+    let diagnostics = daemon.said();
+    let all = daemon.stop();
+    for said in [answer.text(), diagnostics, serde_json::to_string(&all).unwrap()] {
+        assert!(!said.contains("hushed-7Gq"), "{said}");
+    }
 }
 
 #[test]

@@ -102,6 +102,33 @@ fn output_without_end_ends_the_command() {
 }
 
 #[test]
+fn command_that_takes_its_end_for_a_success_has_none() {
+    need_root!();
+    let place = place(&[
+        ("late", "trap 'exit 0' TERM; while :; do sleep 0.05; done"),
+        ("much", "trap 'exit 0' TERM; while :; do echo much; done"),
+    ]);
+    let daemon = started(
+        place,
+        &[
+            route(
+                "late",
+                "[\"@DIR@/late\"]",
+                "user = \"root\"\ntimeout = \"300ms\"\nstatus = { \"0\" = 201 }",
+            ),
+            route("much", "[\"@DIR@/much\"]", "user = \"root\"\noutput = \"1KiB\""),
+        ],
+    );
+    for (target, why) in [("/late", "timeout"), ("/much", "output")] {
+        let answer = run(&daemon, target);
+        assert_eq!((answer.status(), answer.header("peergate-ended")), (502, Some(why)));
+        // It said so itself, and that is on record.
+        assert_eq!((answer.header("peergate-exit"), &exit(&daemon, why)["code"]), (Some("0"), &0.into()));
+    }
+    daemon.stop();
+}
+
+#[test]
 fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
     need_root!();
     let place = place(&[("one", "echo up >> @HERE@/mark; read -r word < @HERE@/$1; echo $word")]);

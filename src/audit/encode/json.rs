@@ -223,6 +223,35 @@ impl<'a> Object<'a> {
         self.list_length(name, values.len(), most);
     }
 
+    /// A list of texts that share `cap` bytes of the line, quotes and commas included; whether all of it went in. What
+    /// did not is cut off at its end, the last one there maybe between two characters, and `<name>_len` says how many
+    /// there are.
+    pub(super) fn texts_within(&mut self, name: &'static str, values: &[String], cap: usize) -> bool {
+        self.key(name);
+        self.out.push(b'[');
+        let begin = self.out.len();
+        let mut is_whole = true;
+        for (i, value) in values.iter().enumerate() {
+            let Some(room) = cap.checked_sub(self.out.len() - begin + 3) else {
+                is_whole = false;
+                break;
+            };
+            if i > 0 {
+                self.out.push(b',');
+            }
+            is_whole = quoted(self.out, value, room) == Fit::Whole;
+            if !is_whole {
+                break;
+            }
+        }
+        self.out.push(b']');
+        if !is_whole {
+            self.key_with(name, "_len");
+            decimal(self.out, values.len() as u64);
+        }
+        is_whole
+    }
+
     fn list_length(&mut self, name: &'static str, all: usize, most: usize) {
         if all > most {
             self.key_with(name, "_len");

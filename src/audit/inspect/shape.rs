@@ -151,7 +151,9 @@ impl Kind {
                 "id", "on", "uid", "gid", "groups", "user", "pid", "ns", "exe", "unit", "login", "label",
                 "ruid", "start", "dev", "ino", "shed",
             ],
-            Kind::Grant => keys!["id", "uid", "backend", "policy", "refused", "via", "user", "argv"],
+            Kind::Grant => {
+                keys!["id", "uid", "backend", "policy", "refused", "via", "user", "argv", "argv_sha"]
+            }
             Kind::Exit => {
                 keys!["id", "why", "what", "code", "signal", "out", "err", "us", "cpu_us", "rss_kib"]
             }

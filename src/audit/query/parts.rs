@@ -271,15 +271,18 @@ pub struct Grant {
     refused: Span,
     runs_as: Span,
     argv: Span,
+    argv_len: Span,
+    argv_sha: Span,
     via: Span,
 }
 
 impl Grant {
     pub(super) fn new(held: Held) -> Option<Grant> {
-        let [id, uid, backend, policy, refused, runs_as, argv, via] =
-            held.spans(["id", "uid", "backend", "policy", "refused", "user", "argv", "via"]);
+        let [id, uid, backend, policy, refused, runs_as, argv, argv_len, argv_sha, via] = held.spans([
+            "id", "uid", "backend", "policy", "refused", "user", "argv", "argv_len", "argv_sha", "via",
+        ]);
         let (id, uid) = (held.number(id)?, held.number(uid)?);
-        Some(Grant { id, uid, held, backend, policy, refused, runs_as, argv, via })
+        Some(Grant { id, uid, held, backend, policy, refused, runs_as, argv, argv_len, argv_sha, via })
     }
 
     words! {
@@ -293,6 +296,10 @@ impl Grant {
         runs_as;
         /// A command as it was to run: texts in quotes, commas between.
         argv;
+        /// How many arguments there were, where not all of them are there whole.
+        argv_len;
+        /// SHA-256 of all of them then, each followed by a NUL.
+        argv_sha;
         /// The app that asked for it, where it was no gate.
         via;
     }

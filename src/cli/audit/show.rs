@@ -246,6 +246,10 @@ fn tell_effects(access: &Access, term: &mut Term) -> Result<(), Failure> {
         if let Some(argv) = grant.argv() {
             term.line(format_args!("  command   {}", words_of(argv)))?;
         }
+        if let (Some(all), Some(hash)) = (grant.argv_len(), grant.argv_sha()) {
+            let (all, hash) = (word(all), word(hash));
+            term.line(format_args!("  cut       there were {all} arguments, SHA-256 of all {hash}"))?;
+        }
         if let Some(user) = grant.runs_as() {
             term.line(format_args!("  as        {}", word(user)))?;
         }
