@@ -1,7 +1,7 @@
 //! Two routes that match one request and are equally specific: the order of the file would decide, so it is a
 //! mistake instead.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::super::diagnostics::{Problems, quoted};
 use super::super::file::File;
@@ -22,7 +22,8 @@ pub(super) fn find(file: &File, table: &Table, problems: &mut Problems<'_>) {
     if !problems.is_empty() || file.routes.len() != table.routes.len() {
         return;
     }
-    let mut groups: HashMap<(usize, bool, String), Vec<Placed<'_>>> = HashMap::new();
+    // In order, so that the same mistake is told in the same words each time.
+    let mut groups: BTreeMap<(usize, bool, String), Vec<Placed<'_>>> = BTreeMap::new();
     for (route_place, route) in table.routes.iter().enumerate() {
         let prefix = table.backend(route.to).and_then(|backend| backend.version_prefix.as_ref());
         for (pattern_place, pattern) in route.matches.iter().enumerate() {
@@ -42,7 +43,7 @@ pub(super) fn find(file: &File, table: &Table, problems: &mut Problems<'_>) {
             }
         }
     }
-    let mut found: HashMap<(usize, usize), (usize, usize)> = HashMap::new();
+    let mut found: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
     for group in groups.values() {
         for (place, later) in group.iter().enumerate() {
             let tied = group.iter().take(place).find(|earlier| ties(earlier, later));
