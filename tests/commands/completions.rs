@@ -132,3 +132,27 @@ fn zsh_completes_what_the_daemon_offers() {
     assert_eq!(said, expected);
     daemon.stop();
 }
+
+#[test]
+fn zsh_completes_by_the_tabulator() {
+    need_root!();
+    need_programs!("zsh");
+    let daemon = daemon();
+    let file = completions("zsh", daemon.dir());
+    let folder = daemon.dir().display();
+    let mut zsh = Command::new("zsh");
+    zsh.args(["-f", "-i"]).env("HOME", daemon.dir());
+    let mut pty = Pty::start(&zsh, 200, 50);
+    let program = env!("CARGO_BIN_EXE_peergate");
+    pty.press(&format!(
+        "cd {folder}; mkdir fn; cp {file} fn/_peergate; fpath=({folder}/fn $fpath); autoload -Uz compinit; \
+         compinit -u -D; peergate() {{ {program} \"$@\"; }}; unsetopt beep; PS1='ready'': '\n"
+    ));
+    pty.wait_for("ready: ");
+    pty.press("peergate run --socket run/api.sock res\tun\tap\tli\t4\n");
+    let screen = pty.wait_for("restarts app.service 4");
+    assert!(screen.contains("run --socket run/api.sock restart unit=app.service lines=4"), "{screen}");
+    pty.press("exit\n");
+    pty.wait_end();
+    daemon.stop();
+}

@@ -51,11 +51,14 @@ pub(super) fn asking(shell: Shell, text: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// The functions go before the last lines, which call the first of them; the words of `run` ask them.
+/// The functions go before the last lines, which call the first of them; the words of `run` ask them. The rest of the
+/// words gets one colon: by two zsh would take all before the cursor off `words`, and nobody knew the route any more.
 fn asked_in_zsh(text: &str) -> String {
     let is_asked = |line: &str| line.starts_with("'::target --") || line.starts_with("'*::values --");
     let line = |line: &str| match line.strip_suffix(":_default' \\") {
-        Some(start) if is_asked(line) => format!("{start}:_peergate_asked' \\\n"),
+        Some(start) if is_asked(line) => {
+            format!("{}:_peergate_asked' \\\n", start.replacen("'*::", "'*:", 1))
+        }
         _ => format!("{line}\n"),
     };
     let text: String = text.lines().map(line).collect();
