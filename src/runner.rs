@@ -39,6 +39,8 @@ use crate::wire::runner::{Ended, FromRunner, Job, ToRunner};
 
 /// So long a runner tries to tell of the end of its command where its warden is gone.
 const TELL: Duration = Duration::from_secs(120);
+/// An answer of which the gate takes nothing for so long, in milliseconds, is cut.
+const STALLED: u16 = 30_000;
 /// So long it waits for the word that its end is noted.
 const NOTED: Duration = Duration::from_secs(10);
 /// Between two tries.
@@ -104,7 +106,7 @@ fn serve(channel: Channel) -> io::Result<()> {
     let (ended, rest) = pump::run(&job, running, &tree, link, warden, began)?;
     let ended = Box::new(ended);
     let told = channel.send(&FromRunner::Ended(ended.clone()), &[]).is_ok();
-    rest.flush();
+    rest.flush(STALLED);
     if told && is_noted(&channel) { Ok(()) } else { tell_later(&job, &ended) }
 }
 

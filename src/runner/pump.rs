@@ -28,14 +28,16 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Sends it, for as long as the gate keeps the link open: how long an answer may take is the gate's to know.
-    pub(super) fn flush(mut self) {
+    /// Sends it, for as long as the gate keeps the link open and takes some of it within that time, in milliseconds: how
+    /// long a whole answer may take is the gate's to know. What is not taken is cut.
+    pub(super) fn flush(mut self, patience: u16) {
         while let Some(link) = self.link.take() {
             if self.frames.ready().is_empty() {
                 return;
             }
             let mut fds = [PollFd::new(link.as_fd(), PollFlags::POLLOUT)];
-            match poll(&mut fds, PollTimeout::NONE) {
+            match poll(&mut fds, patience) {
+                Ok(0) => return tracing::debug!("nobody takes the rest of an answer"),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return,
             }
@@ -362,4 +364,26 @@ fn write_out(link: &OwnedFd, frames: &mut Frames) -> Result<(), Errno> {
         Err(errno) => return Err(errno),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::wire::runner::Form;
+
+    #[test]
+    fn rest_that_nobody_takes_is_cut() {
+        let (link, mut gate) = UnixStream::pair().unwrap();
+        let mut frames = Frames::new(Form::Live);
+        frames.begin();
+        frames.say(Stream::Out, &vec![b'x'; 8 << 20]);
+        // It comes back although the other end is open and takes nothing.
+        Rest { link: Some(link.into()), frames }.flush(10);
+        let mut taken = Vec::new();
+        gate.read_to_end(&mut taken).unwrap();
+        assert!(!taken.is_empty() && taken.len() < 8 << 20, "{}", taken.len());
+    }
 }

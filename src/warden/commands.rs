@@ -33,7 +33,7 @@ use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ToGate};
 use crate::wire::runner::{Ended, Form, FromRunner, How, Job, ToRunner};
 
-use line::{Line, Stands, Turn};
+use line::{Line, Of, Stands, Turn};
 use starter::Runners;
 
 /// A runner gets this long to say whether its command runs.
@@ -73,6 +73,7 @@ struct Run {
     lane: LaneId,
     ticket: u32,
     connection: u64,
+    uid: u32,
     id: RequestId,
     backend: String,
     /// `None` until it is on record.
@@ -91,6 +92,13 @@ struct Runner {
     has_group: bool,
 }
 
+/// A runner whose command has ended, and which still sends what that said.
+#[derive(Debug)]
+struct Sending {
+    uid: u32,
+    channel: Channel,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct Commands {
@@ -98,6 +106,8 @@ pub(super) struct Commands {
     running: BTreeMap<u32, Run>,
     made: u32,
     line: Line,
+    /// Those whose commands have ended, until they are gone.
+    sending: BTreeMap<u32, Sending>,
 }
 
 impl Commands {
@@ -138,7 +148,7 @@ impl Warden {
         let id = RequestId { connection: ConnectionId { boot: self.boot, number }, number: request };
         let (named, judged) = self.judge_command(&wish);
         let judged = judged.and_then(|(command, given)| {
-            let turn = self.turn(&named, &command, stands)?;
+            let turn = self.turn(&named, &command, Of { uid, connection: number }, stands)?;
             Ok((command, given, turn))
         });
         let (command, given) = match judged {
@@ -176,7 +186,8 @@ impl Warden {
         match self.record.then_run(Box::new(Start { number: place, job }), &entry) {
             Ok(()) => {
                 let (channel, link, runner) = (None, None, None);
-                let run = Run { lane, ticket, connection: number, id, backend: named, channel, link, runner };
+                let (connection, backend) = (number, named);
+                let run = Run { lane, ticket, connection, uid, id, backend, channel, link, runner };
                 self.commands.running.insert(place, run);
                 if let Some(connection) = self.connections.get_mut(number) {
                     connection.opening += 1;
@@ -255,14 +266,14 @@ impl Warden {
     /// A runner said something, or is gone.
     pub(super) fn hear_runner(&mut self, number: u32) {
         loop {
-            let Some(run) = self.commands.running.get(&number) else { return };
+            let Some(run) = self.commands.running.get(&number) else { return self.hear_sending(number) };
             let Some(channel) = &run.channel else { return };
             match channel.receive_bare::<FromRunner>() {
                 Ok(Some(FromRunner::Started { pid, runner, confined, has_group })) => {
                     self.command_runs(number, pid, Runner { pid: runner, confined, has_group });
                 }
                 Ok(Some(FromRunner::NotStarted { why })) => return self.command_not_started(number, &why),
-                Ok(Some(FromRunner::Ended(ended))) => return self.command_ended(number, &ended),
+                Ok(Some(FromRunner::Ended(ended))) => self.command_ended(number, &ended),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(None) | Err(_) if run.link.is_some() => {
                     return self.command_not_started(number, "its runner ended");
@@ -307,15 +318,27 @@ impl Warden {
             return;
         }
         // Its own name for it counts, not the runner's.
-        let (id, noted) = (run.id, ToRunner::Noted);
-        self.note_exit(exit(id, ended));
-        let Some(run) = self.forget_run(number) else { return };
-        // One that does not hear it tells its end once more.
-        if let Some(Err(error)) = run.channel.as_ref().map(|channel| channel.send(&noted, &[])) {
-            tracing::debug!(%error, "a runner does not hear that its end is noted");
+        self.note_exit(exit(run.id, ended));
+        let Some(run) = self.commands.running.remove(&number) else { return };
+        if let Some(channel) = run.channel {
+            // One that does not hear it tells its end once more.
+            if let Err(error) = channel.send(&ToRunner::Noted, &[]) {
+                tracing::debug!(%error, "a runner does not hear that its end is noted");
+            }
+            self.commands.sending.insert(number, Sending { uid: run.uid, channel });
         }
         self.have_a_runner_wait();
         self.next_of(&run.backend);
+    }
+
+    /// Nothing more is to be heard of one whose command has ended, but that it is gone.
+    fn hear_sending(&mut self, number: u32) {
+        let Some(sending) = self.commands.sending.get(&number) else { return };
+        let heard = sending.channel.receive_bare::<FromRunner>();
+        if !matches!(heard, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            self.poll.forget(&sending.channel);
+            self.commands.sending.remove(&number);
+        }
     }
 
     fn runner_lost(&mut self, number: u32) {

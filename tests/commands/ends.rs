@@ -164,6 +164,38 @@ fn command_that_runs_alone_is_busy_and_the_next_one_waits_its_turn() {
 }
 
 #[test]
+fn answers_that_nobody_reads_keep_a_user_from_more_commands() {
+    need_root!();
+    let daemon = started(
+        place(&[("much", "head -c 1000000 /dev/zero")]),
+        &[route("much", "[\"@DIR@/much\"]", "user = \"root\"\none_at_a_time = true")],
+    );
+    let mut open = Vec::new();
+    let refused = loop {
+        let mut client = client::Client::connect(&daemon.socket());
+        client.ask("POST", "/much");
+        // Its turn is over with its end, whoever reads its answer.
+        let number = open.len() + 1;
+        let ends = |kind: &str| daemon.records_of(kind).len();
+        while ends("exit") < number && ends("outcome") == 0 {
+            std::thread::yield_now();
+        }
+        if ends("exit") < number {
+            break client.answer();
+        }
+        open.push(client);
+    };
+    assert!(refused.text().contains("command-busy"), "{}", refused.text());
+    assert_eq!(open.len(), 32);
+    // They all are gone, and so are their runners.
+    drop(open);
+    while run(&daemon, "/much").status() != 200 {
+        std::thread::yield_now();
+    }
+    daemon.stop();
+}
+
+#[test]
 fn one_that_waits_and_is_refused_at_its_turn_gives_it_to_the_next() {
     need_root!();
     let place = place(&[("one", "echo up >> @HERE@/mark; read -r word < @HERE@/wait; echo $word")]);

@@ -42,10 +42,19 @@ impl Line {
         first
     }
 
+    /// Whether something waits for this connection.
+    fn holds(&self, connection: u64) -> bool {
+        self.waiting.values().flatten().any(|(_, wish)| wish.asked.connection == connection)
+    }
+
     fn length(&self, backend: &str) -> usize {
         self.waiting.get(backend).map_or(0, VecDeque::len)
     }
 }
+
+/// Runners whose commands have ended, and which still send what those said, that one user may have. Beyond it no command
+/// runs for that user: answers that nobody reads hold no turn, and each has a process.
+const SENDING: usize = 32;
 
 /// Where a wish stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +63,13 @@ pub(super) enum Stands {
     New,
     /// It was the first of those that wait.
     First,
+}
+
+/// Whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of {
+    pub(super) uid: u32,
+    pub(super) connection: u64,
 }
 
 /// Whether there is a turn.
@@ -75,13 +91,23 @@ impl Warden {
         }
     }
 
-    /// Whether there is a turn for one more of these, now or later. Who has just come goes behind those who wait.
-    pub(super) fn turn(&self, named: &str, command: &Command, stands: Stands) -> Result<Turn, Refusal> {
+    /// Whether there is a turn for one more of these, now or later. Who has just come goes behind those who wait; for one
+    /// connection no more than one waits.
+    pub(super) fn turn(
+        &self,
+        named: &str,
+        command: &Command,
+        of: Of,
+        stands: Stands,
+    ) -> Result<Turn, Refusal> {
+        if self.commands.sending.values().filter(|sending| sending.uid == of.uid).count() >= SENDING {
+            return Err(Refusal::CommandBusy);
+        }
         let most = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         let (waiting, is_first) = (self.commands.line.length(named), stands == Stands::First);
         if self.commands.running(named) < most(command.concurrent) && (is_first || waiting == 0) {
             Ok(Turn::Now)
-        } else if is_first || waiting < most(command.queue) {
+        } else if is_first || waiting < most(command.queue) && !self.commands.line.holds(of.connection) {
             Ok(Turn::Later)
         } else {
             Err(Refusal::CommandBusy)
