@@ -16,6 +16,10 @@ launcher
   descriptors   the program's own file, and the channel on which it hears one word of the warden
 ";
 
+/// What Landlock leaves to a command in a sandbox.
+const UNSTOPPED: &str = "whatever its user may: change mode, owner and times of any file, ask for its size and owner, send UDP; \
+                         before Linux 7.1 connect to named Unix sockets (for root: docker.sock, and so all)";
+
 /// One text a command, in the order of the file.
 #[must_use]
 pub fn plans(policy: &Policy) -> Vec<String> {
@@ -66,6 +70,7 @@ fn plan(name: &str, command: &Command) -> String {
                     lines.push((what, places.join(" ")));
                 }
             }
+            lines.push(("does not stop", UNSTOPPED.to_owned()));
             lines.push((
                 "TCP",
                 match &sandbox.tcp {

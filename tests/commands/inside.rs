@@ -102,7 +102,7 @@ fn daemon_without_root_runs_no_command_with_other_groups_than_the_policy_says() 
 }
 
 #[test]
-fn plan_of_a_command_tells_its_whole_cage() {
+fn plan_of_a_command_tells_its_whole_cage_and_what_a_sandbox_does_not_stop() {
     let place = place(&[]);
     let more = "user = \"root\"\nchdir = \"/tmp\"\numask = \"0027\"\nenv = { LD_PRELOAD = \"/opt/a b.so\" }";
     let walls = format!("{more}\nsandbox = {{ exec = [\"/usr/lib\"] }}");
@@ -125,6 +125,8 @@ fn plan_of_a_command_tells_its_whole_cage() {
         walled.contains("executes      its own program /usr/bin/id\n  executes      /usr/lib\n"),
         "{walled}"
     );
+    assert!(walled.contains("does not stop ") && walled.contains("UDP"), "{walled}");
+    assert!(!free.contains("does not stop "), "{free}");
 }
 
 /// Tries what its arguments say and prints what came of it.
