@@ -16,6 +16,10 @@ launcher
   descriptors   the program's own file, and the channel on which it hears one word of the warden
 ";
 
+/// What Landlock leaves to a command in a sandbox.
+const UNSTOPPED: &str = "whatever its user may: change mode, owner and times of any file, ask for its size and owner, send UDP; \
+                         before Linux 7.1 connect to named Unix sockets (for root: docker.sock, and so all)";
+
 /// One text a command, in the order of the file.
 #[must_use]
 pub fn plans(policy: &Policy) -> Vec<String> {
@@ -49,10 +53,16 @@ fn plan(name: &str, command: &Command) -> String {
         }
         lines.push(("parameter", what));
     }
+    lines.push(("begins in", cage.directory.clone()));
+    lines.push(("umask", format!("{:04o}", cage.umask)));
+    for (name, value) in &cage.environment {
+        lines.push(("environment", format!("{name}={}", word(value))));
+    }
     lines.push(("new rights", if cage.new_privileges { "yes" } else { "no (no_new_privs)" }.to_owned()));
     match &cage.sandbox {
         None => lines.push(("files", "whatever its user may reach".to_owned())),
         Some(sandbox) => {
+            lines.push(("executes", format!("its own program {}", command.program)));
             for (what, places) in
                 [("reads", &sandbox.read), ("writes", &sandbox.write), ("executes", &sandbox.exec)]
             {
@@ -60,6 +70,7 @@ fn plan(name: &str, command: &Command) -> String {
                     lines.push((what, places.join(" ")));
                 }
             }
+            lines.push(("does not stop", UNSTOPPED.to_owned()));
             lines.push((
                 "TCP",
                 match &sandbox.tcp {
@@ -119,8 +130,12 @@ fn words(command: &Command) -> String {
         parts.iter().map(part).collect()
     };
     let shown = std::iter::once(command.program.clone()).chain(command.arguments.iter().map(argument));
-    shown
-        .map(|word| if word.contains(' ') || word.is_empty() { format!("{word:?}") } else { word })
-        .collect::<Vec<_>>()
-        .join(" ")
+    shown.map(|shown| word(&shown)).collect::<Vec<_>>().join(" ")
+}
+
+/// In quotes where it would not read as one word on one line.
+fn word(text: &str) -> String {
+    let is_odd =
+        text.is_empty() || text.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    if is_odd { format!("{text:?}") } else { text.to_owned() }
 }

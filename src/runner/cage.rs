@@ -2,6 +2,7 @@
 //! everything up and then becomes the program, through the descriptor that was judged. It is forked before this process
 //! confines itself, and goes on once that is done: what a runner gives up is its own, and no loss of the command's.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use caps::CapSet;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -228,8 +230,10 @@ impl Before<'_> {
     }
 }
 
-/// Exactly its ids and groups; where this process may not choose, only its own will do.
+/// Exactly its ids and groups, and no capability that lives through an exec by itself; where this process may not choose,
+/// only its own will do.
 fn become_user(cage: &Cage) -> Result<(), String> {
+    caps::clear(None, CapSet::Ambient).map_err(|error| format!("ambient capabilities: {error}"))?;
     let ids = Ids {
         uid: cage.uid.raw(),
         gid: cage.gid.raw(),
@@ -238,10 +242,22 @@ fn become_user(cage: &Cage) -> Result<(), String> {
     if nix::unistd::geteuid().is_root() {
         return step("its user", process::become_ids(&ids));
     }
-    if nix::unistd::geteuid().as_raw() == ids.uid {
+    if nix::unistd::geteuid().as_raw() != ids.uid {
+        return Err(format!("only root can run commands as another user ({})", cage.user));
+    }
+    // Its own group may stand among the others or not (`getgroups(2)`).
+    let with = |gid, groups: Vec<u32>| groups.into_iter().chain([gid]).collect::<BTreeSet<u32>>();
+    let gid = nix::unistd::getegid().as_raw();
+    let groups = step("getgroups", nix::unistd::getgroups())?.iter().map(|group| group.as_raw()).collect();
+    let (own, wanted) = (with(gid, groups), with(ids.gid, ids.groups));
+    if gid == ids.gid && own == wanted {
         return Ok(());
     }
-    Err(format!("only root can run commands as another user ({})", cage.user))
+    Err(format!(
+        "a daemon that is not root can't change its groups: it has {own:?} (gid {gid}), and the policy says {wanted:?} \
+         (gid {}) for {}; name the user and the groups that the daemon has, or start it anew where they have changed",
+        ids.gid, cage.user
+    ))
 }
 
 fn limits(cage: &Cage) -> Result<(), String> {

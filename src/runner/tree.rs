@@ -41,7 +41,7 @@ struct Group {
 
 impl Group {
     fn make(id: &RequestId) -> Option<Group> {
-        let (own, name) = (own_group()?, format!("command-{id}"));
+        let (own, name) = (own_group()?, name_of(id));
         let path = own.join(&name);
         fs::create_dir(&path).ok()?;
         let opened = || {
@@ -171,6 +171,12 @@ fn own_group() -> Option<PathBuf> {
     (!own.split('/').any(|name| name == "..")).then(|| Path::new(CGROUPS).join(own))
 }
 
+/// A name that no other command's group has: a gate numbers its requests, and may use a number twice, but no two runners
+/// that live have one pid.
+fn name_of(id: &RequestId) -> String {
+    format!("command-{id}-{}", std::process::id())
+}
+
 /// What the children of this process have used, all together.
 pub(super) fn used() -> (u64, u64) {
     let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN) else {
@@ -182,4 +188,17 @@ pub(super) fn used() -> (u64, u64) {
     };
     let cpu = micros(usage.user_time()).saturating_add(micros(usage.system_time()));
     (cpu, u64::try_from(usage.max_rss()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::{BootId, ConnectionId};
+
+    #[test]
+    fn group_of_a_request_number_used_twice_is_named_by_its_runner() {
+        let connection = ConnectionId { boot: BootId::from_random(1), number: 1 };
+        let name = name_of(&RequestId { connection, number: 1 });
+        assert!(name.ends_with(&format!("-1-1-{}", std::process::id())), "{name}");
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 
-use super::stage::{place, route, run, started};
+use super::stage::{HEAD, exit, place, route, run, started};
+use super::support;
+use super::support::daemon::{Daemon, write_policy};
 use super::support::people::person;
 use crate::need_root;
 
@@ -63,6 +65,68 @@ fn command_has_the_limits_that_the_policy_gives_it() {
     assert!(run(&daemon, "/writes").text().contains("153\n"));
     assert_eq!(fs::metadata(daemon.path("open/big")).unwrap().len(), 1 << 20);
     daemon.stop();
+}
+
+#[test]
+fn daemon_without_root_runs_no_command_with_other_groups_than_the_policy_says() {
+    need_root!();
+    let erin = person("pg-erin");
+    let place = place(&[]);
+    let program = place.path().join("peergated");
+    fs::copy(support::program("peergated"), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (exact, none) = ("user = \"pg-erin\"", "user = \"pg-erin\"\ngroups = []");
+    let routes = [("exact", exact), ("none", none)]
+        .map(|(name, more)| route(name, "[\"/usr/bin/id\", \"-Gn\"]", more));
+    // Without root it can't tell where a process of root's runs, so that its own user asks.
+    let head = HEAD.replace("user = [\"root\"]", "user = [\"pg-erin\"]");
+    let policy = write_policy(place.path(), &format!("{head}{}", routes.concat()));
+    let (uid, gid) = (Some(erin.uid.as_raw()), Some(erin.gid.as_raw()));
+    for path in [&policy, place.path()] {
+        chown(path, uid, gid).unwrap();
+    }
+    let notify = place.path().join("notify.sock");
+    let mut command = erin.command(program.to_str().unwrap());
+    command.stdin(std::process::Stdio::null());
+    let daemon = Daemon::spawn_by(command, &place, &policy, |_| {
+        fs::set_permissions(&notify, fs::Permissions::from_mode(0o777)).unwrap();
+    });
+    let daemon = daemon.unwrap_or_else(|refused| panic!("{}\n{}", refused.status, refused.said));
+    let ask = |target: &str| erin.curl(&daemon.socket(), target, &["-X", "POST"]);
+    assert_eq!(ask("/exact"), (200, "pg-erin pg-docker-ops\n".to_owned()));
+    let (_, said) = ask("/none");
+    assert!(said.contains("command-not-started"), "{said}");
+    let what = exit(&daemon, "not-started")["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("a daemon that is not root can't change its groups"), "{what}");
+    daemon.stop_in_place();
+}
+
+#[test]
+fn plan_of_a_command_tells_its_whole_cage_and_what_a_sandbox_does_not_stop() {
+    let place = place(&[]);
+    let more = "user = \"root\"\nchdir = \"/tmp\"\numask = \"0027\"\nenv = { LD_PRELOAD = \"/opt/a b.so\" }";
+    let walls = format!("{more}\nsandbox = {{ exec = [\"/usr/lib\"] }}");
+    let routes =
+        [("free", more), ("walled", &walls)].map(|(name, more)| route(name, "[\"/usr/bin/id\"]", more));
+    let policy = write_policy(place.path(), &format!("{HEAD}{}", routes.concat()));
+    let mut plan = std::process::Command::new(support::program("peergated"));
+    let plan = support::out(&support::run(plan.args(["--print-plan", "--policy"]).arg(policy)));
+    let (_, free) = plan.split_once("\ncommand free\n").unwrap();
+    let (free, walled) = free.split_once("\ncommand walled\n").unwrap();
+    for line in [
+        "begins in     /tmp\n",
+        "umask         0027\n",
+        "environment   LANG=C.UTF-8\n",
+        "environment   LD_PRELOAD=\"/opt/a b.so\"\n",
+    ] {
+        assert!(free.contains(line) && walled.contains(line), "{line}{plan}");
+    }
+    assert!(
+        walled.contains("executes      its own program /usr/bin/id\n  executes      /usr/lib\n"),
+        "{walled}"
+    );
+    assert!(walled.contains("does not stop ") && walled.contains("UDP"), "{walled}");
+    assert!(!free.contains("does not stop "), "{free}");
 }
 
 /// Tries what its arguments say and prints what came of it.
