@@ -189,15 +189,10 @@ fn candidates(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
     Ok(Answer::Yes)
 }
 
-/// Passes on what the command says, and gives its exit code.
+/// Passes on what the command says, and gives its exit code; of a route that leads to none, its answer.
 fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u8> {
     let status = asked.status();
-    if status == 200 && !asked.is_lines() {
-        // A route that leads to no command has an answer too.
-        io::stdout().write_all(&asked.whole()?)?;
-        return Ok(0);
-    }
-    if status != 200 {
+    if !(200..300).contains(&status) {
         let said = asked.whole()?;
         let told: Value = serde_json::from_slice(&said).unwrap_or_default();
         let text = |name: &str| told.get(name).and_then(Value::as_str);
@@ -213,26 +208,64 @@ fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u
         return Ok(if (400..500).contains(&status) { DENIED } else { FAILED });
     }
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    while let Some(line) = asked.line()? {
-        let told: Value = serde_json::from_slice(&line)?;
-        let bytes = match (told.get("text").and_then(Value::as_str), told.get("b64").and_then(Value::as_str))
-        {
-            (Some(text), _) => text.as_bytes().to_vec(),
-            (None, Some(b64)) => http::decoded(b64).ok_or_else(|| io::Error::other("no base64 came"))?,
-            (None, None) => {
-                // To its very end: who leaves before has left, on record too.
-                asked.whole()?;
-                return Ok(code(&told));
-            }
-        };
-        if told.get("stream").and_then(Value::as_str) == Some("stderr") {
-            err.write_all(&bytes)?;
-        } else {
-            out.write_all(&bytes)?;
+    // A backend may send lines of its own, so the first one tells whose they are.
+    let first = if status == 200 && asked.is_lines() { asked.line()? } else { None };
+    let mut next = first.as_deref().and_then(said);
+    if next.is_none() {
+        out.write_all(&first.unwrap_or_default())?;
+        while let Some(piece) = asked.piece()? {
+            out.write_all(&piece)?;
             out.flush()?;
         }
+        return Ok(0);
+    }
+    while let Some(told) = next {
+        match told {
+            Said::Out(bytes) => {
+                out.write_all(&bytes)?;
+                out.flush()?;
+            }
+            Said::Err(bytes) => err.write_all(&bytes)?,
+            Said::End(code) => {
+                // To its very end: who leaves before has left, on record too.
+                asked.whole()?;
+                return Ok(code);
+            }
+        }
+        next = match asked.line()? {
+            Some(line) => Some(said(&line).ok_or_else(|| io::Error::other("no command's answer came"))?),
+            None => None,
+        };
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer ended before the command did"))
+}
+
+/// What a line of a command's answer tells.
+enum Said {
+    Out(Vec<u8>),
+    Err(Vec<u8>),
+    End(u8),
+}
+
+/// Reads such a line; `None` where it is none.
+fn said(line: &[u8]) -> Option<Said> {
+    let told: Value = serde_json::from_slice(line).ok()?;
+    let text = |name: &str| told.get(name).and_then(Value::as_str);
+    let is_end = text("why").is_some() && (told.get("exit").is_some() || told.get("signal").is_some());
+    if is_end && told.get("ms").is_some() {
+        return Some(Said::End(code(&told)));
+    }
+    text("time")?;
+    let bytes = match (text("text"), text("b64")) {
+        (Some(text), None) => text.as_bytes().to_vec(),
+        (None, Some(b64)) => http::decoded(b64)?,
+        _ => return None,
+    };
+    match text("stream")? {
+        "stdout" => Some(Said::Out(bytes)),
+        "stderr" => Some(Said::Err(bytes)),
+        _ => None,
+    }
 }
 
 fn code(end: &Value) -> u8 {
