@@ -7,8 +7,12 @@ mod candidates;
 mod http;
 mod offer;
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -29,6 +33,9 @@ const UNKNOWN: u8 = 127;
 /// It could not be asked for, could not be started, or its answer ended early.
 const FAILED: u8 = 125;
 
+/// How long a shell waits for what it can offer.
+const PROMPT: Duration = Duration::from_secs(2);
+
 /// What `peergate run --help` says of exit codes.
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -37,6 +44,12 @@ Exit codes:
   125  it could not be asked for or started, or its answer ended early
   126  not allowed, or a value is not what it may be
   127  no such route among those that may be called here";
+
+/// Whether a shell asks what to offer: the words that follow are half a line that nobody has sent yet, and what it asks
+/// for, such as help, is not meant.
+pub(super) fn is_shells(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, run, candidates, ..] if run == "run" && candidates == "--candidates")
+}
 
 /// What is to be run.
 #[derive(Debug, Args)]
@@ -181,9 +194,12 @@ fn list(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
 
 /// What a shell offers for the last word. Where nothing is told there is nothing to offer, and nobody to complain to.
 fn candidates(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let told = Daemon::reach(&arguments.socket).and_then(|mut daemon| offers(&mut daemon));
+    let (socket, (tell, told)) = (arguments.socket.clone(), mpsc::channel());
+    // Somebody waits at a prompt, whatever holds the daemon up: the way in, or an answer that does not end.
+    thread::spawn(move || tell.send(Daemon::reach(&socket).and_then(|mut daemon| offers(&mut daemon))));
+    let told = told.recv_timeout(PROMPT).ok().and_then(Result::ok).flatten().unwrap_or_default();
     let words: Vec<String> = arguments.target.iter().chain(&arguments.values).cloned().collect();
-    for word in candidates::of(&told.ok().flatten().unwrap_or_default(), &words) {
+    for word in candidates::of(&told, &words) {
         term.line(word)?;
     }
     Ok(Answer::Yes)

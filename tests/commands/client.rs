@@ -131,6 +131,19 @@ fn run_prints_an_answer_that_follows_as_it_comes() {
 }
 
 #[test]
+fn run_offers_a_shell_nothing_where_nobody_answers_or_help_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api.sock");
+    let _silent = UnixListener::bind(&socket).unwrap();
+    for words in [&["ec"][..], &["echo", "--help", ""], &["echo", "--nothing", ""]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+        let ran =
+            command.args(["run", "--candidates", "--socket"]).arg(&socket).args(words).output().unwrap();
+        assert_eq!((out(&ran).as_str(), ran.status.code()), ("", Some(0)), "{words:?}");
+    }
+}
+
+#[test]
 fn run_without_a_daemon_says_so() {
     let socket = tempfile::tempdir().unwrap().path().join("nobody");
     let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
