@@ -40,6 +40,7 @@ const PROMPT: Duration = Duration::from_secs(2);
 pub const EXIT_CODES: &str = "\
 Exit codes:
   the command's own, or 128 and the number of the signal that it died of; else
+  2    the command line makes no sense, or the command's own
   124  its time was over
   125  it could not be asked for or started, or its answer ended early
   126  not allowed, or a value is not what it may be
@@ -56,7 +57,7 @@ pub(super) fn is_shells(arguments: &[OsString]) -> bool {
 pub struct Arguments {
     /// A route's id, or a path from `/` on; without one, what may be called is listed
     target: Option<String>,
-    /// Values, `NAME=VALUE`: captures of the route's pattern, the others go into the query
+    /// Values, `NAME=VALUE`: captures of the route's pattern, the others where the command looks for them
     #[arg(value_name = "NAME=VALUE")]
     values: Vec<String>,
     /// The socket that the daemon listens on
@@ -133,6 +134,12 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     if !pairs.is_empty() {
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(&pairs.join("&"));
+    }
+    if arguments.stdin && !in_body.is_empty() {
+        term.complain(
+            "standard input is the body, and so are values here: give all of them there, as a JSON object",
+        );
+        return Ok(Answer::NoBecause(FAILED));
     }
     if arguments.body || !in_body.is_empty() {
         let members = in_body.into_iter().map(|(name, value)| (name, Value::String(value)));

@@ -30,9 +30,11 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
         place(&[("says", "cat; echo out; echo err >&2; printf '\\377'; exit $1"), ("dies", "kill -KILL $$")]);
     let says = "user = \"root\"\nstdin = \"1KiB\"\nparams.code = { int = \"0..9\" }\n\
                 params.word = { text = \"name\", from = \"query\", optional = true }";
+    let tells = "user = \"root\"\nparams.key = { text = \"name\", from = \"body\" }";
     let routes = [
         OWN.to_owned(),
         routed("says", "POST /says/{code}", "[\"@DIR@/says\", \"{code}\", \"{word}\"]", says, ""),
+        route("tells", "[\"/usr/bin/echo\", \"{key}\"]", tells),
         route("dies", "[\"@DIR@/dies\"]", "user = \"root\""),
         route("slow", "[\"/usr/bin/sleep\", \"100\"]", "user = \"root\"\ntimeout = \"100ms\""),
     ];
@@ -50,6 +52,8 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
         (&["says"], 125),
         (&["says", "code=1", "more=x"], 125),
         (&["says", "code"], 125),
+        (&["tells", "key=x"], 0),
+        (&["tells", "key=x", "--stdin"], 125),
     ] {
         let ran = peergate_run(&daemon, arguments, "");
         assert_eq!(ran.status.code(), Some(code), "{arguments:?}: {}", said(&ran));
