@@ -111,8 +111,11 @@ impl Failure {
 
 /// Runs the command that `arguments`, the program's name first, ask for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let is_shells = run::is_shells(&arguments);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
+        Err(_) if is_shells => return ExitCode::SUCCESS,
         Err(error) => {
             // clap prints help to stdout and complaints to stderr, and knows which of them is a failure.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);

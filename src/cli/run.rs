@@ -7,8 +7,12 @@ mod candidates;
 mod http;
 mod offer;
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -29,21 +33,31 @@ const UNKNOWN: u8 = 127;
 /// It could not be asked for, could not be started, or its answer ended early.
 const FAILED: u8 = 125;
 
+/// How long a shell waits for what it can offer.
+const PROMPT: Duration = Duration::from_secs(2);
+
 /// What `peergate run --help` says of exit codes.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   the command's own, or 128 and the number of the signal that it died of; else
+  2    the command line makes no sense, or the command's own
   124  its time was over
   125  it could not be asked for or started, or its answer ended early
   126  not allowed, or a value is not what it may be
   127  no such route among those that may be called here";
+
+/// Whether a shell asks what to offer: the words that follow are half a line that nobody has sent yet, and what it asks
+/// for, such as help, is not meant.
+pub(super) fn is_shells(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, run, candidates, ..] if run == "run" && candidates == "--candidates")
+}
 
 /// What is to be run.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// A route's id, or a path from `/` on; without one, what may be called is listed
     target: Option<String>,
-    /// Values, `NAME=VALUE`: captures of the route's pattern, the others go into the query
+    /// Values, `NAME=VALUE`: captures of the route's pattern, the others where the command looks for them
     #[arg(value_name = "NAME=VALUE")]
     values: Vec<String>,
     /// The socket that the daemon listens on
@@ -121,6 +135,12 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(&pairs.join("&"));
     }
+    if arguments.stdin && !in_body.is_empty() {
+        term.complain(
+            "standard input is the body, and so are values here: give all of them there, as a JSON object",
+        );
+        return Ok(Answer::NoBecause(FAILED));
+    }
     if arguments.body || !in_body.is_empty() {
         let members = in_body.into_iter().map(|(name, value)| (name, Value::String(value)));
         input = Value::Object(members.collect()).to_string().into_bytes();
@@ -181,23 +201,21 @@ fn list(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
 
 /// What a shell offers for the last word. Where nothing is told there is nothing to offer, and nobody to complain to.
 fn candidates(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
-    let told = Daemon::reach(&arguments.socket).and_then(|mut daemon| offers(&mut daemon));
+    let (socket, (tell, told)) = (arguments.socket.clone(), mpsc::channel());
+    // Somebody waits at a prompt, whatever holds the daemon up: the way in, or an answer that does not end.
+    thread::spawn(move || tell.send(Daemon::reach(&socket).and_then(|mut daemon| offers(&mut daemon))));
+    let told = told.recv_timeout(PROMPT).ok().and_then(Result::ok).flatten().unwrap_or_default();
     let words: Vec<String> = arguments.target.iter().chain(&arguments.values).cloned().collect();
-    for word in candidates::of(&told.ok().flatten().unwrap_or_default(), &words) {
+    for word in candidates::of(&told, &words) {
         term.line(word)?;
     }
     Ok(Answer::Yes)
 }
 
-/// Passes on what the command says, and gives its exit code.
+/// Passes on what the command says, and gives its exit code; of a route that leads to none, its answer.
 fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u8> {
     let status = asked.status();
-    if status == 200 && !asked.is_lines() {
-        // A route that leads to no command has an answer too.
-        io::stdout().write_all(&asked.whole()?)?;
-        return Ok(0);
-    }
-    if status != 200 {
+    if !(200..300).contains(&status) {
         let said = asked.whole()?;
         let told: Value = serde_json::from_slice(&said).unwrap_or_default();
         let text = |name: &str| told.get(name).and_then(Value::as_str);
@@ -213,26 +231,64 @@ fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u
         return Ok(if (400..500).contains(&status) { DENIED } else { FAILED });
     }
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    while let Some(line) = asked.line()? {
-        let told: Value = serde_json::from_slice(&line)?;
-        let bytes = match (told.get("text").and_then(Value::as_str), told.get("b64").and_then(Value::as_str))
-        {
-            (Some(text), _) => text.as_bytes().to_vec(),
-            (None, Some(b64)) => http::decoded(b64).ok_or_else(|| io::Error::other("no base64 came"))?,
-            (None, None) => {
-                // To its very end: who leaves before has left, on record too.
-                asked.whole()?;
-                return Ok(code(&told));
-            }
-        };
-        if told.get("stream").and_then(Value::as_str) == Some("stderr") {
-            err.write_all(&bytes)?;
-        } else {
-            out.write_all(&bytes)?;
+    // A backend may send lines of its own, so the first one tells whose they are.
+    let first = if status == 200 && asked.is_lines() { asked.line()? } else { None };
+    let mut next = first.as_deref().and_then(said);
+    if next.is_none() {
+        out.write_all(&first.unwrap_or_default())?;
+        while let Some(piece) = asked.piece()? {
+            out.write_all(&piece)?;
             out.flush()?;
         }
+        return Ok(0);
+    }
+    while let Some(told) = next {
+        match told {
+            Said::Out(bytes) => {
+                out.write_all(&bytes)?;
+                out.flush()?;
+            }
+            Said::Err(bytes) => err.write_all(&bytes)?,
+            Said::End(code) => {
+                // To its very end: who leaves before has left, on record too.
+                asked.whole()?;
+                return Ok(code);
+            }
+        }
+        next = match asked.line()? {
+            Some(line) => Some(said(&line).ok_or_else(|| io::Error::other("no command's answer came"))?),
+            None => None,
+        };
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer ended before the command did"))
+}
+
+/// What a line of a command's answer tells.
+enum Said {
+    Out(Vec<u8>),
+    Err(Vec<u8>),
+    End(u8),
+}
+
+/// Reads such a line; `None` where it is none.
+fn said(line: &[u8]) -> Option<Said> {
+    let told: Value = serde_json::from_slice(line).ok()?;
+    let text = |name: &str| told.get(name).and_then(Value::as_str);
+    let is_end = text("why").is_some() && (told.get("exit").is_some() || told.get("signal").is_some());
+    if is_end && told.get("ms").is_some() {
+        return Some(Said::End(code(&told)));
+    }
+    text("time")?;
+    let bytes = match (text("text"), text("b64")) {
+        (Some(text), None) => text.as_bytes().to_vec(),
+        (None, Some(b64)) => http::decoded(b64)?,
+        _ => return None,
+    };
+    match text("stream")? {
+        "stdout" => Some(Said::Out(bytes)),
+        "stderr" => Some(Said::Err(bytes)),
+        _ => None,
+    }
 }
 
 fn code(end: &Value) -> u8 {

@@ -1,6 +1,10 @@
 //! `peergate run`.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
 
 use super::stage::{place, route, routed, started};
 use super::support::daemon::Daemon;
@@ -15,7 +19,7 @@ fn peergate_run(daemon: &Daemon, arguments: &[&str], input: &str) -> Output {
     command.args(["run", "--socket"]).arg(daemon.socket()).args(arguments);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+    Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -26,9 +30,11 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
         place(&[("says", "cat; echo out; echo err >&2; printf '\\377'; exit $1"), ("dies", "kill -KILL $$")]);
     let says = "user = \"root\"\nstdin = \"1KiB\"\nparams.code = { int = \"0..9\" }\n\
                 params.word = { text = \"name\", from = \"query\", optional = true }";
+    let tells = "user = \"root\"\nparams.key = { text = \"name\", from = \"body\" }";
     let routes = [
         OWN.to_owned(),
         routed("says", "POST /says/{code}", "[\"@DIR@/says\", \"{code}\", \"{word}\"]", says, ""),
+        route("tells", "[\"/usr/bin/echo\", \"{key}\"]", tells),
         route("dies", "[\"@DIR@/dies\"]", "user = \"root\""),
         route("slow", "[\"/usr/bin/sleep\", \"100\"]", "user = \"root\"\ntimeout = \"100ms\""),
     ];
@@ -46,6 +52,8 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
         (&["says"], 125),
         (&["says", "code=1", "more=x"], 125),
         (&["says", "code"], 125),
+        (&["tells", "key=x"], 0),
+        (&["tells", "key=x", "--stdin"], 125),
     ] {
         let ran = peergate_run(&daemon, arguments, "");
         assert_eq!(ran.status.code(), Some(code), "{arguments:?}: {}", said(&ran));
@@ -61,6 +69,82 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
     let listed = out(&peergate_run(&daemon, &[], ""));
     assert!(listed.contains("says") && listed.contains("POST /says/{code}"), "{listed}");
     daemon.stop();
+}
+
+/// Answers one request with these bytes after another, each once `go` says so, and then waits for its caller to leave.
+fn answering(socket: &Path, pieces: &'static [&str], go: Receiver<()>) {
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = BufReader::new(stream.try_clone().unwrap());
+        let mut line = String::new();
+        while head.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        for piece in pieces {
+            go.recv().unwrap();
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+        head.read_line(&mut line).ok();
+    });
+}
+
+#[test]
+fn run_prints_what_no_command_answers_and_is_content() {
+    for (method, answer, expected) in [
+        ("POST", "HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nmade\n", "made\n"),
+        ("POST", "HTTP/1.1 204 No Content\r\n\r\n", ""),
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", ""),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nContent-Length: 21\r\n\r\n\
+             {\"text\":\"its\"}\n{}\nend",
+            "{\"text\":\"its\"}\n{}\nend",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("api.sock");
+        let (say, go) = mpsc::channel();
+        answering(&socket, Box::leak(Box::new([answer])), go);
+        say.send(()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+        command.args(["run", "/x", "--method", method, "--socket"]).arg(&socket);
+        let ran = command.output().unwrap();
+        assert_eq!((out(&ran).as_str(), ran.status.code()), (expected, Some(0)), "{answer}: {}", said(&ran));
+    }
+}
+
+#[test]
+fn run_prints_an_answer_that_follows_as_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api.sock");
+    let (say, go) = mpsc::channel();
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n";
+    answering(&socket, Box::leak(Box::new([head, "\r\n4\r\ntwo\n\r\n0\r\n\r\n"])), go);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+    let mut child =
+        command.args(["run", "/x", "--socket"]).arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap());
+    for line in ["one\n", "two\n"] {
+        say.send(()).unwrap();
+        let mut read = String::new();
+        printed.read_line(&mut read).unwrap();
+        assert_eq!(read, line);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn run_offers_a_shell_nothing_where_nobody_answers_or_help_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api.sock");
+    let _silent = UnixListener::bind(&socket).unwrap();
+    for words in [&["ec"][..], &["echo", "--help", ""], &["echo", "--nothing", ""]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+        let ran =
+            command.args(["run", "--candidates", "--socket"]).arg(&socket).args(words).output().unwrap();
+        assert_eq!((out(&ran).as_str(), ran.status.code()), ("", Some(0)), "{words:?}");
+    }
 }
 
 #[test]

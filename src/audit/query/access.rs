@@ -85,7 +85,7 @@ pub enum Doubt {
     /// The gate recorded a denial, but the warden granted a backend.
     DeniedButGranted,
     /// The gate gives another time than the warden: far from the grant, or, where nothing was granted, earlier than the
-    /// connection or its own segment.
+    /// connection.
     TimeDiffers,
 }
 
@@ -108,7 +108,7 @@ impl Access {
     }
 
     /// When it was asked, as far as a gate has no say in it: when the warden granted it. Where it granted nothing, the
-    /// gate's word, but not before the connection was there, nor the segment that it wrote into.
+    /// gate's word, but not before the connection was there.
     pub fn when(&self) -> Timestamp {
         if let Some(grant) = self.grants.first() {
             return grant.held.ts;
@@ -125,13 +125,13 @@ impl Access {
         std::iter::once(self.when()).chain(again)
     }
 
-    /// It was not asked before then, by what the warden wrote: the connection's record, and the name that it gave to the
-    /// gate's segment.
+    /// It was not asked before then, by what the warden wrote: the connection's record. Where that is gone, the name that
+    /// it gave to the gate's segment; that alone, since names never go back and a clock may be set back.
     fn earliest(&self) -> Timestamp {
         let came = self.conn.as_ref().map(|conn| conn.held.ts);
         let segment = self.decision.as_ref().map(|decision| &*decision.held.segment);
         let made = segment.and_then(SegmentName::parse).map(|name| name.made());
-        came.max(made).unwrap_or(Timestamp::from_micros(0))
+        came.or(made).unwrap_or(Timestamp::from_micros(0))
     }
 
     /// Whether the gate's time can't be so.

@@ -4,6 +4,7 @@
 mod miss;
 mod seals;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ use crate::audit::query::{Access, Conn, Decision, Exit, Filter, Held, Item};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
 use crate::model::caller::Caller;
-use crate::model::ids::ConnectionId;
+use crate::model::ids::{ConnectionId, RequestId};
 use crate::model::refusal::Refusal;
 use crate::model::time::Timestamp;
 use miss::Misses;
@@ -110,17 +111,21 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     let question = Question { texts: Vec::new(), filter };
     let mut join = search::open(&arguments.place, &question, term)?;
     let mut found = Found::default();
-    let mut exits = Vec::new();
+    let mut exits: HashMap<RequestId, Vec<Exit>> = HashMap::new();
     while let Some(item) = search::next(&mut join, term) {
         match item {
             Item::Access(access) if arguments.id.covers(access.id) => found.requests.push(*access),
-            Item::Event(held) if held.record().kind() == "exit" => exits.extend(Exit::new(held)),
+            Item::Event(held) if held.record().kind() == "exit" => {
+                if let Some(exit) = Exit::new(held) {
+                    exits.entry(exit.id).or_default().push(exit);
+                }
+            }
             _ => {}
         }
     }
     // All of them, those too that came after the request's own end.
     for access in &mut found.requests {
-        access.exits = exits.iter().filter(|exit| exit.id == access.id).cloned().collect();
+        access.exits = exits.remove(&access.id).unwrap_or_default();
     }
     found.conn = join.connection(arguments.id.connection());
     found.requests.sort_by_key(|access| access.id.number);

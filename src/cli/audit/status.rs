@@ -128,6 +128,11 @@ fn facts(stock: &Stock, free: u64, daemon: &Daemon, now: Timestamp) -> Vec<Fact>
     facts.tell("free", free, String::new());
     growth(stock, free, daemon, now, &mut facts);
     match stock.sealed {
+        // Seals go on to be made meanwhile.
+        Some(sealed) if sealed > Timestamp::now() => {
+            let said = format!("the latest seal is of an instant to come, {sealed}: the clock was set back");
+            facts.tell("seal_age_s", Value::Null, said);
+        }
         Some(sealed) => {
             let seconds = now.micros().saturating_sub(sealed.micros()) / 1_000_000;
             facts.tell("seal_age_s", seconds, format!("latest seal {seconds} s ago, at {sealed}"));
@@ -211,4 +216,21 @@ fn of_daemon(status: &Status, facts: &mut Facts) {
     let lines = status.witness.iter().map(|it| format!("witness {}", control::witness_line(it)));
     let said = lines.collect::<Vec<_>>().join("\n  ");
     facts.tell("witness", serde_json::json!(status.witness), said);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seal_of_an_instant_to_come_tells_of_a_clock_that_was_set_back() {
+        let now = Timestamp::now();
+        let said = |micros: u64| {
+            let stock = Stock { sealed: Some(Timestamp::from_micros(micros)), ..Stock::default() };
+            let facts = facts(&stock, 0, &Daemon::Another, now);
+            facts.into_iter().find(|fact| fact.name == "seal_age_s").map(|fact| fact.said).unwrap()
+        };
+        assert!(said(now.micros() + DAY).ends_with(": the clock was set back"));
+        assert!(said(now.micros()).starts_with("latest seal 0 s ago"));
+    }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// The longest line of a head.
 const LINE: u64 = 16 << 10;
-/// The longest chunk.
-const CHUNK: u64 = 16 << 20;
+/// The most that is kept of a body: a line, or all of one that is short.
+const KEPT: usize = 16 << 20;
 
 /// A connection, for one request after the other.
 pub(super) struct Daemon(BufReader<UnixStream>);
@@ -50,12 +50,15 @@ impl Daemon {
             from: &mut self.0,
             status: 0,
             is_lines: false,
-            length: None,
+            left: 0,
             is_chunked: false,
+            is_in_chunk: false,
             here: Vec::new(),
             is_over: false,
         };
         asked.head()?;
+        // None of these has a body, whatever its head says (RFC 9112 §6.3).
+        asked.is_over |= method == "HEAD" || matches!(asked.status, 204 | 304);
         Ok(asked)
     }
 }
@@ -65,8 +68,11 @@ pub(super) struct Exchange<'a> {
     from: &'a mut BufReader<UnixStream>,
     status: u16,
     is_lines: bool,
-    length: Option<u64>,
+    /// What is still to come of the body, or of its chunk.
+    left: u64,
     is_chunked: bool,
+    /// A chunk has begun whose end was not read.
+    is_in_chunk: bool,
     /// What has come of the body and is not taken yet.
     here: Vec<u8>,
     is_over: bool,
@@ -84,7 +90,9 @@ impl Exchange<'_> {
             };
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
-                "content-length" => self.length = value.parse().ok(),
+                "content-length" => {
+                    self.left = value.parse().map_err(|_| wrong("no answer of HTTP came"))?;
+                }
                 "transfer-encoding" => self.is_chunked = value.eq_ignore_ascii_case("chunked"),
                 "content-type" => self.is_lines = value.starts_with("application/x-ndjson"),
                 _ => {}
@@ -109,21 +117,31 @@ impl Exchange<'_> {
         self.is_lines
     }
 
-    /// All of the body.
+    /// All of the body, which is a short one.
     ///
     /// # Errors
     ///
-    /// It ended early.
+    /// It ended early, or is too long.
     pub(super) fn whole(&mut self) -> io::Result<Vec<u8>> {
         while self.more()? {}
         Ok(std::mem::take(&mut self.here))
     }
 
-    /// The next line of the body; `None` at its end.
+    /// What is here of the body, at once; `None` at its end.
     ///
     /// # Errors
     ///
     /// It ended early.
+    pub(super) fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let is_there = !self.here.is_empty() || self.more()?;
+        Ok(is_there.then(|| std::mem::take(&mut self.here)))
+    }
+
+    /// The next line of the body; `None` at its end, where [`Exchange::piece`] has what no line feed ends.
+    ///
+    /// # Errors
+    ///
+    /// It ended early, or is too long.
     pub(super) fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = self.here.iter().position(|byte| *byte == b'\n') {
@@ -141,27 +159,35 @@ impl Exchange<'_> {
         if self.is_over {
             return Ok(false);
         }
-        let size = if self.is_chunked {
-            u64::from_str_radix(&self.text_line()?, 16).map_err(|_| wrong("the answer is malformed"))?
-        } else {
-            self.is_over = true;
-            self.length.unwrap_or(0)
-        };
-        if size > CHUNK {
-            return Err(wrong("the answer is too long"));
-        }
-        let before = self.here.len() as u64;
-        Read::by_ref(&mut *self.from).take(size).read_to_end(&mut self.here)?;
-        if self.here.len() as u64 - before != size {
-            return Err(wrong("the answer ended early"));
-        }
-        if self.is_chunked {
-            self.is_over = size == 0;
-            if !self.text_line()?.is_empty() {
+        if self.left == 0 && self.is_chunked {
+            if std::mem::take(&mut self.is_in_chunk) && !self.text_line()?.is_empty() {
                 return Err(wrong("the answer is malformed"));
             }
+            let size = self.text_line()?;
+            self.left = u64::from_str_radix(&size, 16).map_err(|_| wrong("the answer is malformed"))?;
+            self.is_in_chunk = true;
         }
-        Ok(size > 0)
+        if self.left == 0 {
+            self.is_over = true;
+            if self.is_chunked && !self.text_line()?.is_empty() {
+                return Err(wrong("the answer is malformed"));
+            }
+            return Ok(false);
+        }
+        let came = self.from.fill_buf()?;
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let came = came.get(..most).unwrap_or(came);
+        let bytes = came.len();
+        self.here.extend_from_slice(came);
+        self.from.consume(bytes);
+        self.left -= bytes as u64;
+        if bytes == 0 {
+            return Err(wrong("the answer ended early"));
+        }
+        if self.here.len() > KEPT {
+            return Err(wrong("the answer is too long"));
+        }
+        Ok(true)
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use memchr::memmem::{self, Finder};
 
-use super::extent::{Extent, begins_after, role};
+use super::extent::{Extent, role};
 use super::marks::Marks;
 use super::needle::{self, Needles};
 use super::scan::Scanned;
@@ -138,7 +138,7 @@ impl<'a> Plan<'a> {
                 let ends = !(self.question.texts.is_empty()
                     && filter.status.is_empty()
                     && filter.refusal.is_empty());
-                let in_time = |name: &str| ends || !of_decisions || !begins_after(name, filter);
+                let in_time = |name: &str| ends || !of_decisions || !self.extent.begins_after(name, filter);
                 let names: Vec<_> = names.iter().filter(|name| found.opens(name) && in_time(name)).collect();
                 for name in names {
                     let before = found.size();

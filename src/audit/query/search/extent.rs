@@ -45,15 +45,24 @@ impl Extent {
     /// access that is decided in it and ends later the whole has to be read.
     pub(super) fn ends_before(&self, segment: &str, filter: &Filter) -> bool {
         let begin = filter.since.map(|since| since.begin.micros().saturating_sub(LONG));
-        let early = |closed: &Timestamp| begin.is_some_and(|begin| closed.micros() < begin);
-        self.closed.get(segment).is_some_and(early)
+        let Some((_, last)) = self.span(segment) else { return false };
+        begin.is_some_and(|begin| last.micros() < begin)
     }
-}
 
-/// Whether it was made after the time that is asked for.
-pub(super) fn begins_after(segment: &str, filter: &Filter) -> bool {
-    let name = SegmentName::parse(segment);
-    filter.until.is_some_and(|until| name.is_some_and(|name| !name.made_by(&until.end.to_bytes())))
+    /// Whether all of it was written long after the time that is asked for.
+    pub(super) fn begins_after(&self, segment: &str, filter: &Filter) -> bool {
+        let end = filter.until.map(|until| until.end.micros().saturating_add(LONG));
+        let Some((first, _)) = self.span(segment) else { return false };
+        end.is_some_and(|end| first.micros() > end)
+    }
+
+    /// The earlier and the later one of the times of its name and of its close: names never go back, so where the clock
+    /// was set back a segment is closed before the time of its name. `None` while it is open, since what it will hold
+    /// nobody knows then.
+    fn span(&self, segment: &str) -> Option<(Timestamp, Timestamp)> {
+        let (closed, made) = (*self.closed.get(segment)?, SegmentName::parse(segment)?.made());
+        Some((made.min(closed), made.max(closed)))
+    }
 }
 
 /// Whose segment it is.

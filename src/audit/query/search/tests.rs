@@ -303,6 +303,52 @@ fn access_that_its_gate_back_dated_is_found_at_the_wardens_time() {
 }
 
 #[test]
+fn access_after_a_clock_was_set_back_is_found_at_its_own_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, lines: &[String]| {
+        fs::write(directory.path().join(name), lines.concat()).unwrap();
+    };
+    let line = |kind: &str, ts: &str, rest: &str| {
+        format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":0,\"ts\":\"2026-11-{ts}.000000Z\",{rest}}}\n")
+    };
+    let conn = |number: u8, ts: &str| {
+        let rest = "\"on\":\"docker\",\"uid\":1001,\"gid\":1,\"user\":\"deploy\",\"pid\":9";
+        line("conn", ts, &format!("\"id\":\"7k3qzd-{number}\",{rest}"))
+    };
+    let denied = |number: u8, ts: &str| {
+        let rest = "\"uid\":1001,\"pid\":9,\"method\":\"GET\",\"target\":\"/x\",\"route\":\"list\",\
+                    \"decision\":\"deny\",\"refusal\":\"forbidden\",\"policy\":\"9f\"";
+        line("decision", ts, &format!("\"id\":\"7k3qzd-{number}-1\",{rest}"))
+    };
+    // Set back by two days before the second request. Names go on; one segment is closed, the other is still open.
+    let (first, second) = ("20261123T100000.000000Z-7k3qzd", "20261123T100000.000001Z-7k3qzd");
+    write(&format!("{first}-warden-1.ndjson"), &[conn(1, "23T10:05:00"), conn(2, "21T10:05:00")]);
+    write(&format!("{first}-gate-1001-0-2.ndjson"), &[denied(1, "23T10:05:00")]);
+    write(&format!("{second}-gate-1001-0-3.ndjson"), &[denied(2, "21T10:05:00")]);
+    let close = |name: &str| format!("\"segment\":\"{name}\",\"bytes\":1,\"torn\":false");
+    let closes = [line("close", "21T10:04:00", &close(&format!("{first}-gate-1001-0-2.ndjson")))];
+    write(&format!("{first}-scribe-4.ndjson"), &closes);
+    for what in [&[] as &[&str], &["/x"], &["--user", "deploy"], &["--target", "/x"], &["--route", "list"]] {
+        let found = |times: &[&str]| {
+            let question = question(&[what, times].concat());
+            let mut join = open(directory.path(), &question, |why| panic!("{why}"), |_| ()).unwrap();
+            let mut found = Vec::new();
+            while let Some(item) = join.next_item().unwrap() {
+                if let Item::Access(access) = item
+                    && question.filter.covers_access(&access)
+                {
+                    assert_eq!(access.doubts(), [], "{what:?}");
+                    found.push(access.id.to_string());
+                }
+            }
+            found
+        };
+        assert_eq!(found(&["--until", "2026-11-21T12:00:00Z"]), ["7k3qzd-2-1"], "{what:?}");
+        assert_eq!(found(&["--since", "2026-11-23T09:00:00Z"]), ["7k3qzd-1-1"], "{what:?}");
+    }
+}
+
+#[test]
 fn scan_blocks_hold_whole_lines_and_find_each_once() {
     let directory = tempfile::tempdir().unwrap();
     let line = |n: usize| format!("{n} {} needle needle\n", "x".repeat(n * 97 % 5_000));

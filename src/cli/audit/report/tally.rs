@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::audit::query::{Access, Filter, Item};
+use crate::audit::segment::{Role, SegmentName};
 
 /// Kinds that are told apart in each sum; what comes beyond is counted together.
 const KINDS: usize = 100_000;
@@ -67,6 +68,17 @@ fn is_grave(kind: &[String]) -> bool {
     }
 }
 
+/// Who wrote into it. By segment there would be as many kinds as somebody likes to fill.
+fn writer(segment: &str) -> String {
+    match SegmentName::parse(segment).map_or(Role::Other, |name| name.role()) {
+        Role::Warden => "warden".to_owned(),
+        Role::Scribe => "scribe".to_owned(),
+        Role::Gate(None) => "gate shared".to_owned(),
+        Role::Gate(Some(uid)) => format!("gate of uid {uid}"),
+        Role::Other => "another".to_owned(),
+    }
+}
+
 /// A caller's name, or else the uid.
 fn named(user: Option<&str>, uid: Option<u32>) -> String {
     match (user, uid) {
@@ -119,8 +131,12 @@ impl Tally {
                     add(&mut self.events, if what.is_empty() { &words[..1] } else { &words }, 1);
                 }
             }
-            Item::Disbelieved(held) if covered => add(&mut self.events, &["disbelieved", &held.segment], 1),
-            Item::Garbage(line) if covered => add(&mut self.events, &["no record", &line.segment], 1),
+            Item::Disbelieved(held) if covered => {
+                add(&mut self.events, &["disbelieved", &writer(&held.segment)], 1);
+            }
+            Item::Garbage(line) if covered => {
+                add(&mut self.events, &["no record", &writer(&line.segment)], 1);
+            }
             _ => {}
         }
     }
@@ -177,7 +193,7 @@ impl Tally {
     }
 
     pub(super) fn sections(&self, top: usize) -> Vec<Section> {
-        let counted = |name, title, columns, sum: &Sum| {
+        let limited = |name, title, columns, sum: &Sum, top: usize| {
             let mut rows: Vec<(&Vec<String>, u64)> = sum.iter().map(|(kind, count)| (kind, *count)).collect();
             rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
             let left_out = rows.len().saturating_sub(top);
@@ -189,13 +205,14 @@ impl Tally {
             let rows = rows.into_iter().take(top).map(row).collect();
             Section { name, title, unit: "count", columns, rows, left_out }
         };
+        let counted = |name, title, columns, sum: &Sum| limited(name, title, columns, sum, top);
         // However rare, what somebody has done to the record or a role has died of is not left out.
         let grave: Sum = self.events.iter().filter(|(kind, _)| is_grave(kind)).map(cloned).collect();
         let usual: Sum = self.events.iter().filter(|(kind, _)| !is_grave(kind)).map(cloned).collect();
         let mut events = counted("events", "Events", &["kind", "what"], &usual);
-        let mut first = counted("events", "Events", &["kind", "what"], &grave);
+        let mut first = limited("events", "Events", &["kind", "what"], &grave, usize::MAX);
         first.rows.append(&mut events.rows);
-        (events.rows, events.left_out) = (first.rows, first.left_out + events.left_out);
+        events.rows = first.rows;
         let fresh = |(id, kind): &(String, [String; 3])| Row {
             value: 1,
             number: "new".to_owned(),
@@ -234,5 +251,31 @@ impl Tally {
             counted("busiest", "Busiest hours (UTC)", &["hour"], &self.hours),
             events,
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grave_events_are_never_left_out() {
+        let mut tally = Tally::default();
+        add(&mut tally.events, &["gate", "started"], 90);
+        add(&mut tally.events, &["open"], 80);
+        for uid in 1..=20 {
+            let segment = format!("20261123T100000.000000Z-7k3qzd-gate-{uid}-0-3.ndjson");
+            add(&mut tally.events, &["disbelieved", &writer(&segment)], 30);
+            add(&mut tally.events, &["disbelieved", &writer(&segment.replace("0-3", "0-4"))], 30);
+        }
+        add(&mut tally.events, &["intrusion"], 1);
+        let events = tally.sections(1).pop().unwrap();
+        assert_eq!(
+            (events.rows.len(), events.left_out),
+            (22, 1),
+            "21 grave ones, and the most frequent other"
+        );
+        assert_eq!(events.rows[20].words, ["intrusion"]);
+        assert_eq!((events.rows[0].value, events.rows[0].words[1].as_str()), (60, "gate of uid 1"));
     }
 }
