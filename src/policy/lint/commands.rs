@@ -3,7 +3,10 @@
 
 mod programs;
 
-use self::programs::{Breadth, HARMLESS, How, introduces_code, known, knows_dashes, takes_a_value};
+use self::programs::{
+    Breadth, HARMLESS, How, introduces_code, is_collector, is_shell, known, knows_dashes, runs_its_words,
+    takes_a_value,
+};
 use super::{Found, Lint};
 use crate::policy::diagnostics::quoted;
 use crate::policy::draft::Draft;
@@ -54,7 +57,7 @@ fn judge(command: &Command, written: &file::Command, whos: &str, found: &mut Fou
             let message = format!("{whos} may do anything as `root`: {what} gets to {program}, and {why}");
             found.add(Lint::RootEquivalent, span, message);
         }
-        Reached::By { program, how, what } if *how != How::Writes => {
+        Reached::By { program, how, what } if !how.is_of_root_alone() => {
             let (program, why) = (quoted(program), how.why());
             let message = format!("{whos} may do anything as {user}: {what} gets to {program}, and {why}");
             found.add(Lint::Interpreter, span, message);
@@ -101,25 +104,40 @@ struct Word<'c> {
     fixed: Option<&'c str>,
     /// Values in it: the places of their parameters, how they are called and how broad they are.
     values: Vec<(usize, &'c str, Breadth)>,
-    /// Whether it begins with a value.
-    led: bool,
+    /// The text before the first value, where a value is in it.
+    lead: Option<&'c str>,
 }
 
 impl<'c> Word<'c> {
     fn of(command: &'c Command, Template(parts): &'c Template) -> Word<'c> {
-        let value = |part: &Part| match part {
-            Part::Text(_) => None,
-            Part::Parameter(place) => {
-                let wanted = command.parameters.get(usize::from(*place))?;
-                Some((usize::from(*place), wanted.name.as_str(), breadth(wanted)))
-            }
-        };
         let fixed = match parts.as_slice() {
             [Part::Text(text)] => Some(text.as_str()),
             _ => None,
         };
-        let led = matches!(parts.first(), Some(Part::Parameter(_)));
-        Word { fixed, values: parts.iter().filter_map(value).collect(), led }
+        let lead = match parts.as_slice() {
+            [Part::Parameter(_), ..] => Some(""),
+            [Part::Text(text), Part::Parameter(_), ..] => Some(text.as_str()),
+            _ => None,
+        };
+        let (mut before, mut values) = ("", Vec::new());
+        for part in parts {
+            match part {
+                Part::Text(text) => before = text,
+                Part::Parameter(place) => {
+                    let place = usize::from(*place);
+                    if let Some(wanted) = command.parameters.get(place) {
+                        values.push((place, wanted.name.as_str(), breadth_behind(before, wanted)));
+                    }
+                    before = "";
+                }
+            }
+        }
+        Word { fixed, values, lead }
+    }
+
+    /// Whether it begins with a value.
+    fn led(&self) -> bool {
+        self.lead == Some("")
     }
 
     /// The value in it that is so broad.
@@ -142,11 +160,20 @@ fn breadth(wanted: &Parameter) -> Breadth {
         Wanted::Value(kind) => match kind {
             Kind::Any => Breadth::Free,
             Kind::Text(Text { set: Charset::Printable | Charset::Line, .. }) => Breadth::Free,
+            Kind::Text(Text { set: Charset::Reference, .. }) => Breadth::Reference,
             Kind::Text(_) => Breadth::Name,
             Kind::Hex(_) | Kind::Int(_) | Kind::Uuid | Kind::Version | Kind::Bool | Kind::OneOf(_) => {
                 Breadth::Listed
             }
         },
+    }
+}
+
+/// The same, where this text stands before it: behind a directory, a reference is a file below that.
+fn breadth_behind(before: &str, wanted: &Parameter) -> Breadth {
+    match breadth(wanted) {
+        Breadth::Reference if before.split('/').skip(1).any(|name| !name.is_empty()) => Breadth::Path,
+        breadth => breadth,
     }
 }
 
@@ -157,49 +184,103 @@ fn reached<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Reached<'c>
         Some(what) => Reached::By { program, how: row.how, what },
         None => Reached::No,
     };
-    let body = || (input && row.input).then(|| "the body".to_owned());
+    let body = || (input && row.input).then(|| BODY.to_owned());
     let widest = |words: &[Word]| words.iter().find_map(|word| word.value(row.least));
+    let leading = |least| words.iter().filter(|word| word.led()).find_map(|word| word.value(least));
     match row.how {
         How::Code => {
-            let code = code(words);
-            let told =
-                words.split_at_checked(code.map_or(words.len(), |code| code + 1)).unwrap_or((words, &[])).0;
-            let piped = code.is_none()
-                || told.iter().any(|word| matches!(word.fixed, Some("-" | "-s" | "/dev/stdin")));
-            match widest(told).or_else(|| body().filter(|_| piped)) {
+            let (told, found) = told(program, words);
+            let piped = !found || told.iter().any(|word| word.fixed.is_some_and(is_input));
+            let what = told.iter().find_map(|word| word.value(row.least));
+            match what.or_else(|| body().filter(|_| piped)) {
                 None if !words.is_empty() => Reached::Unlooked { program },
                 what => by(what),
             }
         }
-        How::Starts => started(program, words, input).unwrap_or_else(|| by(widest(words).or_else(body))),
-        How::Escapes => {
-            let leads = |word: &&Word| word.led && word.value(row.least).is_some();
-            by(words.iter().find(leads).and_then(|word| word.value(row.least)).or_else(body))
-        }
-        How::Writes => by(widest(words).or_else(body)),
+        // Where nothing is written that it starts, it starts a shell.
+        How::Starts => started(program, words, input)
+            .unwrap_or_else(|| by(widest(words).or_else(|| input.then(|| BODY.to_owned())))),
+        How::Escapes => match leading(row.least) {
+            None => handed(program, words, input).unwrap_or_else(|| by(body())),
+            what => by(what),
+        },
+        How::Unpacks => match leading(Breadth::Free) {
+            Some(what) => Reached::By { program, how: How::Escapes, what },
+            None => by(widest(words).or_else(body)),
+        },
+        How::Loads | How::Writes => by(widest(words).or_else(body)),
         How::Engine => {
             let verb = words.iter().position(|word| !word.is_option());
             let verb_is_harmless =
                 verb.and_then(|at| words.get(at)?.fixed).is_some_and(|verb| HARMLESS.contains(&verb));
-            let least = if verb_is_harmless { Breadth::Free } else { row.least };
-            by(words.iter().find_map(|word| word.value(least)))
+            if verb_is_harmless {
+                by(words.iter().find_map(|word| word.value(Breadth::Free)))
+            } else {
+                by(widest(words).or_else(body))
+            }
         }
     }
 }
 
-/// The word of an interpreter that is its program, or names the file of it: behind an option that says so, else the
-/// first that is no option. What stands behind it is the program's own.
-fn code(words: &[Word]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(word) = words.get(at) {
-        match word.fixed {
-            Some(text) if introduces_code(text) => return Some((at + 1).min(words.len() - 1)),
-            Some(text) if takes_a_value(text) => at += 2,
-            Some(text) if text.starts_with('-') && text.len() > 1 => at += 1,
-            _ => return Some(at),
+/// How the request's body is called.
+const BODY: &str = "the body";
+
+/// Whether it is what a program calls its own input.
+fn is_input(word: &str) -> bool {
+    matches!(word, "-" | "-s" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0")
+}
+
+/// The words of an interpreter that are its program, with what stands before it, and whether there is one: behind each
+/// option that says so, else the first that is no option. What stands behind it is the program's own.
+fn told<'w, 'c>(program: &str, words: &'w [Word<'c>]) -> (Vec<&'w Word<'c>>, bool) {
+    let (shell, collector) = (is_shell(program), is_collector(program));
+    let all = || words.iter().collect();
+    let (mut at, mut introduced) = (0, false);
+    loop {
+        match words.get(at).map(|word| word.fixed) {
+            None => return (all(), false),
+            Some(Some(text)) if !shell && introduces_code(text) => {
+                (at, introduced) = ((at + 1).min(words.len() - 1), true);
+                break;
+            }
+            Some(Some(text)) if takes_a_value(text) => at += 2,
+            Some(Some(text)) if text.starts_with('-') && text.len() > 1 => at += 1,
+            Some(Some(text)) if shell && text.starts_with('+') => at += 1,
+            Some(_) => break,
         }
     }
-    None
+    let runs = |word: &Word| word.fixed.is_some_and(runs_its_words);
+    if shell && words.get(at).is_some_and(runs) {
+        return (all(), true);
+    }
+    let mut told: Vec<&Word> = words.iter().take(at + 1).collect();
+    let mut says_so = false;
+    for word in
+        words.iter().skip(at + 1).take_while(|word| introduced && collector && word.fixed != Some("--"))
+    {
+        let glued = word.lead.is_some_and(|lead| introduces_code(lead.trim_end_matches('=')));
+        if says_so || glued {
+            told.push(word);
+        }
+        says_so = !says_so && word.fixed.is_some_and(introduces_code);
+    }
+    (told, true)
+}
+
+/// What `find` starts for each file, where that is a value or known.
+fn handed<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Option<Reached<'c>> {
+    let says_so = |word: &Word| matches!(word.fixed, Some("-exec" | "-execdir" | "-ok" | "-okdir"));
+    let places = words.iter().enumerate().filter(|(_, word)| says_so(word)).map(|(at, _)| at + 1);
+    places.filter(|_| name_of(program) == "find").find_map(|at| {
+        let word = words.get(at)?;
+        if let Some(what) = word.value(Breadth::Name) {
+            return Some(Reached::By { program, how: How::Starts, what });
+        }
+        match reached(word.fixed?, words.get(at + 1..)?, input) {
+            Reached::No => None,
+            reached => Some(reached),
+        }
+    })
 }
 
 /// What `program` starts, where that is written: a program that is known here is judged by its own words, another one
@@ -210,8 +291,8 @@ fn started<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Option<Reac
         let before = at.checked_sub(1).and_then(|at| words.get(at)?.fixed);
         matches!(before, Some("-u" | "-g" | "-U" | "--user" | "--group"))
     };
-    // The first path of these is a directory or a lock.
-    let skipped = usize::from(matches!(name_of(program), "chroot" | "flock"));
+    // The first path of these is a directory, a lock or what it writes.
+    let skipped = usize::from(matches!(name_of(program), "chroot" | "flock" | "script"));
     let path = |word: &&(usize, &'c str)| word.1.starts_with('/');
     let fixed: Vec<(usize, &'c str)> =
         words.iter().enumerate().filter_map(|(at, word)| Some((at, word.fixed?))).collect();
@@ -223,7 +304,7 @@ fn started<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Option<Reac
         return Some(Reached::By { program, how: row.how, what });
     }
     if input && row.input {
-        return Some(Reached::By { program, how: row.how, what: "the body".to_owned() });
+        return Some(Reached::By { program, how: row.how, what: BODY.to_owned() });
     }
     Some(match reached(text, behind.get(1..)?, input) {
         Reached::No => Reached::Unlooked { program },
@@ -233,12 +314,20 @@ fn started<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Option<Reac
 
 /// Why this value may be read as something else than a value.
 fn taken_for_option(program: &str, words: &[Word], place: usize, wanted: &Parameter) -> Option<&'static str> {
-    let leads = |word: &Word| word.led && word.values.first().is_some_and(|(first, ..)| *first == place);
+    let only_dashes = |word: &Word| matches!(word.lead, Some("-" | "--"));
+    let leads = |word: &Word| {
+        (word.led() || only_dashes(word)) && word.values.first().is_some_and(|(first, ..)| *first == place)
+    };
     let at = words.iter().position(leads)?;
     let dashes = words.iter().take(at).any(|word| word.fixed == Some("--")) && knows_dashes(program);
     match breadth(wanted) {
         _ if dashes => None,
-        Breadth::Name | Breadth::Path | Breadth::Free if wanted.dash => {
+        Breadth::Name | Breadth::Path | Breadth::Reference | Breadth::Free
+            if words.get(at).is_some_and(only_dashes) =>
+        {
+            Some("says which option of the program it is: nothing but `-` stands before it")
+        }
+        Breadth::Name | Breadth::Path | Breadth::Reference | Breadth::Free if wanted.dash => {
             Some("may be any option of the program: it may begin with `-`, and no `--` stands before it")
         }
         Breadth::Free => {

@@ -12,6 +12,10 @@ pub(super) enum How {
     Escapes,
     /// It writes or changes what it is told: enough where it is root.
     Writes,
+    /// A file that it is told is a program, or what it is told to fetch is one.
+    Loads,
+    /// What it is told to unpack or to load becomes a part of the system: enough where it is root.
+    Unpacks,
     /// It has root start containers or machines, whoever asks.
     Engine,
 }
@@ -24,8 +28,15 @@ impl How {
             How::Starts => "it starts what it is told",
             How::Escapes => "an option or a command of its own starts programs or opens files",
             How::Writes => "it changes what it is told",
+            How::Loads => "a file or a package that it is told is a program",
+            How::Unpacks => "what it unpacks or loads becomes a part of the system",
             How::Engine => "whoever may start what it starts has the host",
         }
+    }
+
+    /// Whether it is no more than its user's own files, where that is not root.
+    pub(super) fn is_of_root_alone(self) -> bool {
+        matches!(self, How::Writes | How::Unpacks)
     }
 }
 
@@ -38,6 +49,8 @@ pub(super) enum Breadth {
     Name,
     /// A file of the caller's choice, below a directory.
     Path,
+    /// A path that begins with a letter or a digit, and so any file where the command begins in `/`.
+    Reference,
     /// Any text.
     Free,
 }
@@ -62,7 +75,7 @@ const PROGRAMS: &[Program] = &[
             "sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "python",
             "perl", "ruby", "irb", "node", "nodejs", "deno", "bun", "lua", "luajit", "php", "tclsh", "wish",
             "expect", "guile", "julia", "java", "jjs", "awk", "gawk", "mawk", "nawk", "sed", "bc", "jq",
-            "pwsh", "Rscript",
+            "pwsh", "Rscript", "dc", "m4", "gnuplot", "octave",
         ],
         How::Code,
         Breadth::Name,
@@ -112,6 +125,13 @@ const PROGRAMS: &[Program] = &[
             "daemonize",
             "screen",
             "tmux",
+            "valgrind",
+            "rlwrap",
+            "openvt",
+            "ld-linux",
+            "ld.so",
+            "sg",
+            "service",
         ],
         How::Starts,
         Breadth::Name,
@@ -134,8 +154,6 @@ const PROGRAMS: &[Program] = &[
             "more",
             "most",
             "man",
-            "gdb",
-            "psql",
             "mysql",
             "mariadb",
             "sqlite3",
@@ -151,14 +169,37 @@ const PROGRAMS: &[Program] = &[
             "iptables-restore",
         ],
         How::Escapes,
-        Breadth::Free,
+        Breadth::Reference,
         true,
     ),
+    row(&["make", "ansible-playbook", "logrotate", "psql", "gdb"], How::Loads, Breadth::Path, true),
+    row(&["pip", "npm", "gem", "cargo", "snap"], How::Loads, Breadth::Name, false),
     row(
         &[
             "tar",
             "bsdtar",
             "cpio",
+            "dpkg",
+            "rpm",
+            "apt",
+            "apt-get",
+            "aptitude",
+            "yum",
+            "dnf",
+            "zypper",
+            "pacman",
+            "apk",
+            "insmod",
+            "kexec",
+            "systemctl",
+        ],
+        How::Unpacks,
+        Breadth::Path,
+        true,
+    ),
+    row(&["ip", "ssh"], How::Escapes, Breadth::Free, true),
+    row(
+        &[
             "zip",
             "unzip",
             "7z",
@@ -168,51 +209,30 @@ const PROGRAMS: &[Program] = &[
             "svn",
             "rsync",
             "scp",
-            "ssh",
             "curl",
             "wget",
             "openssl",
             "tcpdump",
             "nmap",
-            "make",
             "gcc",
             "cc",
             "ld",
-            "cargo",
             "go",
-            "npm",
             "yarn",
-            "pip",
-            "gem",
             "bundle",
             "cpan",
             "composer",
             "mvn",
             "gradle",
             "ansible",
-            "ansible-playbook",
             "puppet",
-            "apt",
-            "apt-get",
-            "aptitude",
-            "dpkg",
-            "yum",
-            "dnf",
-            "rpm",
-            "zypper",
-            "pacman",
-            "apk",
-            "snap",
             "flatpak",
-            "systemctl",
             "journalctl",
             "loginctl",
             "busctl",
             "split",
             "sort",
-            "logrotate",
             "ldconfig",
-            "ip",
             "tc",
             "dmesg",
             "mail",
@@ -236,14 +256,15 @@ const PROGRAMS: &[Program] = &[
     ),
     row(
         &[
-            "cp", "mv", "ln", "install", "dd", "tee", "truncate", "shred", "rm", "rmdir", "mkdir", "mkfifo",
-            "mknod", "chmod", "chown", "chgrp", "chattr", "setfacl", "setcap", "mount", "umount", "losetup",
-            "cat", "head", "tail", "base64", "xxd", "insmod", "kexec", "sysctl",
+            "mv", "ln", "truncate", "shred", "rm", "rmdir", "mkdir", "mkfifo", "mknod", "chmod", "chown",
+            "chgrp", "chattr", "setfacl", "setcap", "mount", "umount", "losetup", "cat", "head", "tail",
+            "base64", "xxd",
         ],
         How::Writes,
-        Breadth::Free,
+        Breadth::Reference,
         false,
     ),
+    row(&["tee", "dd", "cp", "install", "patch", "sysctl"], How::Writes, Breadth::Reference, true),
     row(
         &[
             "modprobe", "useradd", "usermod", "groupadd", "groupmod", "gpasswd", "adduser", "addgroup",
@@ -275,7 +296,7 @@ const PROGRAMS: &[Program] = &[
         ],
         How::Engine,
         Breadth::Name,
-        false,
+        true,
     ),
 ];
 
@@ -287,7 +308,8 @@ pub(super) const HARMLESS: &[&str] = &[
 ];
 
 /// Options behind which code stands, or the file of it.
-const CODE_OPTIONS: &[&str] = &["--eval", "--execute", "--command", "--print", "--file", "--source"];
+const CODE_OPTIONS: &[&str] =
+    &["--eval", "--execute", "--command", "--print", "--file", "--source", "--expression"];
 
 /// Short options that take a word of their own, which is no code.
 const VALUE_OPTIONS: &[u8] = b"oOWXIFv";
@@ -295,14 +317,41 @@ const VALUE_OPTIONS: &[u8] = b"oOWXIFv";
 /// Programs for which `--` is a word like others.
 const BLIND: &[&str] = &["find", "ffmpeg", "openssl", "java", "dd", "ip", "tc", "convert", "magick", "qemu"];
 
+/// Interpreters that read their words as a shell does: `-c` is an option like others, and what is run is the first word
+/// that is none.
+const SHELLS: &[&str] = &["sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh"];
+
+/// Interpreters that take code more than once.
+const COLLECTORS: &[&str] = &[
+    "perl", "ruby", "sed", "awk", "gawk", "mawk", "nawk", "lua", "luajit", "node", "nodejs", "Rscript", "dc",
+    "gnuplot", "julia", "guile",
+];
+
 /// The row of a program, by its path or its name; versions and variants are no part of it (`python3.11`, `vim.basic`).
 pub(super) fn known(program: &str) -> Option<(&str, &'static Program)> {
+    let (name, bare) = names(program);
+    let row = |wanted: &str| PROGRAMS.iter().find(|row| row.names.contains(&wanted));
+    row(name).or_else(|| row(bare)).map(|row| (name, row))
+}
+
+/// How a program is called, and how without its version.
+fn names(program: &str) -> (&str, &str) {
     let name = program.rsplit('/').next().unwrap_or(program);
     let bare = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let bare = bare.split('.').next().unwrap_or(bare).trim_end_matches('-');
-    let bare = if bare.starts_with("qemu-system") { "qemu" } else { bare };
-    let row = |wanted: &str| PROGRAMS.iter().find(|row| row.names.contains(&wanted));
-    row(name).or_else(|| row(bare)).map(|row| (name, row))
+    let families = [("qemu-system", "qemu"), ("ld-linux", "ld-linux"), ("ld-musl", "ld-linux")];
+    (name, families.iter().find(|(begins, _)| bare.starts_with(begins)).map_or(bare, |(_, family)| family))
+}
+
+/// Whether it reads its words as a shell does.
+pub(super) fn is_shell(program: &str) -> bool {
+    SHELLS.contains(&names(program).1)
+}
+
+/// Whether it takes code more than once.
+pub(super) fn is_collector(program: &str) -> bool {
+    let (name, bare) = names(program);
+    COLLECTORS.contains(&name) || COLLECTORS.contains(&bare)
 }
 
 /// Whether what stands behind a `--` is taken for no option.
@@ -321,5 +370,27 @@ pub(super) fn introduces_code(word: &str) -> bool {
 
 /// Whether this word of an interpreter takes the next one, which is no code.
 pub(super) fn takes_a_value(word: &str) -> bool {
-    matches!(word.as_bytes(), [b'-' | b'+', letter] if VALUE_OPTIONS.contains(letter))
+    matches!(word, "--rcfile" | "--init-file")
+        || matches!(word.as_bytes(), [b'-' | b'+', letter] if VALUE_OPTIONS.contains(letter))
 }
+
+/// Whether this code of a shell runs the words behind it: `eval "$1"`, `exec "$@"`, `$1`.
+pub(super) fn runs_its_words(code: &str) -> bool {
+    let is_word = |text: &str| {
+        let text = text.trim_start_matches(['"', '{']);
+        text.strip_prefix('$').is_some_and(|name| {
+            name.trim_start_matches('{').starts_with(|c: char| c.is_ascii_digit() || "@*".contains(c))
+        })
+    };
+    let runs = |piece: &str| {
+        let mut words = piece.split_whitespace();
+        let mut all = piece.split_whitespace();
+        all.any(|word| matches!(word, "eval" | "source" | "." | "-c"))
+            || words.find(|word| !BEFORE_COMMANDS.contains(word)).is_some_and(is_word)
+    };
+    code.split([';', '|', '&', '\n', '(', '`']).any(runs)
+}
+
+/// Words of a shell behind which a command stands.
+const BEFORE_COMMANDS: &[&str] =
+    &["exec", "command", "then", "do", "else", "if", "while", "!", "{", "time", "env", "nohup", "sudo"];
