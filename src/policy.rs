@@ -125,6 +125,8 @@ pub use params::{Argument, Given, gathered, members_of};
 pub use pattern::{Pattern, VersionPrefix};
 pub use reads::Noted;
 #[cfg(feature = "cli")]
+pub(crate) use reads::is_hash;
+#[cfg(feature = "cli")]
 pub use schema::{schema, schema_of_included};
 pub use subject::Subject;
 pub use table::{

@@ -249,6 +249,19 @@ fn explain_judges_what_is_filled_into_a_command() {
     assert!(out.contains("takes unit from the path (one_of nginx.service|app.service)"), "{out}");
 }
 
+/// A record with one decision of bob's.
+fn record(bench: &Bench, decision: &str) {
+    let audit = bench.directory.path().join("audit");
+    std::fs::create_dir(&audit).unwrap();
+    let line = |kind: &str, rest: &str| {
+        format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":0,\"ts\":\"2026-11-23T00:00:01.000000Z\",{rest}}}\n")
+    };
+    let conn = r#""id":"7k3qzd-1","on":"docker","uid":1001,"gid":1001,"groups":[998],"user":"bob","pid":9,"ns":"host""#;
+    std::fs::write(audit.join("20261123T000000.000000Z-7k3qzd-warden-1.ndjson"), line("conn", conn)).unwrap();
+    let gate = audit.join("20261123T000000.000000Z-7k3qzd-gate-1001-0-3.ndjson");
+    std::fs::write(gate, line("decision", decision)).unwrap();
+}
+
 #[test]
 fn explain_of_a_record_leaves_open_what_it_does_not_hold() {
     let bench = Bench::new();
@@ -256,16 +269,8 @@ fn explain_of_a_record_leaves_open_what_it_does_not_hold() {
                   [who.bob]\nuid = [1001]\n[[route]]\nid = \"create\"\nmatch = \"POST /create\"\nto = \"docker\"\n\
                   allow = \"bob\"\nheader = { X-Auth = \"absent\" }\nbody = { max = \"1KiB\", json = { allow = [\"/Image\"] } }\n";
     bench.file("p.toml", policy);
-    let audit = bench.directory.path().join("audit");
-    std::fs::create_dir(&audit).unwrap();
-    let line = |kind: &str, rest: &str| {
-        format!("{{\"v\":1,\"t\":\"{kind}\",\"n\":0,\"ts\":\"2026-11-23T00:00:01.000000Z\",{rest}}}\n")
-    };
-    let conn = r#""id":"7k3qzd-1","on":"docker","uid":1001,"gid":1001,"groups":[998],"user":"bob","pid":9,"ns":"host""#;
     let decision = r#""id":"7k3qzd-1-1","uid":1001,"pid":9,"method":"POST","target":"/create","decision":"deny","refusal":"body-member","part":"body /Privileged","route":"create","policy":"9f2c1e77","status":403"#;
-    std::fs::write(audit.join("20261123T000000.000000Z-7k3qzd-warden-1.ndjson"), line("conn", conn)).unwrap();
-    let gate = audit.join("20261123T000000.000000Z-7k3qzd-gate-1001-0-3.ndjson");
-    std::fs::write(gate, line("decision", decision)).unwrap();
+    record(&bench, decision);
     let words = ["explain", "p.toml", "--record", "7k3qzd-1-1", "--dir", "audit"];
     let (out, code) = bench.ask(&words);
     assert_eq!(code, Some(4), "{out}");
@@ -283,6 +288,25 @@ fn explain_of_a_record_leaves_open_what_it_does_not_hold() {
     assert!(code == Some(0) && out.contains("verdict    allow"), "{out}");
     let (out, code) = bench.ask(&[&words[..], &["--header", "X-Auth: 1"]].concat());
     assert!(code == Some(1) && out.contains("deny (header-rule)"), "{out}");
+}
+
+#[test]
+fn explain_of_a_record_leaves_open_a_command_whose_query_value_is_a_hash() {
+    let bench = Bench::new();
+    let policy = "version = 1\n[listen.docker]\npath = \"/run/d.sock\"\n[backend.say]\ncommand = [\"/bin/echo\", \"{token}\"]\n\
+                  user = \"root\"\nparams.token = { int = \"1..9\", from = \"query\", secret = true }\n\
+                  [who.bob]\nuid = [1001]\n[[route]]\nid = \"say\"\nmatch = \"POST /say\"\nto = \"say\"\nallow = \"bob\"\n";
+    bench.file("p.toml", policy);
+    record(
+        &bench,
+        r#""id":"7k3qzd-1-1","uid":1001,"pid":9,"method":"POST","target":"/say?token=~10d3a97c55e0b412","decision":"allow","route":"say","policy":"9f2c1e77""#,
+    );
+    let (out, code) = bench.ask(&["explain", "p.toml", "--record", "7k3qzd-1-1", "--dir", "audit"]);
+    assert_eq!(code, Some(4), "{out}");
+    assert!(out.contains("verdict    open: who.bob (") && out.contains("a hash of a secret value"), "{out}");
+    // Nobody's record is in between here: it is the value.
+    let (out, code) = bench.ask(&["explain", "p.toml", "--user", "bob", "POST /say?token=~10d3a97c55e0b412"]);
+    assert!(code == Some(1) && out.contains("deny (parameter)"), "{out}");
 }
 
 #[test]

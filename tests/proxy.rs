@@ -469,6 +469,20 @@ fn upgrade_that_the_route_does_not_name_is_refused() {
 }
 
 #[test]
+fn upgrade_to_a_very_long_protocol_is_judged_and_recorded() {
+    need_root!();
+    let place = daemon::place();
+    let _upstream = Upstream::start(&place.path().join("up.sock"));
+    let daemon = Daemon::start_in(place, &format!("{POLICY}\n[limits]\nhead_bytes = \"128KiB\"\n"));
+    let protocol = "a".repeat(65_000);
+    let request =
+        format!("GET /tunnel/x HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+    assert_eq!(Client::connect(&daemon.socket()).send(&request).answer().status(), 403);
+    let all = daemon.stop();
+    assert_eq!(records::decision(&all, 0, "GET", "/tunnel/x")["refusal"], "upgrade-refused");
+}
+
+#[test]
 fn empty_host_of_an_upgrade_is_served() {
     need_root!();
     let (daemon, _upstream) = tunnel();

@@ -43,8 +43,30 @@ pub enum Argument {
 
 /// The longest path below a directory, in bytes.
 const LONGEST_PATH: usize = 4_000;
+/// The most bytes of a body that holds parameters.
+const PARAMETERS_MAX: u64 = 64 << 10;
 
 impl Command {
+    /// The most bytes of a request's body, and what a longer one is refused as; `judged` where the route's own rules
+    /// judge the body: what they take is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotAllowed`] for a method by which no command runs.
+    pub(crate) fn room(&self, method: &str, judged: bool) -> Result<(u64, Refusal), Refusal> {
+        // Nobody runs a command to see how its answer would begin.
+        if method == "HEAD" {
+            return Err(Refusal::NotAllowed);
+        }
+        let holds = self.parameters.iter().any(|wanted| wanted.from == Origin::Body);
+        Ok(match self.stdin {
+            Some(max) => (max, Refusal::BodyTooLarge),
+            None if judged => (u64::MAX, Refusal::BodyTooLarge),
+            None if holds => (PARAMETERS_MAX, Refusal::BodyTooLarge),
+            None => (0, Refusal::Parameter),
+        })
+    }
+
     /// Whether a parameter of that name is looked for there.
     fn wants(&self, origin: Origin, name: &str) -> bool {
         self.parameters.iter().any(|wanted| wanted.from == origin && wanted.name == name)

@@ -135,14 +135,14 @@ fn decoded(value: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
-/// Whether the lines of this name are as the rule wants them: never two, none that only imitates the name.
-/// `~` and 16 hexadecimal digits.
+/// Whether it is what a record has of a secret value: `~` and 16 hexadecimal digits.
 #[cfg(feature = "cli")]
-fn is_hash(value: &str) -> bool {
+pub(crate) fn is_hash(value: &str) -> bool {
     let digits = value.strip_prefix('~').unwrap_or_default();
     digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Whether the lines of this name are as the rule wants them: never two, none that only imitates the name.
 fn takes_header(field: &Field, lines: &dyn Lines) -> bool {
     let (mut count, mut fits) = (0, true);
     lines.each(&mut |name, value| {

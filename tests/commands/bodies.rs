@@ -1,6 +1,7 @@
 //! Parameters from a JSON body: read in one way or refused.
 
 use super::stage::{place, routed, run_with, started};
+use super::support::client::{self, Client};
 use crate::need_root;
 
 const PARAMETERS: &str = "user = \"root\"
@@ -74,4 +75,30 @@ fn member_of_a_body_is_a_parameter_in_one_reading_or_nothing_runs() {
         (taken.len() + 1, taken.len() + 1),
         "what is refused does not run"
     );
+}
+
+#[test]
+fn command_is_not_run_by_head_nor_with_a_body_that_it_has_no_room_for() {
+    need_root!();
+    let heads = |name: &str| format!("POST /{name}\", \"HEAD /{name}");
+    let routes = [
+        routed("none", &heads("none"), "[\"/usr/bin/cat\"]", "user = \"root\"", ""),
+        routed("some", &heads("some"), "[\"/usr/bin/cat\"]", "user = \"root\"\nstdin = \"4B\"", ""),
+    ];
+    let daemon = started(place(&[]), &routes);
+    let status = |request: &str| Client::connect(&daemon.socket()).send(request).answer().status();
+    assert_eq!(client::ask(&daemon.socket(), "HEAD", "/none").status(), 403);
+    for (target, body, expected) in
+        [("/none", "", 200), ("/none", "x", 400), ("/some", "four", 200), ("/some", "fiver", 413)]
+    {
+        assert_eq!(run_with(&daemon, target, body).status(), expected, "{target} {body}");
+        let length = body.len();
+        let chunk = if body.is_empty() { String::new() } else { format!("{length:x}\r\n{body}\r\n") };
+        let chunked = format!(
+            "POST {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
+        );
+        assert_eq!(status(&chunked), expected, "{target} {body} in chunks");
+    }
+    let all = daemon.stop();
+    assert_eq!(all.iter().filter(|record| record["t"] == "exit").count(), 4, "what is refused does not run");
 }

@@ -4,7 +4,9 @@
 #[path = "slow.rs"]
 mod slow;
 
-use peergate::gate::head::{Answer, Event, Expected, Head, HeadLimits, RequestGuard, ResponseGuard};
+use peergate::gate::head::{
+    Answer, Event, Expected, Framing, Head, HeadLimits, RequestGuard, ResponseGuard, Version,
+};
 use peergate::model::refusal::Refusal;
 use peergate::model::target::Target;
 
@@ -146,7 +148,45 @@ fn check_head(head: &Head) -> String {
     assert_eq!(leaving.framing(), head.framing());
     assert_eq!(leaving.values("x-peergate-uid").collect::<Vec<_>>(), ["1000"]);
     assert_eq!(leaving.forwardable().count(), head.forwardable().count());
+    check_for_engine(head);
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The most bytes of a head for the HTTP engine, far below what it has room for.
+const FOR_ENGINE: usize = 256;
+
+/// The head for the HTTP engine, read plainly, says of the message what the guard found, and nothing else.
+fn check_for_engine(head: &Head) {
+    let mut out = Vec::new();
+    head.write_for_engine(&mut out);
+    let text = std::str::from_utf8(&out).unwrap();
+    assert!(out.len() <= FOR_ENGINE, "{text}");
+    let lines = text.strip_suffix("\r\n\r\n").unwrap_or_else(|| panic!("`{text}` has no end"));
+    let mut lines = lines.split("\r\n");
+    let first = format!("{} / {}", head.method().as_str(), head.version().as_str());
+    assert_eq!(lines.next(), Some(first.as_str()));
+    let mut said: Vec<_> = lines.map(|line| line.split_once(": ").unwrap()).collect();
+    said.sort_unstable();
+    let connection = match (head.upgrade().is_some(), head.close(), head.version()) {
+        (true, true, _) => Some("upgrade, close"),
+        (true, false, _) => Some("upgrade"),
+        (false, true, _) => Some("close"),
+        (false, false, Version::Http10) => Some("keep-alive"),
+        (false, false, Version::Http11) => None,
+    };
+    let length = match head.framing() {
+        Framing::Length(length) => Some(length.to_string()),
+        Framing::None | Framing::Chunked | Framing::UntilClose => None,
+    };
+    let expected = [
+        ("Connection", connection),
+        ("Content-Length", length.as_deref()),
+        ("Expect", head.expect_continue().then_some("100-continue")),
+        ("Transfer-Encoding", (head.framing() == Framing::Chunked).then_some("chunked")),
+        ("Upgrade", head.upgrade().map(|_| "x")),
+    ];
+    let expected: Vec<_> = expected.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    assert_eq!(said, expected, "{text}");
 }
 
 /// The one head that `bytes` are.

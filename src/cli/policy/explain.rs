@@ -214,8 +214,9 @@ impl Question {
             return Ok(Outcome { why, ..outcome });
         }
         // A record has neither header lines nor a body.
-        let whole = self.before.is_none() || !arguments.header.is_empty();
-        let sent = Sent { lines: Sent::lines(&arguments.header)?, body, whole };
+        let recorded = self.before.is_some();
+        let whole = !recorded || !arguments.header.is_empty();
+        let sent = Sent { lines: Sent::lines(&arguments.header)?, body, whole, recorded };
         Ok(match sent.judge(&self.draft.policy, (self.on, &self.caller), &asked, self.at) {
             Read::Taken(shadow) => {
                 steps.shadow = steps.shadow.or(shadow);
@@ -224,6 +225,10 @@ impl Question {
             Read::Open(what) => {
                 let why = format!("{what} still to be judged: give it by --header and --body");
                 Outcome { refusal: None, open: true, why, steps: Some(steps) }
+            }
+            Read::Secret => {
+                let why = "the record has a hash of a secret value in its query: explain the request with the value";
+                Outcome { refusal: None, open: true, why: why.to_owned(), steps: Some(steps) }
             }
             Read::Refused(denial) => {
                 let part = denial.part.as_deref().unwrap_or_default();

@@ -82,17 +82,12 @@ impl Link {
     /// Reads some bytes for the guard; 0 at the end of the stream.
     pub(in crate::gate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let spare = self.guard.spare();
-        let room = spare.len();
         let read = ready!(self.socket.poll_read(cx, |socket| Ok(nix::unistd::read(socket, &mut *spare)?)));
         match read {
             Ok(0) => self.guard.closed(),
-            Ok(count) => {
-                if count < room {
-                    // That was all: what comes now the loop will tell of (`epoll(7)`).
-                    self.socket.await_news();
-                }
-                self.guard.filled(count);
-            }
+            // A read that left room is not the last one: on a Unix socket it ends behind descriptors too (`unix(7)`),
+            // and what is queued by then makes no news.
+            Ok(count) => self.guard.filled(count),
             Err(_) => {}
         }
         Poll::Ready(read)
@@ -125,5 +120,56 @@ impl Kept {
         let link = self.0;
         let fits = link.backend == backend && link.generation == generation && link.socket.is_quiet();
         fits.then(|| Link { reused: true, ..link })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::time::Duration;
+
+    use nix::sys::socket::{
+        AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+    };
+
+    use super::*;
+    use crate::gate::head::Event;
+
+    /// Nothing that works takes so long.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn answer_is_read_whole_though_descriptors_came_with_its_beginning() {
+        let (ours, backend) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_NONBLOCK).unwrap();
+        let begin = [IoSlice::new(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")];
+        let descriptors = [backend.as_fd().as_raw_fd()];
+        let along = [ControlMessage::ScmRights(&descriptors)];
+        sendmsg::<()>(backend.as_raw_fd(), &begin, &along, MsgFlags::empty(), None).unwrap();
+        nix::unistd::write(&backend, b"lf").unwrap();
+        let mut link = Link {
+            socket: Stream::new(ours).unwrap(),
+            guard: Box::new(ResponseGuard::new(HeadLimits::default(), Expected::default())),
+            backend: BackendId(0),
+            generation: Generation(1),
+            reused: false,
+        };
+        let mut body = Vec::new();
+        loop {
+            match link.guard.step().unwrap() {
+                Event::NeedMore => {
+                    let filled = std::future::poll_fn(|cx| link.poll_fill(cx));
+                    tokio::time::timeout(PATIENCE, filled).await.expect("the rest is read").unwrap();
+                }
+                Event::Head(_) => {}
+                Event::Body(count) => {
+                    body.extend_from_slice(link.guard.body());
+                    link.guard.consume(count);
+                }
+                Event::End | Event::Closed => break,
+            }
+        }
+        assert_eq!(body, b"half");
     }
 }

@@ -18,10 +18,12 @@ pub fn chunk_size(size: usize, out: &mut Vec<u8>) {
 
 impl Head {
     /// Appends what the HTTP engine is to see of the head: its method, its framing, and of the connection whether it
-    /// closes or changes its protocol. What is asked for, and all other lines, the engine has no use for.
+    /// closes or changes its protocol. What is asked for, and all other lines, the engine has no use for. It is short,
+    /// however long the head was: the engine refuses by itself, and unrecorded, what its buffer has no room for.
     pub fn write_for_engine(&self, out: &mut Vec<u8>) {
         self.request_line("/", self.version(), out);
-        self.connection(out);
+        // Which protocol it is the engine never asks; the answer's `Upgrade` is written here.
+        self.connection(self.upgrade().map(|_| "x"), out);
         framing(self.framing(), out);
         out.extend_from_slice(b"\r\n");
     }
@@ -30,15 +32,15 @@ impl Head {
     /// the connection only whether it closes or changes its protocol. Read again it is the same head.
     pub fn write_as_read(&self, out: &mut Vec<u8>) {
         self.begin(self.version(), out);
-        self.connection(out);
+        self.connection(self.upgrade(), out);
         headers(self.forwardable(), out);
         framing(self.framing(), out);
         out.extend_from_slice(b"\r\n");
     }
 
-    /// What it says of the connection.
-    fn connection(&self, out: &mut Vec<u8>) {
-        let connection = match self.upgrade() {
+    /// What it says of the connection, with `upgrade` for the protocol that it is to change to.
+    fn connection(&self, upgrade: Option<&str>, out: &mut Vec<u8>) {
+        let connection = match upgrade {
             Some(protocol) => {
                 line("Upgrade", protocol, out);
                 if self.close() { Some("upgrade, close") } else { Some("upgrade") }

@@ -12,12 +12,10 @@ use crate::gate::backend::{link, proxy};
 use crate::gate::head::{Framing, Head};
 use crate::gate::lane::Running;
 use crate::model::refusal::Refusal;
-use crate::policy::{Command, Given, Origin, Permit, Route, gathered, members_of};
+use crate::policy::{Command, Given, Permit, Route, gathered, members_of};
 use crate::wire::channel;
 use crate::wire::runner::Form;
 
-/// The most bytes of a body that holds parameters.
-const PARAMETERS_MAX: u64 = 64 << 10;
 /// The most bytes of a target and of values from a body: what a message to the warden has room for beside its frame.
 const MESSAGE_MAX: usize = channel::MAX_BYTES - (8 << 10);
 
@@ -29,16 +27,17 @@ impl Traveller<'_> {
         permit: Permit,
         command: &Command,
     ) -> Result<Response<Answer>, Stop> {
-        if head.method().as_str() == "HEAD" {
-            // Nobody runs a command to see how its answer would begin.
-            return Err(Stop::Denied(permit.deny(Refusal::NotAllowed)));
-        }
-        let (most, over) = self.body_max(permit.terms());
+        let (own, over) = match command.room(head.method().as_str(), matches!(body, Read::Judged(_))) {
+            Ok(room) => room,
+            Err(refusal) => return Err(Stop::Denied(permit.deny(refusal))),
+        };
         let body = match body {
-            // What the route's own rules judged is what is taken.
-            Read::Judged(bytes) if command.stdin.is_none_or(|max| bytes.len() as u64 <= max) => Ok(bytes),
-            Read::Judged(_) => Err(Refusal::BodyTooLarge),
-            Read::Coming(body) => self.input(head, body, command, (most, over)).await,
+            Read::Judged(bytes) if bytes.len() as u64 <= own => Ok(bytes),
+            Read::Judged(_) => Err(over),
+            Read::Coming(body) => {
+                let route = self.body_max(permit.terms());
+                self.input(head, body, if route.0 < own { route } else { (own, over) }).await
+            }
         };
         let body = match body {
             Ok(body) => body,
@@ -61,24 +60,16 @@ impl Traveller<'_> {
         proxy::receive(self.connection, &recorded, link, input).await.map_err(Stop::Failed)
     }
 
-    /// All of the body, where the command takes any.
+    /// All of the body, `max` bytes at most.
     async fn input(
         &self,
         head: &Head,
         body: Incoming,
-        command: &Command,
-        (most, over): (u64, Refusal),
+        (max, over): (u64, Refusal),
     ) -> Result<Bytes, Refusal> {
         if matches!(head.framing(), Framing::None | Framing::Length(0) | Framing::UntilClose) {
             return Ok(Bytes::new());
         }
-        let holds = command.parameters.iter().any(|parameter| parameter.from == Origin::Body);
-        let own = match command.stdin {
-            Some(max) => max,
-            None if holds => PARAMETERS_MAX,
-            None => return Err(Refusal::Parameter),
-        };
-        let (max, over) = if most < own { (most, over) } else { (own, Refusal::BodyTooLarge) };
         if matches!(head.framing(), Framing::Length(length) if length > max) {
             return Err(over);
         }

@@ -65,7 +65,7 @@ pub fn members_of(command: &Command, body: &[u8]) -> Result<Given, Refusal> {
 ///
 /// # Errors
 ///
-/// The refusal, and what it is about: `parameter unit`, or `parameters` where it is not one alone.
+/// The refusal, and what it is about: `parameter unit`, or `parameters` where it is not one alone; `method HEAD`, `body`.
 pub(crate) fn judge_values(
     policy: &Policy,
     route: &str,
@@ -76,9 +76,15 @@ pub(crate) fn judge_values(
     let Some(BackendKind::Command(command)) = policy.backend(route.to).map(|backend| &backend.kind) else {
         return Ok(());
     };
+    let (method, judged) = (asked.method.as_str(), route.reads.json.is_some());
+    let (most, over) =
+        command.room(method, judged).map_err(|refusal| (refusal, format!("method {method}")))?;
+    if body.len() as u64 > most {
+        return Err((over, "body".to_owned()));
+    }
     let wrong = |refusal| (refusal, "parameters".to_owned());
     let members = members_of(command, body).map_err(wrong)?;
-    let given = gathered(command, route, asked.method.as_str(), asked.target, &members).map_err(wrong)?;
+    let given = gathered(command, route, method, asked.target, &members).map_err(wrong)?;
     let fits = |wanted: &Parameter| match given.iter().find(|(name, _)| *name == wanted.name) {
         Some((_, value)) => wanted.takes(value),
         None => wanted.optional,

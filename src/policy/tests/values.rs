@@ -36,6 +36,34 @@ fn test_of_a_policy_judges_values_as_the_daemon_does() {
 }
 
 #[test]
+fn test_of_a_policy_judges_method_and_size_of_what_a_command_gets_as_the_daemon_does() {
+    let test = |more: &str, request: &str, body: &str, expect: &str| {
+        let text = format!(
+            "{HEAD}[backend.c]\nuser = \"ci\"\n{more}\n\
+             [[route]]\nid = \"r\"\nmatch = [\"POST /c\", \"HEAD /c\"]\nto = \"c\"\nallow = \"ops\"\n\
+             [[test]]\nwho = {{ user = \"alice\" }}\nrequest = \"{request}\"\nbody = '{body}'\nexpect = \"{expect}\"\n"
+        );
+        load(&text).map(|_| ()).map_err(|wrong| wrong.to_string())
+    };
+    let none = "command = [\"/srv/c\"]";
+    let input = "command = [\"/srv/c\"]\nstdin = \"4B\"";
+    let members =
+        "command = [\"/srv/c\", \"{n}\"]\nparams.n = { int = \"1..9\", from = \"body\", optional = true }";
+    let most = format!("{{}}{}", " ".repeat((64 << 10) - 2));
+    for (more, request, body, expect) in [
+        (none, "POST /c", "", "allow"),
+        (none, "HEAD /c", "", "not-allowed"),
+        (none, "POST /c", "x", "parameter"),
+        (input, "POST /c", "four", "allow"),
+        (input, "POST /c", "fiver", "body-too-large"),
+        (members, "POST /c", &most, "allow"),
+        (members, "POST /c", &format!("{most} "), "body-too-large"),
+    ] {
+        assert_eq!(test(more, request, body, expect), Ok(()), "{more} {request} {}", body.len());
+    }
+}
+
+#[test]
 fn name_that_can_be_spelt_in_two_ways_is_one_name() {
     let asking = house(
         r#"

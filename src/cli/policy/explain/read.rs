@@ -13,7 +13,8 @@ use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 use crate::policy::{
-    BackendKind, Decider, Denial, Headed, Origin, Permit, Policy, Route, Unread, Verdict, judge_values,
+    BackendKind, Decider, Denial, Headed, Origin, Permit, Policy, Route, Unread, Verdict, is_hash,
+    judge_values,
 };
 
 /// Head and body, as far as they were given.
@@ -22,6 +23,8 @@ pub(super) struct Sent {
     pub(super) body: Option<Body>,
     /// Whether the lines are all that there are: a record has none.
     pub(super) whole: bool,
+    /// Whether the target is a record's, which has of a secret value a hash alone.
+    pub(super) recorded: bool,
 }
 
 /// A body, and its bytes where somebody reads them.
@@ -36,6 +39,8 @@ pub(super) enum Read {
     Taken(Option<String>),
     /// What is still to be judged, in words.
     Open(&'static str),
+    /// A value is to be judged of which there is a hash alone.
+    Secret,
     Refused(Box<Denial>),
 }
 
@@ -86,6 +91,10 @@ impl Sent {
             if command.parameters.iter().any(|wanted| wanted.from == Origin::Body));
         if in_body && self.body.is_none() {
             return Read::Open("its body is");
+        }
+        let is_command = matches!(backend, Some(BackendKind::Command(_)));
+        if self.recorded && is_command && asked.target.query_pairs().any(|(_, value)| is_hash(value)) {
+            return Read::Secret;
         }
         let body = self.body.as_ref().map_or([].as_slice(), |body| &body.bytes);
         match judge_values(policy, permit.route_id(), asked, body) {

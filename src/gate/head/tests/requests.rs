@@ -363,7 +363,7 @@ fn head_for_the_engine_says_how_the_message_is_framed_and_nothing_of_what_is_ask
         ),
         (
             b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n",
-            "GET / HTTP/1.1\r\nUpgrade: tcp\r\nConnection: upgrade\r\n\r\n",
+            "GET / HTTP/1.1\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         ),
         (b"HEAD /a HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n", "HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
     ] {
@@ -375,4 +375,27 @@ fn head_for_the_engine_says_how_the_message_is_framed_and_nothing_of_what_is_ask
         head.write_for_engine(&mut out);
         assert_eq!(lossy(&out), expected);
     }
+}
+
+#[test]
+fn head_for_the_engine_is_short_however_long_the_protocol_is() {
+    let limits = HeadLimits { head_bytes: 128 << 10, ..HeadLimits::default() };
+    let protocol = "a".repeat(65_000);
+    let bytes = format!("GET /a HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+    let mut guard = RequestGuard::new(limits);
+    let mut feed = Feed { rest: bytes.as_bytes(), step: bytes.len() };
+    let head = loop {
+        match guard.step() {
+            Ok(Event::NeedMore) => match feed.fill(guard.spare()) {
+                0 => panic!("the head is not whole"),
+                count => guard.filled(count),
+            },
+            Ok(Event::Head(head)) => break head,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(head.upgrade(), Some(protocol.as_str()));
+    let mut out = Vec::new();
+    head.write_for_engine(&mut out);
+    assert_eq!(lossy(&out), "GET / HTTP/1.1\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
 }
