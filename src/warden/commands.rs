@@ -2,7 +2,7 @@
 //! comes to, and only then given to a runner, which is no child of this process: it must not live in its confinement,
 //! nor end with it.
 //!
-//! Who starts runners, and the one that waits for the next command: [`starter`]. Who waits for a turn: [`line`].
+//! Who starts runners, and the one that waits for the next command: [`starter`]. Who waits for a turn: [`mod@line`].
 
 mod judge;
 mod line;
