@@ -216,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn channel_is_closed_once_the_other_side_is_gone_whatever_it_said() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        assert!(!theirs.is_closed());
+        ours.send(&FromGate::Switched, &[]).unwrap();
+        assert!(!theirs.is_closed());
+        drop(ours);
+        assert!(theirs.is_closed());
+        assert!(theirs.receive::<FromGate>().unwrap().is_some(), "what it said is there all the same");
+    }
+
+    #[test]
     fn channel_waiting_sees_message_and_end() {
         let (ours, theirs) = Channel::pair().unwrap();
         let other = std::thread::spawn(move || {

@@ -69,6 +69,28 @@ fn runner_that_waits_takes_the_next_command_alone_and_nobody_misses_one_that_is_
 }
 
 #[test]
+fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
+    need_root!();
+    let more = "user = \"root\"\non_leave = \"finish\"";
+    let daemon = started(
+        place(&[("mark", "echo ran >> @HERE@/mark.txt")]),
+        &[route("mark", "[\"@DIR@/mark\"]", more)],
+    );
+    let launcher = children(&daemon.pid().to_string(), "@launcher").pop().expect("a launcher");
+    let launcher = Pid::from_raw(launcher.parse().unwrap());
+    kill(launcher, Signal::SIGSTOP).unwrap();
+    let answer = run(&daemon, "/mark");
+    assert!(answer.text().contains("command-not-started"), "{}", answer.text());
+    assert_eq!(exit(&daemon, "not-started")["what"], "its runner does not answer");
+    kill(launcher, Signal::SIGCONT).unwrap();
+    // The late one has been started before this one's, and is gone once only one runner is left, which waits.
+    assert_eq!(run(&daemon, "/mark").status(), 200);
+    waiting(&daemon, &[]);
+    assert_eq!(fs::read_to_string(daemon.path("mark.txt")).unwrap(), "ran\n");
+    daemon.stop();
+}
+
+#[test]
 fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
     need_root!();
     if !std::path::Path::new("/dev/fuse").exists() {

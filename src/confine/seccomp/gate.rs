@@ -9,7 +9,7 @@ use super::{Row, is, is_word, row};
 /// The calls of [`COMMON`](super::COMMON) come to these.
 pub(in crate::confine) const GATE: &[Row] = &[
     row!(SYS_recvmsg, Work, "callers' bytes with their sender; the warden's messages with their descriptors"),
-    row!(SYS_recvfrom, Rarely, "whether a kept backend that made itself heard has ended"),
+    row!(SYS_recvfrom, Rarely, "whether a kept backend has ended, or said something unasked"),
     row!(
         SYS_sendto,
         WHERE[[is_word(4, 0)]],

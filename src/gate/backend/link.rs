@@ -115,7 +115,7 @@ impl Link {
 
 impl Kept {
     /// The link, if it leads to that backend by that policy and the backend neither closed it nor said anything unasked
-    /// (which would be taken for the next answer), as far as the event loop has heard.
+    /// (which would be taken for the next answer). The kernel is asked, unless it has said already that there is nothing.
     pub(in crate::gate) fn reuse(self, backend: BackendId, generation: Generation) -> Option<Link> {
         let link = self.0;
         let fits = link.backend == backend && link.generation == generation && link.socket.is_quiet();

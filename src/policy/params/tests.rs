@@ -33,7 +33,7 @@ fn captures_are_those_of_the_pattern_that_matches() {
 }
 
 #[test]
-fn decoded_is_what_the_triplets_say_and_no_space_for_a_plus() {
+fn decoded_is_what_the_triplets_say_and_a_plus_itself() {
     assert_eq!(decoded("a%20b%C3%A9+"), Ok("a bé+".to_owned()));
     assert_eq!(decoded("%FF"), Err(Refusal::Parameter));
 }
@@ -146,12 +146,15 @@ fn gathered_takes_each_value_from_its_own_place_alone() {
     };
     let all = [pair("path", "a b"), pair("query", "c"), pair("body", "d")];
     assert_eq!(gathered("/a%20b/x?query=c", &[pair("body", "d")]), Ok(all.into()));
+    assert_eq!(gathered("/a+b/x?query=a%2Bb", &[]), Ok(vec![pair("path", "a+b"), pair("query", "a+b")]));
     for (target, member) in [
         ("/a/x", "path"),
         ("/a/x", "query"),
         ("/a/x", "other"),
         ("/a/x?body=d", "body"),
         ("/a/x?path=d", "body"),
+        // To some a space, to others itself: in a query it is neither.
+        ("/a/x?query=a+b", "body"),
     ] {
         let refused = gathered(target, &[pair(member, "d")]);
         assert_eq!(refused, Err(Refusal::Parameter), "{target} {member}");
