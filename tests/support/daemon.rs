@@ -196,6 +196,13 @@ impl Daemon {
         }
     }
 
+    /// Takes what was said until now, so that the next words are news, and have room.
+    fn forget_notices(&self) {
+        self.notify.set_nonblocking(true).unwrap();
+        while self.notify.recv(&mut [0; 4096]).is_ok() {}
+        self.notify.set_nonblocking(false).unwrap();
+    }
+
     /// Waits until a path below its directory is gone.
     pub fn wait_until_gone(&self, path: &Path) {
         let deadline = Instant::now() + PATIENCE;
@@ -236,11 +243,15 @@ impl Daemon {
         self.said.lock().unwrap().clone()
     }
 
-    /// Replaces the policy and reloads; `true` where the new one took effect.
+    /// Replaces the policy and reloads; `true` where the new one took effect, in every lane of every gate.
     pub fn reload(&mut self, policy: &str) -> bool {
         write_policy(self.dir(), policy);
         let before = self.records_of("policy").len();
+        self.forget_notices();
         self.signal(Signal::SIGHUP);
+        // The record comes first: a lane that has not taken the policy yet still judges by the old one.
+        self.wait_for_notice("RELOADING=1").unwrap();
+        self.wait_for_notice("READY=1").unwrap();
         let record = records::wait(&self.path("audit"), |all| {
             let policies: Vec<_> = all.iter().filter(|record| record["t"] == "policy").collect();
             (policies.len() > before).then(|| (*policies[before]).clone())
