@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -57,7 +57,8 @@ impl Strace {
 
     /// Waits until it ends because there is nothing left to trace, but not for ever. Whether it does.
     pub fn ends(&self) -> bool {
-        self.1.recv_timeout(Duration::from_secs(5)).is_ok()
+        // Nobody is left to say it, where it was said before.
+        !matches!(self.1.recv_timeout(Duration::from_secs(5)), Err(RecvTimeoutError::Timeout))
     }
 
     /// Waits until it ends because there is nothing left to trace.
@@ -70,6 +71,11 @@ impl Drop for Strace {
     fn drop(&mut self) {
         if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
             let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
+            // It waits for ever for a leader that has died and whose other threads are dead too, and not yet waited for. The
+            // kernel lets go of what a dead tracer held.
+            if !self.ends() {
+                let _ = self.0.kill();
+            }
             let _ = self.0.wait();
         }
     }
