@@ -13,6 +13,7 @@
 //! | [`tree`] | all that it started, and how that ends |
 //! | [`frames`] | output as an answer: whole, live, lines, events |
 //! | [`pump`] | waiting: output, input, time, who has left |
+//! | [`trial`] | what a runner tries that is there for that, and for no command |
 //! | [`launcher`] | where no service manager starts runners |
 
 mod cage;
@@ -20,6 +21,7 @@ mod frames;
 pub mod launcher;
 mod pump;
 mod tree;
+mod trial;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -67,6 +69,16 @@ fn serve(channel: Channel) -> io::Result<()> {
     must_be_ours(&channel)?;
     let (job, descriptors) = match channel.receive_waiting::<ToRunner>()? {
         Some((ToRunner::Run(job), descriptors)) => (job, descriptors),
+        Some((ToRunner::Try { trial, terms, control, id }, descriptors)) => {
+            let [client] = crate::wire::channel::exactly(descriptors)?;
+            return trial::attempt(
+                &channel,
+                *trial,
+                &Bonds { terms: &terms, control: &control },
+                &id,
+                &client,
+            );
+        }
         // It waited for a command that did not come.
         None => return Ok(()),
         Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is not `Run`")),
@@ -79,7 +91,8 @@ fn serve(channel: Channel) -> io::Result<()> {
         Ok(tree) => tree,
         Err(why) => return channel.send(&FromRunner::NotStarted { why }, &[]),
     };
-    let started = cage::ready(&job, &tree).and_then(|ready| match confine(&job, &tree) {
+    let bonds = Bonds { terms: &job.terms, control: &job.control };
+    let started = cage::ready(&job, &tree).and_then(|ready| match confine(&bonds, &tree) {
         // By now the warden may have put it down as not started, and it must not be then.
         Ok(_) if channel.is_closed() => {
             ready.give_up();
@@ -110,10 +123,18 @@ fn serve(channel: Channel) -> io::Result<()> {
     if told && is_noted(&channel) { Ok(()) } else { tell_later(&job, &ended) }
 }
 
+/// What a runner's confinement depends on.
+struct Bonds<'a> {
+    /// Its terms, as [`Terms`] prints them.
+    terms: &'a str,
+    /// The daemon's control socket.
+    control: &'a str,
+}
+
 /// Gives up all that looking after the command does not need. Its process is there by then, and waits.
-fn confine(job: &Job, tree: &tree::Tree) -> Result<Confinement, String> {
-    let terms = Terms::parse(&job.terms).map_err(|word| format!("`{word}` is no term of a confinement"))?;
-    let control = Path::new(&job.control).parent().and_then(Path::to_str).unwrap_or("/");
+fn confine(bonds: &Bonds<'_>, tree: &tree::Tree) -> Result<Confinement, String> {
+    let terms = Terms::parse(bonds.terms).map_err(|word| format!("`{word}` is no term of a confinement"))?;
+    let control = Path::new(bonds.control).parent().and_then(Path::to_str).unwrap_or("/");
     let control = confine::directory(control).map_err(|missing| missing.to_string())?;
     let reach: Vec<BorrowedFd<'_>> = tree.parent().into_iter().chain([control.as_fd()]).collect();
     let plan = Plan::runner(nix::unistd::geteuid().is_root(), tree.parent().is_some());
@@ -137,7 +158,7 @@ fn is_noted(channel: &Channel) -> bool {
             Ok(Some(ToRunner::Noted)) => return true,
             // The two may cross on the way.
             Ok(Some(ToRunner::CallerLeft)) => {}
-            Ok(Some(ToRunner::Run(_)) | None) | Err(_) => return false,
+            Ok(Some(ToRunner::Run(_) | ToRunner::Try { .. }) | None) | Err(_) => return false,
         }
     }
 }

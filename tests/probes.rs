@@ -127,6 +127,13 @@ fn executable(place: &Path) -> PathBuf {
 }
 
 fn as_user(who: &Person, more: &str) {
+    let (place, all) = of_user(who, more, |daemon| every_row_is_as_expected(daemon, !more.is_empty(), false));
+    segments_are_unharmed(&place.path().join("audit"), &all);
+    only_those_who_tried_died(&all);
+}
+
+/// A daemon of an ordinary user's, its directory and all that it recorded.
+fn of_user(who: &Person, more: &str, probe: impl FnOnce(&Daemon)) -> (daemon::Place, Vec<Value>) {
     let place = daemon::place();
     let policy = write_policy(place.path(), &format!("{POLICY}{more}"));
     let program = who.command(executable(place.path()).to_str().unwrap());
@@ -139,10 +146,9 @@ fn as_user(who: &Person, more: &str) {
     chown(place.path(), uid, gid).unwrap();
     let daemon = Daemon::spawn_by(program, &place, &policy, |_| everybody("notify.sock", 0o777));
     let daemon = daemon.unwrap_or_else(|refused| panic!("{}\n{}", refused.status, refused.said));
-    every_row_is_as_expected(&daemon, !more.is_empty(), false);
+    probe(&daemon);
     let all = daemon.stop_in_place();
-    segments_are_unharmed(&place.path().join("audit"), &all);
-    only_those_who_tried_died(&all);
+    (place, all)
 }
 
 #[test]
@@ -193,6 +199,75 @@ fn probes_of_one_role_are_shown_for_people_and_a_hole_is_exit_code_1() {
         assert!(said.contains(line), "{line:?} is not in\n{said}");
     }
     daemon.kill();
+}
+
+/// A command, so that there is who starts runners.
+const COMMAND: &str = r#"
+[backend.nothing]
+command = ["/bin/true"]
+user = "@self"
+
+[[route]]
+id = "nothing"
+match = ["POST /nothing"]
+to = "nothing"
+allow = ["root", "alice"]
+"#;
+
+/// A runner tries all that it has to, and each comes to what it has to come to.
+fn runner_tries_all(daemon: &Daemon) {
+    let output = probe(daemon, &["--role", "runner", "--format", "json"]);
+    let told: Vec<Value> =
+        support::out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let wrong: Vec<&Value> = told.iter().filter(|row| row["as_expected"] != true).collect();
+    assert!(wrong.is_empty() && output.status.success(), "{wrong:#?} {}", support::said(&output));
+    let tried: Vec<&str> = told.iter().map(|row| row["probe"].as_str().unwrap()).collect();
+    let wanted: Vec<&str> =
+        PROBES.iter().filter(|probe| probe.is_for(Subject::Runner)).map(|probe| probe.name).collect();
+    assert_eq!(tried, wanted);
+}
+
+/// What tried is on record with its end.
+fn tries_of_a_runner_are_on_record(all: &[Value]) {
+    let of = |event: &str| {
+        all.iter().filter(|record| record["role"] == "runner-probe" && record["event"] == event).count()
+    };
+    let expected = |found| {
+        let to = |probe: &&Probe| {
+            probe.is_for(Subject::Runner) && probe.expected(Subject::Runner, false, true) == found
+        };
+        PROBES.iter().filter(to).count()
+    };
+    assert_eq!(of("killed"), expected(Found::KILLED));
+    assert_eq!(of("exited"), expected(Found::Errno(nix::libc::ENOSYS)));
+}
+
+#[test]
+fn probes_of_a_runner_find_what_the_manual_says() {
+    need_root!();
+    let daemon = Daemon::start(&format!("{POLICY}{COMMAND}"));
+    runner_tries_all(&daemon);
+    tries_of_a_runner_are_on_record(&daemon.stop());
+}
+
+#[test]
+fn probes_of_a_runner_of_an_ordinary_user_find_what_the_manual_says() {
+    need_root!();
+    need_programs!("setpriv");
+    let (place, all) = of_user(&person("pg-alice"), COMMAND, runner_tries_all);
+    tries_of_a_runner_are_on_record(&all);
+    drop(place);
+}
+
+#[test]
+fn probe_of_a_runner_where_nobody_starts_one_says_so() {
+    need_root!();
+    let daemon = Daemon::start(POLICY);
+    let output = probe(&daemon, &["--role", "runner"]);
+    assert_eq!(output.status.code(), Some(3), "{}", support::said(&output));
+    let said = support::said(&output);
+    assert!(said.contains("a runner can't be started: nobody is there to start commands"), "{said}");
+    daemon.stop();
 }
 
 #[test]

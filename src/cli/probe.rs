@@ -1,5 +1,5 @@
-//! `peergate probe`: the proof from inside. A running daemon starts a gate or a scribe for each try, as it starts
-//! those that serve, and tells what came of it.
+//! `peergate probe`: the proof from inside. A running daemon starts a gate, a scribe, an app or a runner for each try, as
+//! it starts those that serve, and tells what came of it.
 
 use std::path::Path;
 
@@ -33,6 +33,8 @@ enum Role {
     Scribe,
     /// Runs an embedding program's handlers; tried only where it is asked for
     App,
+    /// Looks after a command; tried only where it is asked for
+    Runner,
 }
 
 /// One try.
@@ -163,6 +165,7 @@ impl Role {
             Role::Gate => Subject::Gate,
             Role::Scribe => Subject::Scribe,
             Role::App => Subject::App,
+            Role::Runner => Subject::Runner,
         }
     }
 }

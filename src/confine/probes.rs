@@ -1,4 +1,4 @@
-//! What gate, scribe and app try when they are asked to prove that they are confined, and what has to come of it. The
+//! What gate, scribe, app and runner try when they are asked to prove that they are confined, and what has to come of it. The
 //! manual's table is made from this list ([`table`]), and `tests/probes.rs` runs all of it in real roles.
 
 use std::ffi::CString;
@@ -38,13 +38,19 @@ struct Expected {
     app: Found,
     /// The same where it has the daemon's own user.
     app_as_user: Found,
+    runner: Found,
 }
 
 impl Probe {
     /// Whether this role has what is tried on.
     #[must_use]
     pub fn is_for(&self, subject: Subject) -> bool {
-        subject != Subject::App || !self.name.starts_with("log-")
+        match subject {
+            Subject::Gate | Subject::Scribe => true,
+            Subject::App => !self.name.starts_with("log-"),
+            // It may connect, to tell the next daemon of an end; what comes of it depends on who listens there.
+            Subject::Runner => !self.name.starts_with("log-") && !self.name.starts_with("connect-"),
+        }
     }
 
     /// What has to come of it.
@@ -57,6 +63,7 @@ impl Probe {
             (Subject::Scribe, true, false) => self.expected.rolling_as_user,
             (Subject::App, _, true) => self.expected.app,
             (Subject::App, _, false) => self.expected.app_as_user,
+            (Subject::Runner, ..) => self.expected.runner,
         }
     }
 }
@@ -110,7 +117,7 @@ const fn killed(name: &'static str, what: &'static str, attempt: Attempt) -> Pro
 /// The same answer to all.
 const fn answers(name: &'static str, what: &'static str, attempt: Attempt, errno: Errno) -> Probe {
     let found = Found::Errno(errno as i32);
-    in_app(each(name, what, attempt, found, found, found), found)
+    in_runner(in_app(each(name, what, attempt, found, found, found), found), found)
 }
 
 /// Only the scribe with rolling diagnostics, and an app, come past the filter.
@@ -126,8 +133,8 @@ const fn each(
     scribe: Found,
     rolling: Found,
 ) -> Probe {
-    let (app, app_as_user) = (KILLED, KILLED);
-    let expected = Expected { gate, scribe, rolling, rolling_as_user: rolling, app, app_as_user };
+    let (app, app_as_user, runner) = (KILLED, KILLED, KILLED);
+    let expected = Expected { gate, scribe, rolling, rolling_as_user: rolling, app, app_as_user, runner };
     Probe { name, what, attempt, expected }
 }
 
@@ -146,11 +153,16 @@ const fn in_app_of(probe: Probe, app: Found, app_as_user: Found) -> Probe {
     Probe { expected: Expected { app, app_as_user, ..probe.expected }, ..probe }
 }
 
+/// What a runner has that the filter does not kill for.
+const fn in_runner(probe: Probe, runner: Found) -> Probe {
+    Probe { expected: Expected { runner, ..probe.expected }, ..probe }
+}
+
 /// All of them.
 #[rustfmt::skip]
 pub const PROBES: &[Probe] = &[
     walled("open-read", "open /etc/passwd", calls::OPEN_READ, EACCES),
-    in_app(each("open-as-library", "the same with the flags that the C library asks with by itself", calls::OPEN_AS_LIBRARY, ENOSYS, ENOSYS, EACCES), EACCES),
+    in_runner(in_app(each("open-as-library", "the same with the flags that the C library asks with by itself", calls::OPEN_AS_LIBRARY, ENOSYS, ENOSYS, EACCES), EACCES), ENOSYS),
     walled("open-write", "open /dev/null to write", calls::OPEN_WRITE, EACCES),
     walled("create", "make a file in /tmp", calls::CREATE, EACCES),
     walled("open-proc", "open its own /proc/self/status", calls::OPEN_PROC, EACCES),
@@ -242,7 +254,7 @@ pub const PROBES: &[Probe] = &[
 #[must_use]
 pub fn table() -> String {
     let mut table = String::from(
-        "| name | what is tried | gate | scribe | scribe with rolling diagnostics | app |\n|---|---|---|---|---|---|\n",
+        "| name | what is tried | gate | scribe | scribe with rolling diagnostics | app | runner |\n|---|---|---|---|---|---|---|\n",
     );
     let as_user = |root: &Found, user: &Found| match root == user {
         true => root.to_string(),
@@ -250,11 +262,12 @@ pub fn table() -> String {
     };
     for probe in PROBES {
         let Probe { name, what, expected, .. } = probe;
-        let Expected { gate, scribe, rolling, rolling_as_user, app, app_as_user } = expected;
+        let Expected { gate, scribe, rolling, rolling_as_user, app, app_as_user, runner } = expected;
         let rolling = as_user(rolling, rolling_as_user);
         let app = if probe.is_for(Subject::App) { as_user(app, app_as_user) } else { "–".to_owned() };
+        let runner = if probe.is_for(Subject::Runner) { runner.to_string() } else { "–".to_owned() };
         // A String takes all that is written to it.
-        writeln!(table, "| {name} | {what} | {gate} | {scribe} | {rolling} | {app} |").ok();
+        writeln!(table, "| {name} | {what} | {gate} | {scribe} | {rolling} | {app} | {runner} |").ok();
     }
     table
 }

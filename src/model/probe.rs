@@ -16,13 +16,15 @@ pub enum Subject {
     Scribe,
     /// An app of an embedding program.
     App,
+    /// A runner, which looks after a command.
+    Runner,
 }
 
 /// Where in its process it tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// The thread that confined itself: a gate's first lane, the scribe's follower, an app's own.
+    /// The thread that confined itself: a gate's first lane, the scribe's follower, an app's own, a runner's only one.
     First,
     /// A further lane of a gate.
     Lane,
@@ -40,6 +42,7 @@ impl Subject {
         match self {
             Subject::Gate => &[Place::First, Place::Lane, Place::Thread],
             Subject::Scribe | Subject::App => &[Place::First, Place::Thread],
+            Subject::Runner => &[Place::First],
         }
     }
 
@@ -50,6 +53,7 @@ impl Subject {
             Subject::Gate => "gate",
             Subject::Scribe => "scribe",
             Subject::App => "app",
+            Subject::Runner => "runner",
         }
     }
 }

@@ -251,7 +251,9 @@ impl Pump<'_> {
         match channel.receive_bare::<ToRunner>() {
             Ok(Some(ToRunner::CallerLeft)) => self.caller_left(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(Some(ToRunner::Run(_) | ToRunner::Noted) | None) | Err(_) => self.warden_left(),
+            Ok(Some(ToRunner::Run(_) | ToRunner::Try { .. } | ToRunner::Noted) | None) | Err(_) => {
+                self.warden_left()
+            }
         }
     }
 

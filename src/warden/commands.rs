@@ -274,6 +274,8 @@ impl Warden {
                 }
                 Ok(Some(FromRunner::NotStarted { why })) => return self.command_not_started(number, &why),
                 Ok(Some(FromRunner::Ended(ended))) => self.command_ended(number, &ended),
+                // Nobody asked it to.
+                Ok(Some(FromRunner::Tried(_) | FromRunner::TryEnded { .. })) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(None) | Err(_) if run.link.is_some() => {
                     return self.command_not_started(number, "its runner ended");

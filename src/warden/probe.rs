@@ -19,11 +19,13 @@ use super::segments::{Created, Writer};
 use super::{DiagnosticsPipe, Due, Warden};
 use crate::audit::entry::{Entry, GateEvent};
 use crate::confine::probes::{self, Probe};
+use crate::model::ids::{ConnectionId, RequestId};
 use crate::model::probe::{Found, Place, Subject, Trial};
 use crate::sys::process::{Child, Exit};
 use crate::wire::app::{FromApp, ToApp};
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, FromGate, FromScribe, ToGate, ToScribe};
+use crate::wire::runner::{FromRunner, How, ToRunner};
 
 /// A role starts, tries and tells within this time.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -49,10 +51,23 @@ struct Running {
     segment: Option<String>,
 }
 
+/// What it says.
+enum Heard {
+    /// This came of it.
+    Tried(Found),
+    /// What tried is gone.
+    Ended(u32, Exit),
+    /// It can't try.
+    NotStarted(String),
+    /// What this one is not listened to for.
+    Other,
+}
+
 /// A role that was started, and what keeps it going.
 struct Process {
-    child: Child,
-    /// To each lane of a gate, or to the scribe; the last one tries.
+    /// None of a runner: that one is no child of this process, and tells how the one that tried has ended.
+    child: Option<Child>,
+    /// To each lane of a gate, or to the one other role; the last one tries.
     channels: Vec<Channel>,
     /// The other end of what might be its client.
     client: UnixStream,
@@ -83,7 +98,7 @@ impl Warden {
             return self.reply_control(client, &refused("this daemon has no app"));
         }
         if !probe.is_for(subject) {
-            return self.reply_control(client, &refused("an app has no log to try this on"));
+            return self.reply_control(client, &refused("this role has nothing to try this on"));
         }
         if self.phase != Phase::Serving {
             return self.reply_control(client, &refused("the daemon stops"));
@@ -104,7 +119,8 @@ impl Warden {
         subject: Subject,
         place: Place,
     ) -> io::Result<()> {
-        let segment = match probe.attempt.is_about_the_log() && subject != Subject::App {
+        let writes = matches!(subject, Subject::Gate | Subject::Scribe);
+        let segment = match probe.attempt.is_about_the_log() && writes {
             true => Some(self.segments.create(Writer::Probe)?),
             false => None,
         };
@@ -146,7 +162,7 @@ impl Warden {
             // Another caller's gate, where there is one.
             Subject::Gate => gate.or(scribe),
             Subject::Scribe => gate,
-            Subject::App => gate.or(scribe),
+            Subject::App | Subject::Runner => gate.or(scribe),
         };
         other.unwrap_or_else(std::process::id)
     }
@@ -158,25 +174,33 @@ impl Warden {
         trial: Trial,
         segment: Option<Created>,
     ) -> io::Result<Process> {
-        let started = match subject {
-            Subject::Gate => self.spawn_gate(if trial.place == Place::Lane { 2 } else { 1 }),
-            // What other roles say is not for this one to collect.
-            Subject::Scribe => pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-                .map_err(io::Error::from)
-                .and_then(|(read, write)| self.spawn_scribe(&DiagnosticsPipe { read, write }))
-                .map(|(child, channel)| (child, vec![channel])),
-            Subject::App => self.spawn_app(0).map(|(child, channel)| (child, vec![channel])),
+        let (child, channels) = match subject {
+            Subject::Gate => {
+                let (child, lanes) = self.spawn_gate(if trial.place == Place::Lane { 2 } else { 1 })?;
+                (Some(child), lanes)
+            }
+            Subject::Scribe => {
+                // What other roles say is not for this one to collect.
+                let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+                let (child, channel) = self.spawn_scribe(&DiagnosticsPipe { read, write })?;
+                (Some(child), vec![channel])
+            }
+            Subject::App => {
+                let (child, channel) = self.spawn_app(0)?;
+                (Some(child), vec![channel])
+            }
+            Subject::Runner => (None, vec![self.fresh_runner()?]),
         };
-        let (child, channels) = started?;
         let told = match subject {
             Subject::Gate => self.tell_trying_gate(&channels, trial, segment),
             Subject::Scribe => self.tell_trying_scribe(&channels, trial, segment),
             Subject::App => self.tell_trying_app(&channels, trial),
+            Subject::Runner => self.tell_trying_runner(&channels, trial),
         };
         match told {
             Ok(client) => Ok(Process { child, channels, client }),
             Err(error) => {
-                self.put_down(child);
+                child.into_iter().for_each(|child| self.put_down(child));
                 Err(error)
             }
         }
@@ -233,17 +257,30 @@ impl Warden {
         Ok(ours)
     }
 
+    /// Its first message, in place of that with a command.
+    fn tell_trying_runner(&self, channels: &[Channel], trial: Trial) -> io::Result<UnixStream> {
+        let channel = channels.first().ok_or(io::ErrorKind::NotFound)?;
+        let (ours, theirs) = client()?;
+        // No connection has this number.
+        let id = RequestId { connection: ConnectionId { boot: self.boot, number: 0 }, number: 0 };
+        let (terms, control) = (self.options.terms.to_string(), self.force.policy.daemon.control.clone());
+        channel.send(&ToRunner::Try { trial: Box::new(trial), terms, control, id }, &[theirs.as_fd()])?;
+        Ok(ours)
+    }
+
     fn watch_probe(&mut self, process: Process) -> io::Result<(u32, Process)> {
         self.probing.made = self.probing.made.wrapping_add(1);
         let number = self.probing.made;
-        let watched = self
-            .poll
-            .watch(&process.child, Source::ProbeProcess(number), Interest::Read)
+        let of_child = match &process.child {
+            Some(child) => self.poll.watch(child, Source::ProbeProcess(number), Interest::Read),
+            None => Ok(()),
+        };
+        let watched = of_child
             .and_then(|()| self.poll.watch(process.channel()?, Source::Probe(number), Interest::Read));
         match watched {
             Ok(()) => Ok((number, process)),
             Err(error) => {
-                self.put_down(process.child);
+                process.child.into_iter().for_each(|child| self.put_down(child));
                 Err(error)
             }
         }
@@ -251,50 +288,41 @@ impl Warden {
 
     /// News of its channel: what it found, or its end, which its process's end will tell.
     pub(super) fn hear_probe(&mut self, number: u32) {
-        let Some(running) = self.probing.running.as_mut().filter(|running| running.number == number) else {
-            return;
-        };
-        let Ok(channel) = running.process.channel() else { return };
         loop {
-            let heard = match running.subject {
-                Subject::Gate => channel.receive_bare::<FromGate>().map(|message| {
-                    message.map(|message| match message {
-                        FromGate::Tried(found) => Some(found),
-                        _ => None,
-                    })
-                }),
-                Subject::Scribe => channel.receive_bare::<FromScribe>().map(|message| {
-                    message.map(|message| match message {
-                        FromScribe::Tried(found) => Some(found),
-                        _ => None,
-                    })
-                }),
-                Subject::App => channel.receive_bare::<FromApp>().map(|message| {
-                    message.map(|message| match message {
-                        FromApp::Tried(found) => Some(found),
-                        _ => None,
-                    })
-                }),
+            let Some(running) = self.probing.running.as_mut().filter(|running| running.number == number)
+            else {
+                return;
             };
-            match heard {
-                Ok(Some(Some(found))) => {
+            let Ok(channel) = running.process.channel() else { return };
+            match hear(running.subject, channel) {
+                Ok(Some(Heard::Tried(found))) => {
                     running.found = Some(found);
-                    return self.end_probe();
+                    // A runner's ends by itself.
+                    if running.process.child.is_some() {
+                        return self.end_probe();
+                    }
                 }
+                Ok(Some(Heard::Ended(pid, exit))) => return self.probe_ended(pid, exit),
+                Ok(Some(Heard::NotStarted(why))) => return self.give_up_probe(&why),
                 // Whatever else a role says; this one is not listened to.
-                Ok(Some(None)) => {}
+                Ok(Some(Heard::Other)) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(None) | Err(_) => return self.poll.forget(channel),
+                Ok(None) | Err(_) if running.process.child.is_some() => return self.poll.forget(channel),
+                Ok(None) | Err(_) => return self.give_up_probe("it went away without a word"),
             }
         }
     }
 
-    /// Ends the one that tries, if there is one; its process's end is heard.
+    /// Ends the one that tries, if there is one; its process's end is heard. A runner ends it once it has no warden.
     pub(super) fn end_probe(&mut self) {
-        if let Some(running) = &self.probing.running
-            && let Err(error) = running.process.child.signal(nix::libc::SIGKILL)
-        {
-            tracing::debug!(%error, "a role that tried something was gone");
+        let Some(running) = &self.probing.running else { return };
+        match &running.process.child {
+            Some(child) => {
+                if let Err(error) = child.signal(nix::libc::SIGKILL) {
+                    tracing::debug!(%error, "a role that tried something was gone");
+                }
+            }
+            None => self.give_up_probe("it was given up"),
         }
     }
 
@@ -312,31 +340,37 @@ impl Warden {
         self.end_probe();
     }
 
-    /// Its process ended: that is the answer, unless it gave one before. No death of a role that serves, and on
-    /// record as what it is.
+    /// Its process ended.
     pub(super) fn reap_probe(&mut self, number: u32) {
         // What it said last may still be there.
         self.hear_probe(number);
-        let Some(running) = self.probing.running.take_if(|running| running.number == number) else { return };
-        let exit = match running.process.child.reap() {
+        let Some(running) = self.probing.running.as_ref().filter(|running| running.number == number) else {
+            return;
+        };
+        let Some(child) = &running.process.child else { return };
+        let exit = match child.reap() {
             Ok(Some(exit)) => exit,
-            Ok(None) => {
-                self.probing.running = Some(running);
-                return;
-            }
+            Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, "the end of a role that tried something can't be read");
                 Exit::Code(-1)
             }
         };
-        self.poll.forget(&running.process.child);
-        running.process.channels.last().into_iter().for_each(|channel| self.poll.forget(channel));
+        self.poll.forget(child);
+        self.probe_ended(child.pid(), exit);
+    }
+
+    /// What tried is gone: that is the answer, unless it gave one before. No death of a role that serves, and on record as
+    /// what it is.
+    fn probe_ended(&mut self, pid: u32, exit: Exit) {
+        let Some(running) = self.take_probe() else { return };
         let role = match running.subject {
             Subject::Gate => "gate-probe",
             Subject::Scribe => "scribe-probe",
             Subject::App => "app-probe",
+            Subject::Runner => "runner-probe",
         };
-        let (pid, event) = (running.process.child.pid(), life(exit, false));
+        let event = life(exit, false);
         self.record.note(&Entry::Gate(GateEvent { role, uid: None, pid, event, live: &[], syscall: None }));
         running.segment.iter().for_each(|name| self.close_probed(name));
         let found = running.found.unwrap_or(match exit {
@@ -348,11 +382,53 @@ impl Warden {
         self.gate_gone();
     }
 
+    /// A runner that will not tell any more.
+    fn give_up_probe(&mut self, why: &str) {
+        let Some(running) = self.take_probe() else { return };
+        let reply = match running.found {
+            Some(found) => ControlReply::Probed { found, expected: running.expected },
+            None => ControlReply::Refused { why: format!("{}: {why}", running.subject.name()) },
+        };
+        self.reply_control(running.client, &reply);
+        self.gate_gone();
+    }
+
+    fn take_probe(&mut self) -> Option<Running> {
+        let running = self.probing.running.take()?;
+        running.process.channels.last().into_iter().for_each(|channel| self.poll.forget(channel));
+        Some(running)
+    }
+
     /// What it wrote is part of the record like any other segment.
     fn close_probed(&mut self, name: &str) {
         self.follow(name);
         self.finished(name);
     }
+}
+
+/// The next that it says; `None` where it is gone.
+fn hear(subject: Subject, channel: &Channel) -> io::Result<Option<Heard>> {
+    Ok(match subject {
+        Subject::Gate => channel.receive_bare()?.map(|message| match message {
+            FromGate::Tried(found) => Heard::Tried(found),
+            _ => Heard::Other,
+        }),
+        Subject::Scribe => channel.receive_bare()?.map(|message| match message {
+            FromScribe::Tried(found) => Heard::Tried(found),
+            _ => Heard::Other,
+        }),
+        Subject::App => channel.receive_bare()?.map(|message| match message {
+            FromApp::Tried(found) => Heard::Tried(found),
+            _ => Heard::Other,
+        }),
+        Subject::Runner => channel.receive_bare()?.map(|message| match message {
+            FromRunner::Tried(found) => Heard::Tried(found),
+            FromRunner::TryEnded { pid, how: How::Code(code) } => Heard::Ended(pid, Exit::Code(code.into())),
+            FromRunner::TryEnded { pid, how: How::Signal(signal) } => Heard::Ended(pid, Exit::Signal(signal)),
+            FromRunner::NotStarted { why } => Heard::NotStarted(why),
+            _ => Heard::Other,
+        }),
+    })
 }
 
 /// What might be a client and its connection.

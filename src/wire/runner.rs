@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::RequestId;
 use crate::model::posture::Confinement;
+use crate::model::probe::{Found, Trial};
 use crate::policy::{Argument, Bounds, Cage};
 
 /// The warden to a runner.
@@ -12,6 +13,17 @@ use crate::policy::{Argument, Bounds, Cage};
 pub enum ToRunner {
     /// First message: run this. Descriptor: the link to the gate, a stream socket.
     Run(Box<Job>),
+    /// First message in place of that: try something instead. Descriptor: what might be a client's connection.
+    Try {
+        /// What.
+        trial: Box<Trial>,
+        /// The terms of its confinement, as in a [`Job`].
+        terms: String,
+        /// The daemon's control socket.
+        control: String,
+        /// As whom its control group is named, where it has one.
+        id: RequestId,
+    },
     /// The caller is gone.
     CallerLeft,
     /// The end that it told of is noted: nobody else needs to hear of it.
@@ -84,6 +96,15 @@ pub enum FromRunner {
     },
     /// It ended, and everything that it had started.
     Ended(Box<Ended>),
+    /// What came of a try.
+    Tried(Found),
+    /// The process that tried is gone.
+    TryEnded {
+        /// Its pid.
+        pid: u32,
+        /// How.
+        how: How,
+    },
 }
 
 /// How a command ended, and what it used.

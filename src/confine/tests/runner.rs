@@ -8,10 +8,13 @@ use nix::unistd::Pid;
 
 use super::super::probes::PROBES;
 use super::*;
-use crate::model::probe::Subject;
+use crate::model::probe::{Found, Subject};
 use crate::sys::attempt::Means;
 use crate::sys::process::{Exit, fork_alone};
 use crate::sys::testing::{STRANGER, become_user, is_root};
+
+/// What a filter says to what libraries try.
+const ABSENT: Found = Found::Errno(Errno::ENOSYS as i32);
 
 fn plan() -> Plan {
     Plan::runner(nix::unistd::geteuid().is_root(), false)
@@ -60,11 +63,11 @@ fn runner_confined_signals_but_to_end() {
 
 #[test]
 fn runner_confined_tries_what_the_probes_try_and_gets_nothing() {
-    /// It may connect, to tell the next daemon; here the socket is connected already.
-    const CONNECTS: [&str; 3] = ["connect-docker", "connect-tcp", "connect-abstract"];
     let control = directory("/").unwrap();
-    let probes = PROBES.iter().filter(|probe| probe.is_for(Subject::App) && !CONNECTS.contains(&probe.name));
+    let probes = PROBES.iter().filter(|probe| probe.is_for(Subject::Runner));
     for probe in probes {
+        let expected = probe.expected(Subject::Runner, false, true);
+        assert!([Found::KILLED, ABSENT].contains(&expected), "{}", probe.name);
         let (client, witness) = UnixStream::pair().unwrap();
         let log = tempfile::tempfile().unwrap();
         let (client, log) = (OwnedFd::from(client), OwnedFd::from(log));
@@ -77,11 +80,10 @@ fn runner_confined_tries_what_the_probes_try_and_gets_nothing() {
             confined(control.as_fd());
             // The witness that it lived until then: what died before it could try would prove nothing.
             nix::unistd::write(&means.client, b"!").unwrap();
-            // ENOSYS is what a filter says to what libraries try; nothing else comes back.
-            assert_eq!(probe.attempt.make(&means), Err(Errno::ENOSYS), "{}", probe.name);
+            // Nothing else comes back.
+            assert_eq!(Found::of(probe.attempt.make(&means)), ABSENT, "{}", probe.name);
         });
-        let absent = ["open-as-library", "clone3"].contains(&probe.name);
-        if absent {
+        if expected == ABSENT {
             assert!(child.succeeded(), "{}", probe.name);
         } else {
             assert_eq!(child.signal(), Some(nix::libc::SIGSYS), "{}", probe.name);

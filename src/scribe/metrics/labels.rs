@@ -14,7 +14,8 @@ pub(super) const OTHER_NAME: &str = "(other)";
 const NONE_NAME: &str = "(none)";
 
 /// Roles that have lives.
-pub(super) const ROLES: [&str; 6] = ["gate", "scribe", "app", "gate-probe", "scribe-probe", "app-probe"];
+pub(super) const ROLES: [&str; 7] =
+    ["gate", "scribe", "app", "gate-probe", "scribe-probe", "app-probe", "runner-probe"];
 /// What happens to them.
 pub(super) const EVENTS: [&str; 6] = ["started", "retired", "exited", "killed", "panicked", "violated"];
 

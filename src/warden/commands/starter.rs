@@ -109,6 +109,15 @@ impl Warden {
         )
     }
 
+    /// A runner that will hear what to do.
+    ///
+    /// # Errors
+    ///
+    /// None could be started.
+    pub(in crate::warden) fn fresh_runner(&self) -> io::Result<Channel> {
+        self.commands.runners.starter.start()
+    }
+
     /// Has a runner wait for the next command, for a while from now on.
     pub(super) fn have_a_runner_wait(&mut self) {
         let runners = &mut self.commands.runners;
