@@ -174,6 +174,13 @@ fn scribe_that_hangs_stops_service_until_another_takes_over() {
     while status(&client.ask("GET", "/allowed/c").answer()) != 200 {}
     drop(client);
     let all = daemon.stop();
+    let of_first = |event: &str| {
+        all.iter().position(|record| record["event"] == event && record["pid"] == hung[0].as_raw())
+    };
+    assert!(
+        of_first("silent").is_some_and(|silent| Some(silent) < of_first("killed")),
+        "why it ended: {all:?}"
+    );
     let on_record = |record: &&Value| record["target"] == "/allowed/b" && record["decision"] == "allow";
     assert_eq!(all.iter().filter(on_record).count(), served, "what was answered 503 had no effect: {all:?}");
 }
