@@ -214,7 +214,19 @@ fn segment_that_is_pruned_while_it_is_verified_is_no_damage() {
         record.prune(&before);
     });
     assert_eq!((report.damages, report.sealed > 0), (Vec::new(), true));
-    let other = record.writer("gate-1001-1");
+    // One that is sealed, and was not there yet when the record was listed.
+    let young = record.writer("gate-1001-1");
+    record.close(&young);
+    record.seal();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (path, away) = (directory.path().join(&young), elsewhere.path().join(&young));
+    fs::rename(&path, &away).unwrap();
+    let report = verify_while(directory.path(), pin, || {
+        fs::rename(&away, &path).unwrap();
+        record.prune(&young);
+    });
+    assert_eq!(report.damages, []);
+    let other = record.writer("gate-1001-2");
     record.seal();
     let report =
         verify_while(directory.path(), pin, || fs::remove_file(directory.path().join(&other)).unwrap());

@@ -148,14 +148,20 @@ pub fn verify(
 
     let Accounts { ledger, expected } = accounts(&told, &segments, &mut report);
     if !walked.lost {
-        let known = |name: &str| segments.contains_key(name);
-        if ledger.segments().any(|(name, account)| !account.pruned && !known(name)) {
+        let lacks = |segments: &BTreeMap<String, Forms>| {
+            ledger.segments().any(|(name, account)| !account.pruned && !segments.contains_key(name))
+        };
+        let mut pruned = BTreeSet::new();
+        if lacks(&segments) {
             // One may have been begun behind the first look, and sealed before the scribe's segments were read.
             let now = survey::survey(directory)?.segments;
             let born = now.into_iter().filter(|(name, _)| ledger.segment(name).is_some());
             born.for_each(|(name, forms)| _ = segments.entry(name).or_insert(forms));
         }
-        missing(&ledger, &expected, &segments, &mut report);
+        if lacks(&segments) {
+            pruned = look::pruned(directory, threads, &question.pins)?;
+        }
+        missing(&ledger, &expected, &segments, &pruned, &mut report);
         let items = items(&segments, question);
         let check = |item: &(String, String, bool)| {
             let (segment, file, packed) = item;
@@ -180,9 +186,9 @@ pub fn verify(
         rename::find(directory, &mut results, &expected);
         let known = Known::of(&told);
         let went = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        let some_went = results.iter().any(|(_, checked)| checked.as_ref().is_err_and(went));
-        let pruned = some_went.then(|| look::pruned(directory, threads, &question.pins)).transpose()?;
-        let pruned = pruned.unwrap_or_default();
+        if results.iter().any(|(_, checked)| checked.as_ref().is_err_and(went)) {
+            pruned = look::pruned(directory, threads, &question.pins)?;
+        }
         for ((segment, file, packed), checked) in results {
             let checked = match checked {
                 Ok(checked) => checked,
@@ -310,11 +316,12 @@ fn missing(
     ledger: &Ledger,
     expected: &BTreeMap<String, Expected>,
     segments: &BTreeMap<String, Forms>,
+    pruned: &BTreeSet<String>,
     report: &mut Report,
 ) {
     for (name, account) in ledger.segments() {
         // One that is closed empty may never have been anything.
-        if !segments.contains_key(name) && !account.pruned {
+        if !segments.contains_key(name) && !account.pruned && !pruned.contains(name) {
             let known = expected.get(name).and_then(|expected| expected.gone.as_ref());
             let seen = known.map(|place| format!("; the scribe found that in {place}")).unwrap_or_default();
             let what = format!("{} bytes of it are sealed, and it is gone{seen}", account.to);
