@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::stage::{exit, place, route, run, started};
+use super::stage::{HEAD, begun, exit, place, route, run, started};
 use super::support;
-use super::support::daemon::{Daemon, Running, watch_end};
+use super::support::daemon::{Daemon, Place, Running, watch_end};
 use crate::{need_root, skip};
 
 /// Processes that `parent` has started and whose command line has `word` in it.
-fn children(parent: &str, word: &str) -> Vec<String> {
+pub(crate) fn children(parent: &str, word: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
     let pids = processes.filter_map(|name| name.into_string().ok());
     pids.filter(|pid| {
@@ -52,7 +52,9 @@ fn runner_that_waits_takes_the_next_command_alone_and_nobody_misses_one_that_is_
         assert_eq!(answer.status(), 200, "{}", answer.text());
         answer.text().trim().to_owned()
     };
-    let first = parent();
+    // From the daemon's start on one waits, so that no command is the first of its kind.
+    let first = waiting(&daemon, &[]);
+    assert_eq!(parent(), first, "it waited for this one");
     let second = waiting(&daemon, &[&first]);
     assert_eq!(parent(), second, "it waited for this one");
     let third = waiting(&daemon, &[&first, &second]);
@@ -69,6 +71,22 @@ fn runner_that_waits_takes_the_next_command_alone_and_nobody_misses_one_that_is_
 }
 
 #[test]
+fn runner_waits_as_long_as_the_policy_has_commands() {
+    need_root!();
+    let command = route("id", "[\"/usr/bin/id\"]", "user = \"root\"");
+    let mut daemon = started(place(&[]), std::slice::from_ref(&command));
+    let first = waiting(&daemon, &[]);
+    let end = watch_end(Pid::from_raw(first.parse().unwrap()));
+    let without = "[backend.own]\nbuiltin = \"api\"\n[[route]]\nid = \"own\"\nmatch = [\"GET /_peergate/health\"]\n\
+                   to = \"own\"\nallow = [\"root\"]\n";
+    assert!(daemon.reload(&format!("{HEAD}{without}")));
+    assert!(end.wait(), "there is nothing to wait for");
+    assert!(daemon.reload(&format!("{HEAD}{command}")));
+    waiting(&daemon, &[&first]);
+    daemon.stop();
+}
+
+#[test]
 fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     need_root!();
     let more = "user = \"root\"\non_leave = \"finish\"";
@@ -78,7 +96,12 @@ fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     );
     let launcher = children(&daemon.pid().to_string(), "@launcher").pop().expect("a launcher");
     let launcher = Pid::from_raw(launcher.parse().unwrap());
+    // The one that waits would take it.
+    let ready = Pid::from_raw(waiting(&daemon, &[]).parse().unwrap());
+    let end = watch_end(ready);
     kill(launcher, Signal::SIGSTOP).unwrap();
+    kill(ready, Signal::SIGKILL).unwrap();
+    assert!(end.wait());
     let answer = run(&daemon, "/mark");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
     assert_eq!(exit(&daemon, "not-started")["what"], "its runner does not answer");
@@ -90,13 +113,8 @@ fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     daemon.stop();
 }
 
-#[test]
-fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
-    need_root!();
-    if !std::path::Path::new("/dev/fuse").exists() {
-        skip!("there is no /dev/fuse");
-    }
-    let place = place(&[]);
+/// A file system that a process of ours serves, in the directory `slow` of a place.
+fn file_system(place: &Place) -> (Running, Pid) {
     let slow = place.path().join("slow");
     fs::create_dir(&slow).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/fuse.py");
@@ -105,10 +123,73 @@ fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
     let mut serving = Running(serving.spawn().unwrap());
     let mut said = [0; 7];
     serving.0.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    let server = Pid::from_raw(serving.0.id().cast_signed());
+    (serving, server)
+}
+
+/// What reads in it.
+fn reads() -> String {
     let more =
         "user = \"root\"\none_at_a_time = true\nparams.file = { below = \"@DIR@/slow\", from = \"query\" }";
-    let daemon = started(place, &[route("reads", "[\"/usr/bin/cat\", \"{file}\"]", more)]);
-    let server = Pid::from_raw(serving.0.id().cast_signed());
+    route("reads", "[\"/usr/bin/cat\", \"{file}\"]", more)
+}
+
+#[test]
+fn time_to_begin_counts_from_the_warden_and_not_from_a_runner_that_was_held_up() {
+    need_root!();
+    if !std::path::Path::new("/dev/fuse").exists() {
+        skip!("there is no /dev/fuse");
+    }
+    let place = place(&[("clock", "echo up > @HERE@/mark; while :; do sleep 861; done")]);
+    let (_serving, server) = file_system(&place);
+    let clock = route("clock", "[\"@DIR@/clock\"]", "user = \"root\"\ntimeout = \"9s\"");
+    let daemon = started(place, &[reads(), clock]);
+    // Its end tells when nine seconds are over.
+    let mut clock = begun(&daemon, "/clock", 1);
+    // One that is over, so that a runner waits for the next.
+    let ended = run(&daemon, "/reads?file=b");
+    assert!(ended.text().contains("command-not-started"), "{}", ended.text());
+    let launcher = children(&daemon.pid().to_string(), "@launcher").pop().expect("a launcher");
+    let late = loop {
+        let runners = children(&launcher, "@runner");
+        // One has the clock as its child; the other one waits.
+        if let Some(free) = runners.iter().find(|runner| of(runner).is_empty())
+            && runners.len() == 2
+        {
+            break Pid::from_raw(free.parse().unwrap());
+        }
+        std::thread::yield_now();
+    };
+    kill(late, Signal::SIGSTOP).unwrap();
+    kill(server, Signal::SIGSTOP).unwrap();
+    let mut held = support::client::Client::connect(&daemon.socket());
+    held.ask("POST", "/reads?file=c");
+    clock.answer();
+    kill(late, Signal::SIGCONT).unwrap();
+    assert!(held.answer().text().contains("command-not-started"));
+    let all = daemon.records_of("exit");
+    let told: Vec<&str> = all.iter().filter_map(|exit| exit["what"].as_str()).collect();
+    // And not when the warden has long said so, and nobody would hear of what it does.
+    assert_eq!(told.last(), Some(&"it does not begin within 15 s"), "{told:?}");
+    kill(server, Signal::SIGCONT).unwrap();
+    support::run(Command::new("umount").arg("-l").arg(daemon.path("slow")));
+    daemon.stop();
+}
+
+/// The children of a process, whatever they run.
+fn of(parent: &str) -> String {
+    fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default()
+}
+
+#[test]
+fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
+    need_root!();
+    if !std::path::Path::new("/dev/fuse").exists() {
+        skip!("there is no /dev/fuse");
+    }
+    let place = place(&[]);
+    let (_serving, server) = file_system(&place);
+    let daemon = started(place, &[reads()]);
     kill(server, Signal::SIGSTOP).unwrap();
     let answer = run(&daemon, "/reads?file=a");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
@@ -117,6 +198,6 @@ fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
     kill(server, Signal::SIGCONT).unwrap();
     let answer = run(&daemon, "/reads?file=b");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
-    support::run(Command::new("umount").arg("-l").arg(&slow));
+    support::run(Command::new("umount").arg("-l").arg(daemon.path("slow")));
     daemon.stop();
 }
