@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::stage::{HEAD, begun, exit, place, route, run, started};
+use super::stage::{HEAD, exit, place, route, run, started};
 use super::support;
-use super::support::daemon::{Daemon, Place, Running, watch_end};
+use super::support::daemon::{Daemon, Running, watch_end};
 use crate::{need_root, skip};
 
 /// Processes that `parent` has started and whose command line has `word` in it.
@@ -113,18 +114,35 @@ fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     daemon.stop();
 }
 
-/// A file system that a process of ours serves, in the directory `slow` of a place.
-fn file_system(place: &Place) -> (Running, Pid) {
-    let slow = place.path().join("slow");
-    fs::create_dir(&slow).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/fuse.py");
-    let mut serving = Command::new(support::python());
-    serving.arg(script).arg(&slow).stdout(Stdio::piped());
-    let mut serving = Running(serving.spawn().unwrap());
-    let mut said = [0; 7];
-    serving.0.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
-    let server = Pid::from_raw(serving.0.id().cast_signed());
-    (serving, server)
+/// A file system that a process of ours serves. Whatever a test comes to, nothing hangs in it then.
+struct Slow {
+    at: PathBuf,
+    serving: Running,
+}
+
+impl Slow {
+    /// In the directory `slow` of a daemon's place.
+    fn mount(daemon: &Daemon) -> Slow {
+        let at = daemon.path("slow");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/fuse.py");
+        let mut serving = Command::new(support::python());
+        serving.arg(script).arg(&at).stdout(Stdio::piped());
+        let mut serving = Running(serving.spawn().unwrap());
+        let mut said = [0; 7];
+        serving.0.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        Slow { at, serving }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.serving.0.id().cast_signed()), signal).unwrap();
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGCONT);
+        support::run(Command::new("umount").arg("-l").arg(&self.at));
+    }
 }
 
 /// What reads in it.
@@ -140,45 +158,25 @@ fn time_to_begin_counts_from_the_warden_and_not_from_a_runner_that_was_held_up()
     if !std::path::Path::new("/dev/fuse").exists() {
         skip!("there is no /dev/fuse");
     }
-    let place = place(&[("clock", "echo up > @HERE@/mark; while :; do sleep 861; done")]);
-    let (_serving, server) = file_system(&place);
-    let clock = route("clock", "[\"@DIR@/clock\"]", "user = \"root\"\ntimeout = \"9s\"");
-    let daemon = started(place, &[reads(), clock]);
-    // Its end tells when nine seconds are over.
-    let mut clock = begun(&daemon, "/clock", 1);
-    // One that is over, so that a runner waits for the next.
-    let ended = run(&daemon, "/reads?file=b");
-    assert!(ended.text().contains("command-not-started"), "{}", ended.text());
-    let launcher = children(&daemon.pid().to_string(), "@launcher").pop().expect("a launcher");
-    let late = loop {
-        let runners = children(&launcher, "@runner");
-        // One has the clock as its child; the other one waits.
-        if let Some(free) = runners.iter().find(|runner| of(runner).is_empty())
-            && runners.len() == 2
-        {
-            break Pid::from_raw(free.parse().unwrap());
-        }
-        std::thread::yield_now();
-    };
+    let place = place(&[]);
+    fs::create_dir(place.path().join("slow")).unwrap();
+    let daemon = Daemon::start_in(place, &format!("[limits]\nhead_time = \"9s\"\n{HEAD}{}", reads()));
+    let slow = Slow::mount(&daemon);
+    let late = Pid::from_raw(waiting(&daemon, &[]).parse().unwrap());
     kill(late, Signal::SIGSTOP).unwrap();
-    kill(server, Signal::SIGSTOP).unwrap();
+    slow.signal(Signal::SIGSTOP);
     let mut held = support::client::Client::connect(&daemon.socket());
     held.ask("POST", "/reads?file=c");
-    clock.answer();
+    // A head that is not finished tells when nine seconds are over.
+    support::client::Client::connect(&daemon.socket()).send("POST /").rest();
     kill(late, Signal::SIGCONT).unwrap();
     assert!(held.answer().text().contains("command-not-started"));
     let all = daemon.records_of("exit");
     let told: Vec<&str> = all.iter().filter_map(|exit| exit["what"].as_str()).collect();
     // And not when the warden has long said so, and nobody would hear of what it does.
     assert_eq!(told.last(), Some(&"it does not begin within 15 s"), "{told:?}");
-    kill(server, Signal::SIGCONT).unwrap();
-    support::run(Command::new("umount").arg("-l").arg(daemon.path("slow")));
+    drop(slow);
     daemon.stop();
-}
-
-/// The children of a process, whatever they run.
-fn of(parent: &str) -> String {
-    fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default()
 }
 
 #[test]
@@ -188,16 +186,17 @@ fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
         skip!("there is no /dev/fuse");
     }
     let place = place(&[]);
-    let (_serving, server) = file_system(&place);
+    fs::create_dir(place.path().join("slow")).unwrap();
     let daemon = started(place, &[reads()]);
-    kill(server, Signal::SIGSTOP).unwrap();
+    let slow = Slow::mount(&daemon);
+    slow.signal(Signal::SIGSTOP);
     let answer = run(&daemon, "/reads?file=a");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
     assert_eq!(exit(&daemon, "not-started")["what"], "it does not begin within 15 s");
     // It holds no turn either, and the next one is told what is wrong with its file.
-    kill(server, Signal::SIGCONT).unwrap();
+    slow.signal(Signal::SIGCONT);
     let answer = run(&daemon, "/reads?file=b");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
-    support::run(Command::new("umount").arg("-l").arg(daemon.path("slow")));
+    drop(slow);
     daemon.stop();
 }
