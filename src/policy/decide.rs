@@ -105,7 +105,7 @@ impl Permit {
 
     /// On which terms it may go on.
     pub fn terms(&self) -> &Terms {
-        &self.found.rule.terms
+        &self.found.rule.told.terms
     }
 
     /// Whether time alone can take it back, by the end of the grant or by an hour.
@@ -303,7 +303,7 @@ impl Decider {
             return Err(Denial::plain(Refusal::Internal));
         }
         let found = self.enforced.judge(listener, subject, asked, Moment::By(&self.clock))?;
-        if *found.rule.told.id == *route && found.rule.terms.backend == backend {
+        if *found.rule.told.id == *route && found.rule.told.terms.backend == backend {
             Ok(())
         } else {
             Err(Denial::plain(Refusal::NotAllowed))

@@ -90,17 +90,17 @@ impl Decider {
             (Err(denial), Err(_)) => return Hindsight::Deny(denial),
             _ => return Hindsight::Unclear(Lacks::Caller),
         };
-        if found.rule.reads.as_ref().is_some_and(|reads| reads.hangs_on_hash(past.target)) {
+        if found.rule.reads().is_some_and(|reads| reads.hangs_on_hash(past.target)) {
             return lacks(&found, SECRET);
         }
         if past.upgrade {
-            return if found.rule.terms.upgrade.is_empty() {
+            return if found.rule.told.terms.upgrade.is_empty() {
                 Hindsight::Deny(found.rule.denial(Refusal::UpgradeRefused))
             } else {
                 lacks(&found, "which protocol it wanted to change to")
             };
         }
-        if let (Some(body), Some(max)) = (past.body, found.rule.terms.body_max)
+        if let (Some(body), Some(max)) = (past.body, found.rule.told.terms.body_max)
             && body > max
         {
             return Hindsight::Deny(found.rule.denial(Refusal::BodyTooLarge));

@@ -2,7 +2,7 @@
 
 mod query;
 mod reach;
-mod texts;
+mod shared;
 mod whom;
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ use crate::model::refusal::Refusal;
 use crate::model::target::{Asked, Target};
 use query::Names;
 use reach::Reach;
-use texts::Texts;
+use shared::Shared;
 use whom::Allow;
 
 /// On which terms a request may go on.
@@ -73,25 +73,34 @@ pub(super) struct Rules {
     timed_forbids: bool,
 }
 
-/// One route, ready to be asked.
+/// One route, ready to be asked: with the counts of its `Arc` no larger than a line of the cache.
 #[derive(Debug)]
 pub(super) struct RouteRule {
     allow: Allow,
-    /// When it holds; `None`: at any time.
-    times: Option<Box<Times>>,
-    /// Routes that take the same names share them.
-    query: Option<Names>,
-    /// What more it reads; most routes read nothing.
-    pub(super) reads: Option<Box<Reads>>,
-    pub(super) terms: Terms,
+    /// That of its terms: forbids are asked by it.
+    backend: BackendId,
+    /// Routes that ask the same share it.
+    asks: Arc<Asks>,
     /// What only an answer needs stands apart: deciding does not touch it.
     pub(super) told: Box<Told>,
+}
+
+/// What a route asks beside method, path and caller.
+#[derive(Debug)]
+pub(super) struct Asks {
+    /// When it holds; `None`: at any time.
+    times: Option<Box<Times>>,
+    /// `None`: any.
+    query: Option<Names>,
+    /// What more it reads; most routes read nothing.
+    reads: Option<Reads>,
 }
 
 /// What is told about a route.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) id: Arc<str>,
+    pub(super) terms: Terms,
     on: Vec<ListenerId>,
     by: Arc<str>,
     at: Arc<str>,
@@ -136,7 +145,7 @@ pub(super) struct Found {
 impl Found {
     /// What it reads of head and body.
     pub(super) fn reads(&self) -> Option<&Reads> {
-        self.rule.reads.as_deref().filter(|reads| reads.is_of_message())
+        self.rule.reads().filter(|reads| reads.is_of_message())
     }
 
     /// Whether it reads a body that is not judged yet.
@@ -163,7 +172,7 @@ impl Rules {
     }
 
     fn build(policy: &Policy, shadows: bool) -> Rules {
-        let mut texts = Texts::of(policy);
+        let mut shared = Shared::of(policy);
         let zones = Zones::of(policy);
         let taken: Vec<&Route> = if shadows {
             let (shadow, enforced) = policy.routes.iter().partition(|route| route.shadow);
@@ -173,7 +182,7 @@ impl Rules {
             policy.routes.iter().filter(|route| !route.shadow).collect()
         };
         let routes: Vec<RouteRule> =
-            taken.iter().map(|route| RouteRule::build(policy, route, &mut texts, &zones)).collect();
+            taken.iter().map(|route| RouteRule::build(policy, route, &mut shared, &zones)).collect();
         // All at once, so that they lie side by side, and what is told of them elsewhere.
         let routes: Vec<Arc<RouteRule>> = routes.into_iter().map(Arc::new).collect();
         let mut routes_of: Vec<Growing> = policy.listeners.iter().map(|_| Growing::new()).collect();
@@ -182,7 +191,7 @@ impl Rules {
         for prefixed in [false, true] {
             for (number, route) in (0..).zip(&taken) {
                 let shapes = shapes(policy, route.to, &route.matches);
-                let is_wanted = |(_, (_, pieces)): &(u32, (_, Cow<'_, [Piece]>))| {
+                let is_wanted = |(_, (_, pieces)): &(u16, (_, Cow<'_, [Piece]>))| {
                     matches!(pieces, Cow::Owned(_)) == prefixed
                 };
                 for (shape, (method, pieces)) in (0..).zip(shapes).filter(is_wanted) {
@@ -207,7 +216,7 @@ impl Rules {
             }
             forbids.push(ForbidRule {
                 by: format!("forbid.{}", forbid.id).into(),
-                at: texts.place(forbid.line),
+                at: shared.place(forbid.line),
                 on: forbid.on.clone(),
                 who: forbid.who.as_ref().map(|who| Set::of(who.iter().map(|named| named.who))),
                 times: Times::of(None, &forbid.when, &zones),
@@ -249,22 +258,23 @@ impl Rules {
         if hidden {
             rule.takes_hidden(end, asked.target).map_err(|refusal| rule.denial(refusal))?;
         }
-        if let Some(forbid) = self.forbidden(listener, subject, rule.terms.backend, asked, moment) {
+        if let Some(forbid) = self.forbidden(listener, subject, rule.backend, asked, moment) {
             let by = (Some(forbid.by.clone()), Some(forbid.at.clone()));
             return Err(Denial { by: by.0, at: by.1, ..rule.denial(Refusal::Forbidden) });
         }
         let who = rule.allow.grants(&subject.holds).ok_or_else(|| rule.denial(Refusal::NotAllowed))?;
-        if let Some(times) = &rule.times {
+        let asks = &*rule.asks;
+        if let Some(times) = &asks.times {
             times.allow(moment).map_err(|refusal| rule.denial(refusal))?;
         }
-        if let (Some(names), Some(query)) = (&rule.query, asked.target.query()) {
+        if let (Some(names), Some(query)) = (&asks.query, asked.target.query()) {
             names.take(query, asked.target).map_err(|refusal| rule.denial(refusal))?;
         }
-        if let Some(reads) = rule.reads.as_ref().filter(|reads| reads.is_of_query()) {
+        if let Some(reads) = asks.reads.as_ref().filter(|reads| reads.is_of_query()) {
             reads.judge_query(asked.target).map_err(|offence| rule.offended(offence))?;
         }
         if let Some(protocol) = asked.upgrade
-            && !rule.terms.upgrade.iter().any(|known| known.eq_ignore_ascii_case(protocol))
+            && !rule.told.terms.upgrade.iter().any(|known| known.eq_ignore_ascii_case(protocol))
         {
             return Err(rule.denial(Refusal::UpgradeRefused));
         }
@@ -305,7 +315,7 @@ impl Rules {
     #[cfg(feature = "cli")]
     pub(super) fn hangs_on_hash(&self, route: &str, target: &Target) -> bool {
         let mut rules = self.routes.iter().filter(|rule| *rule.told.id == *route);
-        rules.any(|rule| rule.reads.as_ref().is_some_and(|reads| reads.hangs_on_hash(target)))
+        rules.any(|rule| rule.reads().is_some_and(|reads| reads.hangs_on_hash(target)))
     }
 }
 
@@ -319,7 +329,7 @@ impl ForbidRule {
 }
 
 impl RouteRule {
-    fn build<'p>(policy: &'p Policy, route: &'p Route, texts: &mut Texts<'p>, zones: &Zones) -> RouteRule {
+    fn build<'p>(policy: &'p Policy, route: &'p Route, shared: &mut Shared<'p>, zones: &Zones) -> RouteRule {
         let opens = !route.encoded_slash.is_empty() || !route.path_parameter.is_empty();
         let opened = |piece: &Piece| {
             let named =
@@ -336,24 +346,23 @@ impl RouteRule {
         named.sort_by_key(|named| named.who);
         RouteRule {
             allow: Allow::of(&named),
-            times: Times::of(route.until, &route.when, zones),
-            query: route.query.as_ref().map(|names| texts.query(names)),
-            reads: (route.reads != Reads::default()).then(|| Box::new(route.reads.clone())),
-            terms: Terms {
-                backend: route.to,
-                stream: route.stream,
-                upgrade: route.upgrade.clone(),
-                body_max: route.body_max,
-                durability: route.durability,
-                on_failure: route.on_failure,
-            },
+            backend: route.to,
+            asks: shared.asks(route, zones),
             told: Box::new(Told {
                 id: route.id.as_str().into(),
+                terms: Terms {
+                    backend: route.to,
+                    stream: route.stream,
+                    upgrade: route.upgrade.clone(),
+                    body_max: route.body_max,
+                    durability: route.durability,
+                    on_failure: route.on_failure,
+                },
                 on: route.on.clone(),
                 by: format!("route.{}", route.id).into(),
-                at: texts.place(route.line),
+                at: shared.place(route.line),
                 help: route.help.as_deref().map(Into::into),
-                grants: named.into_iter().map(|named| (named.who, texts.grant(named))).collect(),
+                grants: named.into_iter().map(|named| (named.who, shared.grant(named))).collect(),
                 hides: route.reads.record.query.clone().into(),
                 shapes: if opens { all.into_iter().map(shape).collect() } else { Vec::new() },
                 patterns: route.matches.iter().map(Pattern::to_string).collect(),
@@ -361,13 +370,18 @@ impl RouteRule {
         }
     }
 
+    /// What it reads of query, headers and body.
+    pub(super) fn reads(&self) -> Option<&Reads> {
+        self.asks.reads.as_ref()
+    }
+
     /// Whether time alone can take its grant back.
     pub(super) fn may_end(&self) -> bool {
-        self.times.is_some()
+        self.asks.times.is_some()
     }
 
     fn in_time(&self, moment: Moment<'_>) -> bool {
-        self.times.as_ref().is_none_or(|times| times.allow(moment).is_ok())
+        self.asks.times.as_ref().is_none_or(|times| times.allow(moment).is_ok())
     }
 
     pub(super) fn denial(&self, refusal: Refusal) -> Denial {

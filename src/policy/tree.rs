@@ -3,6 +3,9 @@
 mod grow;
 mod places;
 
+use std::num::NonZeroU16;
+use std::slice;
+
 use super::pattern::{CAPTURE, Rank, STAR};
 use super::value::{Kind, PLAIN};
 pub(super) use grow::Growing;
@@ -13,13 +16,17 @@ use places::Places;
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
-    /// The literal children of nodes that have more than one: a literal and the child, in the order of the literals.
+    /// How specific each segment is of the patterns that end at a node, by the node's number.
+    ranks: Vec<Box<[Rank]>>,
+    /// The literal children of nodes that have more than one, where the numbers of the literals lie close together: the
+    /// first literal, then a child for it and for each that follows; 0 is none.
+    rows: Vec<u32>,
+    /// Those of other nodes: a literal and the child, in the order of the literals.
     children: Vec<(u32, u32)>,
     wild: Vec<Wild>,
+    /// The ends of nodes that have more than one, in the order of their rules.
     ends: Vec<End>,
-    /// How specific each segment of each end's pattern is.
-    ranks: Vec<Box<[Rank]>>,
-    /// The methods that patterns name; an end has a place in this list.
+    /// The methods that patterns name; an end counts them from 1.
     methods: Vec<Box<str>>,
     /// Each literal segment once.
     literals: Vec<Box<str>>,
@@ -28,28 +35,29 @@ pub(super) struct Tree {
 }
 
 /// The end of one pattern.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     /// Which rule it belongs to.
     pub(super) rule: u32,
     /// Which of its patterns.
-    pub(super) pattern: u32,
+    pub(super) pattern: u16,
     /// `None`: any.
-    method: Option<u16>,
-    /// The next one at the same node; 0 is none.
-    next: u32,
-    /// Its place in [`Tree::ranks`].
-    ranks: u32,
+    method: Option<NonZeroU16>,
 }
 
-/// Children are numbers of nodes; 0 is none, since the root is nobody's child. Three share a line of the cache.
+/// The most specific end below a node, and the node that it stands at.
+type Best<'t> = (u32, &'t End);
+
+/// Children are numbers of nodes; 0 is none, since the root is nobody's child. Two share a line of the cache, and
+/// what most nodes have stands in the node itself.
 #[derive(Debug, Default)]
 struct Node {
     literals: Literals,
-    /// What takes more than one text here: a place in [`Tree::wild`]; 0 is none.
+    ends: Ends,
+    /// The child behind a capture that takes any segment; 0 is none.
+    capture: u32,
+    /// What else takes more than one text here: a place in [`Tree::wild`]; 0 is none.
     wild: u32,
-    /// The first end here; 0 is none.
-    ends: u32,
 }
 
 /// The children that are literal segments.
@@ -59,11 +67,26 @@ enum Literals {
     None,
     /// One literal, and the child.
     One { literal: u32, child: u32 },
+    /// So many in [`Tree::rows`].
+    Row { from: u32, count: u32 },
     /// So many in [`Tree::children`].
     Many { from: u32, count: u32 },
 }
 
-/// Captures and rests of one node.
+/// The patterns that end here.
+#[derive(Debug, Clone, Copy, Default)]
+enum Ends {
+    #[default]
+    None,
+    One(End),
+    /// So many in [`Tree::ends`].
+    Many {
+        from: u32,
+        count: u32,
+    },
+}
+
+/// Typed and mixed captures and rests of one node.
 #[derive(Debug, Default)]
 struct Wild {
     /// By [`PLAIN`]; those of other kinds stand behind [`Wild::mixed`].
@@ -90,6 +113,12 @@ impl Tree {
             Literals::One { literal, child } => {
                 same(self.literals.get(literal as usize)?, segment).then_some(child)
             }
+            Literals::Row { from, count } => {
+                let row = self.rows.get(from as usize..)?.get(..count as usize)?;
+                let (first, children) = row.split_first()?;
+                let place = self.places.of(segment)?.checked_sub(*first)?;
+                children.get(place as usize).copied().filter(|child| *child != 0)
+            }
             Literals::Many { from, count } => {
                 let children = self.children.get(from as usize..)?.get(..count as usize)?;
                 let literal = self.places.of(segment)?;
@@ -107,33 +136,31 @@ impl Tree {
     pub(super) fn best(&self, method: &str, path: &str) -> Option<&End> {
         let method = self.place_of(method);
         match path.strip_prefix('/') {
-            Some(inner) => self.best_below(0, Some(inner), method),
+            Some(inner) => self.best_below(0, Some(inner), method).map(|(_, end)| end),
             None => self.end(self.star()?, method),
         }
     }
 
-    fn best_below<'t>(&'t self, at: u32, path: Option<&str>, method: Option<u16>) -> Option<&'t End> {
+    fn best_below(&self, at: u32, path: Option<&str>, method: Option<NonZeroU16>) -> Option<Best<'_>> {
         let node = self.nodes.get(at as usize)?;
-        let Some(path) = path else { return self.end(node, method) };
+        let Some(path) = path else { return self.end(node, method).map(|end| (at, end)) };
         let (segment, after) = first(path);
         if let Some(child) = self.literal_child(node, segment)
             && let Some(found) = self.best_below(child, after, method)
         {
             return Some(found);
         }
-        let wild = self.wild(node)?;
+        let capture = Some(node.capture).filter(|child| *child != 0 && !segment.is_empty());
+        let Some(wild) = self.wild(node) else { return self.best_below(capture?, after, method) };
         if !segment.is_empty() {
             let (mixed, typed) = wild.mixed_and_typed();
-            let taking = |group: &'t [Mixed]| {
-                group.iter().filter(|mixed| mixed.takes(segment)).map(|mixed| mixed.child)
-            };
             for group in mixed.chunk_by(|a, b| a.rank == b.rank) {
-                if let Some(found) = self.best_of(taking(group), after, method) {
+                if let Some(found) = self.best_of(taking(group, segment), after, method) {
                     return Some(found);
                 }
             }
-            let captures = wild.captures_taking(segment).chain(taking(typed));
-            if let Some(found) = self.best_of(captures, after, method) {
+            let captures = capture.into_iter().chain(wild.captures_taking(segment));
+            if let Some(found) = self.best_of(captures.chain(taking(typed, segment)), after, method) {
                 return Some(found);
             }
         }
@@ -141,19 +168,19 @@ impl Tree {
     }
 
     /// A named method counts where the paths are equally specific.
-    fn beats(&self, one: &End, other: &End) -> bool {
-        let ranks = |end: &End| self.ranks.get(end.ranks as usize);
-        (ranks(one), one.method.is_some()) > (ranks(other), other.method.is_some())
+    fn beats(&self, (at, one): Best<'_>, (other_at, other): Best<'_>) -> bool {
+        let ranks = |node: u32| self.ranks.get(node as usize);
+        (ranks(at), one.method.is_some()) > (ranks(other_at), other.method.is_some())
     }
 
     /// Of children that are equally specific, the one that leads to the most specific end.
-    fn best_of<'t>(
-        &'t self,
+    fn best_of(
+        &self,
         children: impl Iterator<Item = u32>,
         path: Option<&str>,
-        method: Option<u16>,
-    ) -> Option<&'t End> {
-        let mut best: Option<&End> = None;
+        method: Option<NonZeroU16>,
+    ) -> Option<Best<'_>> {
+        let mut best = None;
         for child in children {
             if let Some(found) = self.best_below(child, path, method)
                 && best.is_none_or(|best| self.beats(found, best))
@@ -165,11 +192,11 @@ impl Tree {
     }
 
     /// The longest run of literals at the end of `path` that leaves the rest at least one segment.
-    fn best_behind_rest<'t>(&'t self, mut at: u32, mut path: &str, method: Option<u16>) -> Option<&'t End> {
+    fn best_behind_rest(&self, mut at: u32, mut path: &str, method: Option<NonZeroU16>) -> Option<Best<'_>> {
         let mut best = None;
         loop {
             let node = self.nodes.get(at as usize)?;
-            best = self.end(node, method).or(best);
+            best = self.end(node, method).map(|end| (at, end)).or(best);
             let Some((before, last)) = path.rsplit_once('/') else { return best };
             let Some(child) = self.literal_child(node, last) else { return best };
             (at, path) = (child, before);
@@ -177,26 +204,26 @@ impl Tree {
     }
 
     /// The end at this node for the method, or else the one for any.
-    fn end(&self, node: &Node, method: Option<u16>) -> Option<&End> {
-        let mut any = None;
-        for end in self.ends_of(node) {
-            match end.method {
-                named @ Some(_) if named == method => return Some(end),
-                None if any.is_none() => any = Some(end),
-                _ => {}
-            }
-        }
-        any
+    fn end<'t>(&'t self, node: &'t Node, method: Option<NonZeroU16>) -> Option<&'t End> {
+        let ends = self.ends_of(node);
+        let named = ends.iter().find(|end| end.method.is_some() && end.method == method);
+        named.or_else(|| ends.iter().find(|end| end.method.is_none()))
     }
 
-    fn ends_of(&self, node: &Node) -> impl Iterator<Item = &End> {
-        let at = |place: u32| self.ends.get(place as usize).filter(|_| place != 0);
-        std::iter::successors(at(node.ends), move |end| at(end.next))
+    fn ends_of<'t>(&'t self, node: &'t Node) -> &'t [End] {
+        match &node.ends {
+            Ends::None => &[],
+            Ends::One(end) => slice::from_ref(end),
+            Ends::Many { from, count } => {
+                let ends = self.ends.get(*from as usize..).and_then(|ends| ends.get(..*count as usize));
+                ends.unwrap_or_default()
+            }
+        }
     }
 
     /// A method that no pattern names has no place, and only ends for any method take it.
-    fn place_of(&self, method: &str) -> Option<u16> {
-        self.methods.iter().position(|known| same(known, method)).and_then(|place| u16::try_from(place).ok())
+    fn place_of(&self, method: &str) -> Option<NonZeroU16> {
+        self.methods.iter().position(|known| same(known, method)).and_then(counted)
     }
 
     /// Gives every pattern that takes this method and path to `each`.
@@ -208,12 +235,15 @@ impl Tree {
         }
     }
 
-    fn all_below(&self, at: u32, path: Option<&str>, method: Option<u16>, each: &mut dyn FnMut(u32)) {
+    fn all_below(&self, at: u32, path: Option<&str>, method: Option<NonZeroU16>, each: &mut dyn FnMut(u32)) {
         let Some(node) = self.nodes.get(at as usize) else { return };
         let Some(path) = path else { return self.all_ends(node, method, each) };
         let (segment, after) = first(path);
         if let Some(child) = self.literal_child(node, segment) {
             self.all_below(child, after, method, each);
+        }
+        if node.capture != 0 && !segment.is_empty() {
+            self.all_below(node.capture, after, method, each);
         }
         let Some(wild) = self.wild(node) else { return };
         if !segment.is_empty() {
@@ -232,8 +262,8 @@ impl Tree {
         }
     }
 
-    fn all_ends(&self, node: &Node, method: Option<u16>, each: &mut dyn FnMut(u32)) {
-        for end in self.ends_of(node).filter(|end| end.method.is_none() || end.method == method) {
+    fn all_ends(&self, node: &Node, method: Option<NonZeroU16>, each: &mut dyn FnMut(u32)) {
+        for end in self.ends_of(node).iter().filter(|end| end.method.is_none() || end.method == method) {
             each(end.rule);
         }
     }
@@ -256,6 +286,11 @@ impl Wild {
         let typed = self.mixed.partition_point(|mixed| mixed.rank > CAPTURE);
         self.mixed.split_at_checked(typed).unwrap_or((&self.mixed, &[]))
     }
+}
+
+/// The children of those that take this segment.
+fn taking(mixed: &[Mixed], segment: &str) -> impl Iterator<Item = u32> {
+    mixed.iter().filter(move |mixed| mixed.takes(segment)).map(|mixed| mixed.child)
 }
 
 impl Mixed {
@@ -282,6 +317,11 @@ fn first(path: &str) -> (&str, Option<&str>) {
         Some(at) => (path.get(..at).unwrap_or(path), path.get(at + 1..)),
         None => (path, None),
     }
+}
+
+/// The number of what stands at this place, from 1.
+fn counted(place: usize) -> Option<NonZeroU16> {
+    u16::try_from(place + 1).ok().and_then(NonZeroU16::new)
 }
 
 /// Lists are bounded far below this when a policy is loaded.

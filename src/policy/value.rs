@@ -137,8 +137,8 @@ fn turns(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// What captures without a range, a length or a list are, in the order of their places in a tree.
-pub(crate) static PLAIN: [Kind; 5] = [Kind::Any, Kind::Hex(None), Kind::Int(None), Kind::Uuid, Kind::Version];
+/// What typed captures without a range, a length or a list are, in the order of their places in a tree.
+pub(crate) static PLAIN: [Kind; 4] = [Kind::Hex(None), Kind::Int(None), Kind::Uuid, Kind::Version];
 
 impl FromStr for Kind {
     /// What is wrong with it, in words.

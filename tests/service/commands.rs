@@ -157,6 +157,9 @@ fn commands_run_outside_of_the_daemons_hardening() {
     assert_eq!(house.machine.sh(limit), "0\n");
     let ended = |record: &Value| record["t"] == "exit" && record["code"] == 0;
     assert_eq!(house.records().iter().filter(|record| ended(record)).count(), 4);
+    // One that the service manager starts is as powerless as one of the launcher's.
+    let probed = house.machine.sh("peergate probe --role runner");
+    assert!(probed.ends_with(" tries: each came to what it has to come to\n"), "{probed}");
     // Each had a unit of its own; one waits for the next command, and goes with the daemon.
     let units = "systemctl list-units --plain --no-legend 'peergate-runner@*.service' | wc -l";
     until(&house, &format!("test $({units}) = 1"));

@@ -55,7 +55,7 @@ impl Unread {
 
     /// On which terms it may go on, once it may.
     pub fn terms(&self) -> &Terms {
-        &self.found.rule.terms
+        &self.found.rule.told.terms
     }
 
     /// Judges the header lines, which are those that will be forwarded.
@@ -75,8 +75,8 @@ impl Unread {
         // means to take his time.
         let most = tried.as_ref().and_then(|tried| tried.as_ref().ok()).filter(|tried| tried.reads_body());
         let for_shadow = match (most, coming) {
-            (Some(tried), Coming::Length(length)) if !found.rule.terms.stream => {
-                tried.rule.terms.body_max.is_some_and(|max| length <= max)
+            (Some(tried), Coming::Length(length)) if !found.rule.told.terms.stream => {
+                tried.rule.told.terms.body_max.is_some_and(|max| length <= max)
             }
             _ => false,
         };
@@ -109,7 +109,7 @@ impl Headed {
 impl Unjudged {
     /// On which terms it may go on, once it may.
     pub fn terms(&self) -> &Terms {
-        &self.found.rule.terms
+        &self.found.rule.told.terms
     }
 
     /// Judges the whole body: exactly these bytes may be forwarded then.
@@ -138,7 +138,7 @@ impl Unjudged {
 fn headed(found: Found, lines: &dyn Lines, coming: Coming) -> Result<Found, Denial> {
     let judged = found.reads().map_or(Ok(()), |reads| reads.judge_head(lines, coming));
     judged.map_err(|offence| found.rule.offended(offence))?;
-    match (coming, found.rule.terms.body_max) {
+    match (coming, found.rule.told.terms.body_max) {
         (Coming::Length(length), Some(max)) if length > max => Err(found.rule.denial(Refusal::BodyTooLarge)),
         _ => Ok(found),
     }
@@ -146,7 +146,7 @@ fn headed(found: Found, lines: &dyn Lines, coming: Coming) -> Result<Found, Deni
 
 fn judged(mut found: Found, body: &[u8], noted: &mut Vec<Noted>) -> Result<Found, Denial> {
     let rule = found.rule.clone();
-    let Some(reads) = &rule.reads else { return Ok(found) };
+    let Some(reads) = rule.reads() else { return Ok(found) };
     let Some(json) = &reads.json else { return Ok(found) };
     match json.judge(body) {
         Ok(json) => {

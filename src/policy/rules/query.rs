@@ -1,13 +1,11 @@
 //! The names that a query may have.
 
-use std::sync::Arc;
-
 use crate::model::refusal::Refusal;
 use crate::model::target::Target;
 
 /// Names, with `&` between them; none holds one.
-#[derive(Debug, Clone)]
-pub(super) struct Names(Arc<str>);
+#[derive(Debug)]
+pub(super) struct Names(Box<str>);
 
 impl Names {
     pub(super) fn of(names: &[String]) -> Names {

@@ -54,8 +54,8 @@ impl Rules {
         self.routes.iter().any(|rule| {
             *rule.told.id == *route
                 && rule.told.on.contains(&listener)
-                && rule.terms.backend == backend
-                && rule.terms.on_failure == OnFailure::Journal
+                && rule.told.terms.backend == backend
+                && rule.told.terms.on_failure == OnFailure::Journal
                 && rule.allow.grants(holds).is_some()
                 && rule.in_time(moment)
         })
@@ -76,17 +76,17 @@ impl Rules {
         allowed
             .map(|rule| {
                 let there = |forbid: &&ForbidRule| {
-                    forbid.to.as_ref().is_none_or(|to| to.contains(&rule.terms.backend))
+                    forbid.to.as_ref().is_none_or(|to| to.contains(&rule.told.terms.backend))
                         && forbid.binds(listener, &subject.binds, moment)
                 };
                 let except = self.forbids.iter().filter(there);
                 Offer {
                     route: rule.told.id.clone(),
                     patterns: rule.told.patterns.clone(),
-                    query: rule.query.as_ref().map(|names| names.each().map(str::to_owned).collect()),
+                    query: rule.asks.query.as_ref().map(|names| names.each().map(str::to_owned).collect()),
                     except: except.flat_map(|forbid| forbid.patterns.iter().cloned()).collect(),
                     help: rule.told.help.clone(),
-                    parameters: parameters(policy, rule.terms.backend),
+                    parameters: parameters(policy, rule.told.terms.backend),
                 }
             })
             .collect()
@@ -109,7 +109,7 @@ impl Reach {
         for (route, rule) in routes.iter().zip(rules).filter(|(route, _)| route.on.contains(&listener)) {
             let whos = || route.allow.iter().map(|named| named.who);
             anything.extend(whos());
-            match rule.times {
+            match rule.asks.times {
                 None => backends.entry(route.to).or_default().extend(whos()),
                 Some(_) => timed.entry(route.to).or_default().push(Arc::clone(rule)),
             }

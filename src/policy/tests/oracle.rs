@@ -96,6 +96,30 @@ fn path() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn literals_that_are_numbered_far_apart_lead_to_their_own_children() {
+    // Below `/`, between the first and the last stand as many numbers as there are literals below `/between`.
+    let between = (0..40).map(|number| format!("GET /between/{number}"));
+    let texts: Vec<String> = std::iter::once("GET /first".to_owned())
+        .chain(between)
+        .chain(["GET /last".to_owned(), "GET /last/3".to_owned(), "GET /last/7".to_owned()])
+        .collect();
+    let mut tree = Growing::new();
+    for (number, text) in texts.iter().enumerate() {
+        let pattern = Pattern::parse(text).unwrap();
+        tree.insert(pattern.method(), pattern.pieces(), number as u32, 0);
+    }
+    let tree = tree.grown();
+    let found = |path: &str| tree.best("GET", path).map(|end| texts[end.rule as usize].as_str());
+    for text in &texts {
+        assert_eq!(found(text.strip_prefix("GET ").unwrap()), Some(text.as_str()));
+    }
+    // Known elsewhere, not here: between the numbers, before and behind them.
+    for path in ["/3", "/39", "/last/first", "/last/5", "/last/39", "/last/last", "/between/last", "/other"] {
+        assert_eq!(found(path), None, "{path}");
+    }
+}
+
 proptest! {
     #[test]
     fn tree_finds_what_the_slow_matcher_finds(

@@ -1,11 +1,15 @@
 //! How a tree comes to be: pattern by pattern, and then packed.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 
 use super::places::Places;
-use super::{End, Literals, Mixed, Node, Tree, Wild, number};
+use super::{End, Ends, Literals, Mixed, Node, Tree, Wild, counted, number};
 use crate::policy::pattern::{Piece, Rank};
 use crate::policy::value::{Kind, PLAIN};
+
+/// A row of children has so many places for each at most.
+const SPARSE: usize = 4;
 
 /// A tree to which patterns are added.
 #[derive(Debug)]
@@ -13,40 +17,72 @@ pub(in crate::policy) struct Growing {
     tree: Tree,
     /// From a node by a literal to its child.
     edges: HashMap<(u32, u32), u32>,
+    /// Each with the node that it stands at.
+    ends: Vec<(u32, End)>,
 }
 
 impl Growing {
     pub(in crate::policy) fn new() -> Growing {
         let tree = Tree {
             nodes: vec![Node::default()],
+            ranks: Vec::new(),
+            rows: Vec::new(),
             children: Vec::new(),
-            // The ones that stand for none.
+            // The one that stands for none.
             wild: vec![Wild::default()],
-            ends: vec![End { rule: u32::MAX, pattern: 0, method: None, next: 0, ranks: 0 }],
-            ranks: vec![Box::default()],
+            ends: Vec::new(),
             methods: Vec::new(),
             literals: Vec::new(),
             places: Places::default(),
         };
-        Growing { tree, edges: HashMap::new() }
+        Growing { tree, edges: HashMap::new(), ends: Vec::new() }
     }
 
-    /// Packs it: the literal children of a node stand side by side.
+    /// Packs it: the literal children of a node stand side by side, and so do its ends.
     pub(in crate::policy) fn grown(self) -> Tree {
-        let Growing { mut tree, edges } = self;
+        let Growing { mut tree, edges, mut ends } = self;
         let mut edges: Vec<((u32, u32), u32)> = edges.into_iter().collect();
         edges.sort_unstable();
         for of_node in edges.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
-            let Some(((at, literal), child)) = of_node.first().copied() else { continue };
+            let children = of_node.iter().map(|((_, literal), child)| (*literal, *child));
+            let (Some(((at, first), child)), Some(((_, last), _))) = (of_node.first(), of_node.last()) else {
+                continue;
+            };
+            let row = (last - first) as usize + 1;
             let literals = if of_node.len() == 1 {
-                Literals::One { literal, child }
+                Literals::One { literal: *first, child: *child }
+            } else if row <= of_node.len().saturating_mul(SPARSE) {
+                let from = tree.rows.len();
+                tree.rows.push(*first);
+                tree.rows.resize(from + 1 + row, 0);
+                for (literal, child) in children {
+                    if let Some(place) = tree.rows.get_mut(from + 1 + (literal - first) as usize) {
+                        *place = child;
+                    }
+                }
+                Literals::Row { from: number(from), count: number(row + 1) }
             } else {
                 let from = number(tree.children.len());
-                tree.children.extend(of_node.iter().map(|((_, literal), child)| (*literal, *child)));
+                tree.children.extend(children);
                 Literals::Many { from, count: number(of_node.len()) }
             };
-            if let Some(node) = tree.nodes.get_mut(at as usize) {
+            if let Some(node) = tree.nodes.get_mut(*at as usize) {
                 node.literals = literals;
+            }
+        }
+        // Of two alike at one node, that of the earlier rule is found first, whichever was added first.
+        ends.sort_by_key(|(at, end)| (*at, end.rule));
+        for of_node in ends.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some((at, end)) = of_node.first().copied() else { continue };
+            let packed = if of_node.len() == 1 {
+                Ends::One(end)
+            } else {
+                let from = number(tree.ends.len());
+                tree.ends.extend(of_node.iter().map(|(_, end)| *end));
+                Ends::Many { from, count: number(of_node.len()) }
+            };
+            if let Some(node) = tree.nodes.get_mut(at as usize) {
+                node.ends = packed;
             }
         }
         tree
@@ -58,7 +94,7 @@ impl Growing {
         method: Option<&str>,
         pieces: &[Piece],
         rule: u32,
-        pattern: u32,
+        pattern: u16,
     ) {
         let mut at = 0;
         let mut pieces_left = pieces.iter();
@@ -73,6 +109,7 @@ impl Growing {
                         _ => at,
                     })
                 }
+                Piece::Capture { kind: Kind::Any, .. } => self.capture(at),
                 Piece::Capture { kind, .. } => match PLAIN.iter().position(|plain| plain == kind) {
                     Some(place) => {
                         let known = |wild: &Wild| wild.captures.get(place).copied().unwrap_or(0);
@@ -90,9 +127,24 @@ impl Growing {
             };
         }
         let method = method.map(|method| self.method_place(method));
-        let ranks = number(self.tree.ranks.len());
-        self.tree.ranks.push(pieces.iter().map(Piece::rank).collect());
-        self.end_at(at, End { rule, pattern, method, next: 0, ranks });
+        self.ends.push((at, End { rule, pattern, method }));
+        let ranks = &mut self.tree.ranks;
+        ranks.resize(ranks.len().max(self.tree.nodes.len()), Box::default());
+        if let Some(ranks) = ranks.get_mut(at as usize) {
+            *ranks = pieces.iter().map(Piece::rank).collect();
+        }
+    }
+
+    fn capture(&mut self, at: u32) -> u32 {
+        let nodes = &mut self.tree.nodes;
+        let new = number(nodes.len());
+        let Some(node) = nodes.get_mut(at as usize) else { return 0 };
+        if node.capture != 0 {
+            return node.capture;
+        }
+        node.capture = new;
+        nodes.push(Node::default());
+        new
     }
 
     fn mixed(&mut self, at: u32, prefix: &str, kind: &Kind, suffix: &str, rank: Rank) -> u32 {
@@ -106,40 +158,13 @@ impl Growing {
         })
     }
 
-    /// Of two alike at one node, that of the earlier rule is found first, whichever was added first.
-    fn end_at(&mut self, at: u32, end: End) {
-        let tree = &mut self.tree;
-        let (new, rule) = (number(tree.ends.len()), end.rule);
-        let Some(node) = tree.nodes.get_mut(at as usize) else { return };
-        let later = |ends: &[End], place: u32| {
-            place == 0 || ends.get(place as usize).is_none_or(|known| known.rule > rule)
-        };
-        let mut next = node.ends;
-        if later(&tree.ends, next) {
-            node.ends = new;
-        } else {
-            let mut last = next;
-            loop {
-                next = tree.ends.get(last as usize).map_or(0, |end| end.next);
-                if later(&tree.ends, next) {
-                    break;
-                }
-                last = next;
-            }
-            if let Some(last) = tree.ends.get_mut(last as usize) {
-                last.next = new;
-            }
-        }
-        tree.ends.push(End { next, ..end });
-    }
-
-    fn method_place(&mut self, method: &str) -> u16 {
+    fn method_place(&mut self, method: &str) -> NonZeroU16 {
         let known = self.tree.methods.iter().position(|known| **known == *method);
         let place = known.unwrap_or_else(|| {
             self.tree.methods.push(method.into());
             self.tree.methods.len() - 1
         });
-        u16::try_from(place).unwrap_or(u16::MAX)
+        counted(place).unwrap_or(NonZeroU16::MAX)
     }
 
     fn literal(&mut self, at: u32, text: &str) -> u32 {
