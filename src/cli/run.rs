@@ -146,6 +146,11 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
         input = Value::Object(members.collect()).to_string().into_bytes();
     }
     match daemon.ask(&method, &path, &input).and_then(|asked| pass(asked, &offer, term)) {
+        // Nobody is told whether there is anything at that path; this is what was asked.
+        Ok(DENIED) if offer.route.is_empty() => {
+            term.complain(format_args!("asked was {method} {path}; `--method` names another method"));
+            Ok(Answer::NoBecause(DENIED))
+        }
         Ok(code) => Ok(if code == 0 { Answer::Yes } else { Answer::NoBecause(code) }),
         Err(error) => Ok(failed(term, &error)),
     }
@@ -249,9 +254,12 @@ fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u
                 out.flush()?;
             }
             Said::Err(bytes) => err.write_all(&bytes)?,
-            Said::End(code) => {
+            Said::End(code, ended) => {
                 // To its very end: who leaves before has left, on record too.
                 asked.whole()?;
+                if let Some(ended) = ended {
+                    term.complain(ended);
+                }
                 return Ok(code);
             }
         }
@@ -267,7 +275,8 @@ fn pass(mut asked: Exchange<'_>, offer: &Offer, term: &mut Term) -> io::Result<u
 enum Said {
     Out(Vec<u8>),
     Err(Vec<u8>),
-    End(u8),
+    /// Its exit code, and what is to be said of it besides.
+    End(u8, Option<&'static str>),
 }
 
 /// Reads such a line; `None` where it is none.
@@ -276,7 +285,12 @@ fn said(line: &[u8]) -> Option<Said> {
     let text = |name: &str| told.get(name).and_then(Value::as_str);
     let is_end = text("why").is_some() && (told.get("exit").is_some() || told.get("signal").is_some());
     if is_end && told.get("ms").is_some() {
-        return Some(Said::End(code(&told)));
+        let ended = match text("why")? {
+            "timeout" => Some("its time was over, and it was ended"),
+            "output" => Some("it said more than it may, and was ended"),
+            _ => None,
+        };
+        return Some(Said::End(code(&told), ended));
     }
     text("time")?;
     let bytes = match (text("text"), text("b64")) {

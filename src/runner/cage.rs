@@ -113,12 +113,17 @@ pub(super) fn ready(job: &Job, tree: &Tree) -> Result<Ready, String> {
     }
     let (door, parent) = (tree.door(), std::process::id());
     let before = Before { job, program, is_script, fenced, input, output, errors, door, wait, parent };
-    let child = process::fork_alone(|| {
-        let Err(why) = before.become_program();
+    let begin = |is_inside| {
+        let Err(why) = before.become_program(is_inside);
         File::from(failure.try_clone().ok()?).write_all(why.as_bytes()).ok()?;
         None
-    })
-    .map_err(|error| error.to_string())?;
+    };
+    let inside = tree.group().and_then(|group| process::fork_alone_in(group, || begin(true)).ok());
+    // Where a filter or the kernel has no such call, it goes there by itself.
+    let child = match inside {
+        Some(child) => child,
+        None => process::fork_alone(|| begin(false)).map_err(|error| error.to_string())?,
+    };
     // As long as a writing end is open here, neither pipe ends.
     drop((before, failure));
     Ok(Ready { running: Running { child, stdin, stdout, stderr }, go, report })
@@ -141,10 +146,12 @@ struct Before<'a> {
 
 impl Before<'_> {
     /// The steps. Comes back only from one that failed.
-    fn become_program(&self) -> Result<Infallible, String> {
+    fn become_program(&self, is_inside: bool) -> Result<Infallible, String> {
         let cage = &self.job.cage;
         self.await_word()?;
-        self.join_group()?;
+        if !is_inside {
+            self.join_group()?;
+        }
         step("setsid", setsid())?;
         step("its input", dup2_stdin(&self.input))?;
         step("its output", dup2_stdout(&self.output))?;

@@ -33,6 +33,8 @@ struct Group {
     /// This process's own, in which it lies.
     parent: OwnedFd,
     name: String,
+    /// Its own directory.
+    place: OwnedFd,
     /// What is written to to end all of it.
     kill: File,
     /// What a process writes `0` to that joins.
@@ -47,15 +49,16 @@ impl Group {
         let opened = || {
             let parent = open(&own, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
             let door = open(&path.join("cgroup.procs"), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+            let place = open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
             let kill = File::options().write(true).open(path.join("cgroup.kill")).ok()?;
-            Some((parent.ok()?, door.ok()?, kill))
+            Some((parent.ok()?, place.ok()?, door.ok()?, kill))
         };
-        let Some((parent, door, kill)) = opened() else {
+        let Some((parent, place, door, kill)) = opened() else {
             // What can't be used is not left behind.
             fs::remove_dir(&path).ok();
             return None;
         };
-        Some(Group { parent, name, kill, door })
+        Some(Group { parent, name, place, kill, door })
     }
 }
 
@@ -79,6 +82,11 @@ impl Tree {
     /// What a process writes `0` to that joins.
     pub(super) fn door(&self) -> Option<BorrowedFd<'_>> {
         self.group.as_ref().map(|group| group.door.as_fd())
+    }
+
+    /// The command's control group, where there is one.
+    pub(super) fn group(&self) -> Option<BorrowedFd<'_>> {
+        self.group.as_ref().map(|group| group.place.as_fd())
     }
 
     /// The directory from which the command's control group is removed, where there is one.

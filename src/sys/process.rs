@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::pipe2;
 
-pub use alone::{become_ids, close_by_exec_from, fork_alone, open_beneath, reset_signals};
+pub use alone::{become_ids, close_by_exec_from, fork_alone, fork_alone_in, open_beneath, reset_signals};
 pub use inherited::inherited;
 
 /// Descriptors given to a role begin here, after stdin, stdout and stderr.

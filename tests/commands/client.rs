@@ -37,6 +37,7 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
         route("tells", "[\"/usr/bin/echo\", \"{key}\"]", tells),
         route("dies", "[\"@DIR@/dies\"]", "user = \"root\""),
         route("slow", "[\"/usr/bin/sleep\", \"100\"]", "user = \"root\"\ntimeout = \"100ms\""),
+        route("much", "[\"/usr/bin/yes\"]", "user = \"root\"\noutput = \"1KiB\""),
     ];
     let daemon = started(place, &routes);
     let ran = peergate_run(&daemon, &["says", "code=7", "word=x", "--stdin"], "in\n");
@@ -64,6 +65,15 @@ fn run_passes_on_what_a_command_says_and_its_exit_code() {
             .starts_with("peergate: says takes code=int 0..9 [word=text name 255]\npeergate: a parameter "),
         "{refused}"
     );
+    // A code that a program may have of its own is not all that a person gets to know.
+    for (arguments, told) in [
+        (&["slow"][..], "peergate: its time was over, and it was ended\n"),
+        (&["much"], "peergate: it said more than it may, and was ended\n"),
+        (&["/own"], "peergate: asked was POST /own; `--method` names another method\n"),
+    ] {
+        let ran = peergate_run(&daemon, arguments, "");
+        assert!(said(&ran).ends_with(told), "{arguments:?}: {}", said(&ran));
+    }
     let told = out(&peergate_run(&daemon, &["own"], ""));
     assert!(told.starts_with("{\"allowed\":"), "{told}");
     let listed = out(&peergate_run(&daemon, &[], ""));
@@ -153,4 +163,5 @@ fn run_without_a_daemon_says_so() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
     let ran = command.args(["run", "/x", "--socket"]).arg(&socket).output().unwrap();
     assert_eq!(ran.status.code(), Some(125), "{}", said(&ran));
+    assert!(said(&ran).ends_with("; `--socket` names another\n"), "{}", said(&ran));
 }

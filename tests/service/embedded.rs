@@ -130,7 +130,11 @@ fn command_of_a_program_that_embeds_the_library_runs_outside_of_its_unit() {
     let mut run = machine.command_as("alice", "peergate");
     let ran = run.args(["run", "--socket", SOCKET, "/label", "text=work"]).output().unwrap();
     assert!(ran.status.success(), "{}\n{}", said(&ran), journal(&machine));
-    assert!(out(&ran).contains("/notes-runner@"), "in a unit of its own: {}", out(&ran));
+    let group = out(&ran);
+    assert!(
+        group.contains("/notes-runner@") && group.contains("/command-"),
+        "in a unit and a group of its own: {group}"
+    );
     assert_eq!(machine.sh("cat /etc/notes/label"), "work\n", "where the unit of the daemon may not write");
     let mut run = machine.command_as("bob", "peergate");
     let refused = run.args(["run", "--socket", SOCKET, "/label", "text=mine"]).output().unwrap();

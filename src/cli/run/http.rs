@@ -20,7 +20,9 @@ impl Daemon {
     ///
     /// The socket can't be reached.
     pub(super) fn reach(socket: &Path) -> io::Result<Daemon> {
-        let said = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", socket.display()));
+        let said = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}; `--socket` names another", socket.display()))
+        };
         UnixStream::connect(socket).map(|stream| Daemon(BufReader::new(stream))).map_err(said)
     }
 

@@ -51,12 +51,12 @@ fn main() {
         sorted[(sorted.len() - 1) * part / 10]
     };
     let sudo = field.iter().position(|(name, _)| name.starts_with("sudo")).map(|place| at(&took[place], 5));
-    println!("| {:<32} | {:>9} | {:>12} | {:>12} |", "", "median ms", "slow tenth", "to sudo -n");
-    println!("|{:-<34}|----------:|-------------:|-------------:|", "");
+    println!("| {:<36} | {:>9} | {:>12} | {:>12} |", "", "median ms", "slow tenth", "to sudo -n");
+    println!("|{:-<38}|----------:|-------------:|-------------:|", "");
     for ((name, _), values) in field.iter().zip(&took) {
         let middle = at(values, 5);
         let ratio = sudo.map_or_else(|| "no sudo".to_owned(), |sudo| format!("{:.2}", middle / sudo));
-        println!("| {name:<32} | {middle:>9.2} | {:>12.2} | {ratio:>12} |", at(values, 9));
+        println!("| {name:<36} | {middle:>9.2} | {:>12.2} | {ratio:>12} |", at(values, 9));
     }
 }
 
