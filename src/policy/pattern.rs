@@ -56,6 +56,23 @@ impl Piece {
         }
     }
 
+    /// The same for a path in lower case.
+    pub(crate) fn in_lower_case(&self) -> Piece {
+        match self {
+            Piece::Literal(text) => Piece::Literal(text.to_ascii_lowercase()),
+            Piece::Mixed { prefix, name, kind, suffix } => Piece::Mixed {
+                prefix: prefix.to_ascii_lowercase(),
+                name: name.clone(),
+                kind: kind.in_lower_case(),
+                suffix: suffix.to_ascii_lowercase(),
+            },
+            Piece::Capture { name, kind } => {
+                Piece::Capture { name: name.clone(), kind: kind.in_lower_case() }
+            }
+            Piece::Rest { .. } => self.clone(),
+        }
+    }
+
     /// Whether it takes this segment, a rest left out.
     #[cfg(feature = "cli")]
     pub(crate) fn takes(&self, segment: &str) -> bool {
