@@ -32,6 +32,12 @@ pub(super) fn first_hidden(target: &Target) -> Option<Refusal> {
     })
 }
 
+/// The method whose handler may answer this one as well: most servers answer `HEAD` by what answers `GET`. A forbid of
+/// that one holds too.
+pub(super) fn answered_as(method: &str) -> Option<&'static str> {
+    (method == "HEAD").then_some("GET")
+}
+
 /// How a backend might read the path otherwise; a forbid holds for each of these too. Many servers do not tell case
 /// apart, so that the same is there in lower case: forbids stand so in their trees as well.
 pub(super) fn other_readings(path: &str) -> Vec<String> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::body::Offence;
 use super::decide::Denial;
-use super::hidden::{Opened, first_hidden, opened_at, other_readings};
+use super::hidden::{Opened, answered_as, first_hidden, opened_at, other_readings};
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
 use super::table::{Named, Parameter, Policy, Reads, Route, WhoId};
@@ -306,13 +306,16 @@ impl Rules {
                 first = Some((number, forbid));
             }
         };
-        tree.all(method, path, &mut look);
+        let mut read = |path: &str| {
+            for method in std::iter::once(method).chain(answered_as(method)) {
+                tree.all(method, path, &mut look);
+            }
+        };
+        read(path);
         // Nothing else makes a path say something else.
         let upper = path.bytes().any(|byte| byte.is_ascii_uppercase());
         if asked.target.hides() || path.ends_with('/') || upper {
-            for other in other_readings(path) {
-                tree.all(method, &other, &mut look);
-            }
+            other_readings(path).iter().for_each(|other| read(other));
         }
         first.map(|(_, forbid)| forbid)
     }

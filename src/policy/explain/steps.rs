@@ -10,7 +10,7 @@ use crate::model::ids::{BackendId, ListenerId};
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 use crate::policy::decide::{Decider, Verdict};
-use crate::policy::hidden::other_readings;
+use crate::policy::hidden::{answered_as, other_readings};
 use crate::policy::pattern::{Pattern, Piece, Rank};
 use crate::policy::subject::Subject;
 use crate::policy::table::{Named, Policy, Route};
@@ -117,15 +117,17 @@ fn who_step(policy: &Policy, subject: &Subject, looked: &Looked<'_>, named: &Nam
     Some(WhoStep { who: format!("who.{}", who.name), at: place(policy, named.line), keys, holds })
 }
 
-/// The shape in which a pattern takes the path, plain or behind its backend's prefix.
+/// The shape in which a pattern of this method, or of the one that counts as well, takes the path: plain or behind its
+/// backend's prefix.
 fn shape<'p>(
     policy: &Policy,
     backend: BackendId,
     pattern: &'p Pattern,
     asked: &Asked<'_>,
+    also: Option<&str>,
     takes: impl Fn(&[Piece]) -> bool,
 ) -> Option<Cow<'p, [Piece]>> {
-    if pattern.method().is_some_and(|method| method != asked.method.as_str()) {
+    if pattern.method().is_some_and(|method| method != asked.method.as_str() && Some(method) != also) {
         return None;
     }
     if pattern.is_star() || asked.target.is_star() {
@@ -144,7 +146,7 @@ fn routes(policy: &Policy, listener: ListenerId, asked: &Asked<'_>, taken: Optio
     for route in policy.routes.iter().filter(|route| route.on.contains(&listener)) {
         for pattern in &route.matches {
             let takes = |pieces: &[Piece]| Piece::take_all(pieces, &segments);
-            let Some(pieces) = shape(policy, route.to, pattern, asked, takes) else { continue };
+            let Some(pieces) = shape(policy, route.to, pattern, asked, None, takes) else { continue };
             let ranks = pieces.iter().map(Piece::rank).collect();
             let step = RouteStep {
                 id: route.id.clone(),
@@ -179,7 +181,7 @@ fn forbids(
             && forbid.to.as_ref().is_none_or(|to| to.contains(&taken.to));
         let takes = |pattern: &&Pattern| {
             readings.iter().any(|segments| {
-                shape(policy, taken.to, pattern, asked, |pieces| {
+                shape(policy, taken.to, pattern, asked, answered_as(asked.method.as_str()), |pieces| {
                     let lower: Vec<Piece> = pieces.iter().map(Piece::in_lower_case).collect();
                     Piece::take_all(pieces, segments) || Piece::take_all(&lower, segments)
                 })

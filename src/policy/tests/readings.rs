@@ -1,6 +1,6 @@
-//! A path that a backend may read otherwise.
+//! Paths and methods that a backend may read otherwise.
 
-use super::{HEAD, asking};
+use super::{HEAD, asking, house};
 
 #[test]
 fn forbid_holds_in_any_case_and_a_route_in_its_own() {
@@ -41,4 +41,29 @@ fn forbid_holds_in_any_case_and_a_route_in_its_own() {
     assert_eq!(asking.says("bob", "POST /admin/redo"), "allow all by who.users");
     assert_eq!(asking.says("bob", "GET /Own"), "allow own by who.users");
     assert_eq!(asking.says("bob", "GET /own"), "allow all by who.users");
+}
+
+#[test]
+fn forbid_of_get_holds_for_head_and_not_the_other_way_round() {
+    let asking = house(
+        r#"
+        [[route]]
+        id = "all"
+        match = "* /{all...}"
+        to = "docker"
+        allow = "users"
+        [[forbid]]
+        id = "no-reading"
+        match = "GET /secret/{x}"
+        [[forbid]]
+        id = "no-head"
+        match = "HEAD /plain"
+        "#,
+    );
+    for request in ["GET /secret/a", "HEAD /secret/a", "HEAD /Secret/a/", "HEAD /plain"] {
+        assert!(asking.says("bob", request).starts_with("forbidden "), "{request}");
+    }
+    for request in ["POST /secret/a", "GET /plain"] {
+        assert_eq!(asking.says("bob", request), "allow all by who.users", "{request}");
+    }
 }
