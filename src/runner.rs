@@ -98,7 +98,7 @@ fn serve(channel: Channel) -> io::Result<()> {
             ready.give_up();
             Err("nobody waits for it any more".to_owned())
         }
-        Ok(confined) => Ok((ready.begin()?, confined)),
+        Ok(confined) => Ok((ready.begin(&job)?, confined)),
         Err(why) => {
             ready.give_up();
             Err(why)

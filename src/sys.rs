@@ -13,7 +13,7 @@
 //! | [`memfd`] | sealed memory that another role can trust not to change |
 //! | [`attempt`] | what a confined process tries, to show that it can't |
 //! | `terminal` | how large a terminal is (feature `cli`) |
-//! | [`limits`] | the process's own: descriptors, random bytes, umask |
+//! | [`limits`] | the process's own: descriptors, random bytes, umask, the clock that all processes share |
 //!
 //! Nothing here depends on another floor, and nothing here decides who may do what.
 
@@ -36,4 +36,4 @@ pub mod trusted;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use limits::{random, umask};
+pub use limits::{monotonic, random, umask};

@@ -135,8 +135,6 @@ enum Due {
     ConnectLimit(u32),
     /// A runner had its time to say whether its command runs.
     RunnerLimit(u32),
-    /// A runner waited for a command for long enough.
-    RunnerIdle(u32),
     /// The kernel's log may say by now what a role died of.
     Violations,
     /// Whether the scribe still gives signs of life.
@@ -315,7 +313,6 @@ impl Warden {
             Due::ConnectAgain(connect) => self.connect_again(connect),
             Due::ConnectLimit(connect) => self.connect_timed_out(connect),
             Due::RunnerLimit(number) => self.runner_timed_out(number),
-            Due::RunnerIdle(number) => self.runner_waited(number),
             Due::Violations => self.explain_violations(),
             Due::ScribeWatch => self.watch_scribe(),
             Due::Keep => self.keep_often(),

@@ -125,6 +125,97 @@ fn units_are_understood_whole() {
     assert!(ours.is_empty(), "{said}");
 }
 
+/// The lines of a unit that say something.
+fn lines(file: &str) -> Vec<String> {
+    let text = read(file);
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// The directives in which two units differ.
+fn different(one: &str, other: &str) -> BTreeSet<String> {
+    let [one, other] = [lines(one), lines(other)];
+    // What both have stands in the same order, so that a later line overrides an earlier one in both or in neither.
+    let common = |these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|line| those.contains(line)).cloned().collect()
+    };
+    assert_eq!(common(&one, &other), common(&other, &one));
+    let lone = one
+        .iter()
+        .filter(|line| !other.contains(line))
+        .chain(other.iter().filter(|line| !one.contains(line)));
+    lone.map(|line| format!("{}=", line.split('=').next().unwrap())).collect()
+}
+
+/// The directives of the manual's table of what an embedding program's service has of its own.
+fn told() -> BTreeSet<String> {
+    let manual = read("src/manual/library.md");
+    let table = manual.split("| line of the unit | why it is not the daemon's |").nth(1).expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with("| "));
+    let first = rows.map(|row| row.split('|').nth(1).unwrap().to_owned());
+    let names = first.flat_map(|cell| {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(|line| format!("{}=", line.split('=').next().unwrap()))
+            .collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+#[test]
+fn units_of_an_embedding_program_differ_from_the_daemons_in_what_the_manual_says() {
+    let of = |one: &str, other: &str| {
+        let mut names = different(&format!("deploy/systemd/{one}"), &format!("deploy/embedded/{other}"));
+        names.remove("Description=");
+        names.remove("Documentation=");
+        names
+    };
+    assert_eq!(of("peergated.service", "notes.service"), told());
+    assert_eq!(
+        of("peergated.socket", "notes.socket"),
+        ["ListenStream=", "SocketGroup="].map(str::to_owned).into()
+    );
+    assert_eq!(
+        of("peergate-runner.socket", "notes-runner.socket"),
+        ["ListenSequentialPacket=".to_owned()].into()
+    );
+    assert_eq!(of("peergate-runner@.service", "notes-runner@.service"), ["ExecStart=".to_owned()].into());
+}
+
+#[test]
+fn units_users_directories_and_policy_of_an_embedding_program_agree() {
+    let policy: toml::Table = read("policy/embedded.toml").parse().unwrap();
+    let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let listener = &policy["listen"]["notes"];
+    let of = |unit: &str, name: &str| setting(&format!("../embedded/{unit}"), name);
+    assert_eq!(text(&listener["path"]), of("notes.socket", "ListenStream"));
+    assert_eq!(text(&listener["group"]), of("notes.socket", "SocketGroup"));
+    assert!(
+        of("notes.service", "ExecReload")
+            .ends_with(&format!(" --control {}", text(&policy["daemon"]["control"])))
+    );
+    let runner = of("notes-runner.socket", "ListenSequentialPacket");
+    assert_eq!(of("notes.service", "Environment"), format!("PEERGATE_RUNNER={runner}"));
+    let made = read("deploy/embedded/tmpfiles.conf");
+    let made: BTreeSet<&str> =
+        made.lines().filter_map(|line| line.strip_prefix("d ")?.split_whitespace().next()).collect();
+    assert_eq!(of("notes.service", "ReadWritePaths").split(' ').collect::<BTreeSet<_>>(), made);
+    let run = Path::new(listener["path"].as_str().unwrap()).parent().unwrap().to_str().unwrap();
+    let app = policy["backend"]["notes"]["directories"]["notes"].as_str().unwrap();
+    let audit = policy["audit"]["directory"].as_str().unwrap();
+    assert_eq!(made, [run, audit, app].into());
+    let people = read("deploy/embedded/sysusers.conf");
+    let app_user = text(&policy["daemon"]["app_user"]);
+    for line in ["u peergate-gate ".to_owned(), "u peergate-scribe ".to_owned(), format!("u {app_user} ")] {
+        assert!(people.lines().any(|there| there.starts_with(&line)), "{line}");
+    }
+    // Two packages may bring the same users, but not with two meanings.
+    let peergates = read("deploy/sysusers.d/peergate.conf");
+    for line in people.lines().filter(|line| line.contains(" peergate-")) {
+        assert!(peergates.lines().any(|there| there == line), "{line}");
+    }
+}
+
 /// The value of a setting that stands once in a unit.
 fn setting(unit: &str, name: &str) -> String {
     let text = read(&format!("deploy/systemd/{unit}"));

@@ -90,8 +90,17 @@ fn full_ext4_keeps_what_is_reserved_and_serves_again_when_there_is_room() {
     assert_eq!(refused.status(), 503);
     assert!(refused.text().contains("audit-unavailable"), "{}", refused.text());
     assert!(served > 300, "the space that was reserved served {served} only");
+    let status = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+        let output =
+            command.args(["status", "--control"]).arg(daemon.path("run/control.sock")).output().unwrap();
+        (output.status.code(), support::said(&output))
+    };
+    let (code, said) = status();
+    assert!(code == Some(1) && said.contains("NOT written"), "{said}");
     fs::remove_file(filler).unwrap();
     ask_until_served(&daemon, "/allowed/again");
+    heads::until("the record to be written", || (status().0 == Some(0)).then_some(()));
     drop(client);
     let (place, all) = daemon.stop_keeping();
     assert_eq!(decisions(&all, "/allowed/full"), served, "each that was served is on record, and no other");

@@ -13,33 +13,16 @@ mod support;
 mod taken;
 
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use support::client::{self, Client};
 use support::daemon::{self, Daemon, Place, Refused, write_policy};
+use support::example;
 use support::people::person;
 use support::records;
 use support::upstream::Upstream;
-
-/// One of the package's examples. A test binary that is run by itself may find them not built yet.
-fn example(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-        let folder = deps.parent().unwrap().join("examples");
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--examples", "--locked", "--offline"]);
-        if deps.parent().unwrap().ends_with("release") {
-            build.arg("--release");
-        }
-        support::run(&mut build);
-        folder
-    });
-    folder.join(name)
-}
 
 fn start_in(place: Place, program: &str, policy: &str) -> Daemon {
     let file = write_policy(place.path(), policy);
@@ -94,13 +77,13 @@ fn notes_lie_in_their_directory_and_state_is_shared() {
     let carol = person("pg-carol");
     chown(&notes, Some(carol.uid.as_raw()), Some(carol.gid.as_raw())).unwrap();
     let sample = include_str!("../policy/embedded.toml");
-    let sample = sample.split("[[test]]").next().unwrap().replace("version = 1", "");
-    let sample = sample
-        .replace("/run/peergate/notes.sock", "@DIR@/run/api.sock")
+    // Its record, `[daemon]` and the version stand in what is written before.
+    let (_, sample) = sample.split("[[test]]").next().unwrap().split_once("[listen.notes]").unwrap();
+    let sample = format!("[listen.notes]{sample}")
+        .replace("/run/notes/notes.sock", "@DIR@/run/api.sock")
         .replace("/var/lib/notes", "@DIR@/notes")
-        .replace("docker-users", "pg-podman-readers")
-        .replace("docker-ops", "root");
-    // `[daemon]` stands in what is written before.
+        .replace("notes-users", "pg-podman-readers")
+        .replace("notes-writers", "root");
     let file = write_policy(place.path(), &sample);
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("lanes = 2\n", "lanes = 2\napp_user = \"pg-carol\"\n")).unwrap();

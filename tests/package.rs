@@ -76,6 +76,7 @@ fn package_files_are_those_of_the_sources() {
         ("policy", "policy"),
         ("src/manual", "manual"),
         ("deploy/fleet", "fleet"),
+        ("deploy/embedded", "embedded"),
         ("deploy/prometheus", "prometheus"),
     ] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {

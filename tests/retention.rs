@@ -43,7 +43,9 @@ fn ask_until(daemon: &Daemon, target: &str, so: impl Fn() -> bool) {
     let mut client = Client::connect(&daemon.socket());
     let mut asked = 0;
     while !so() {
-        assert_eq!(client.ask("GET", target).answer().status(), 200);
+        // Small segments are filled faster than a busy disk has the next one.
+        let status = client.ask("GET", target).answer().status();
+        assert!([200, 503].contains(&status), "{status}");
         asked += 1;
         assert!(asked < 200_000, "it never is");
     }

@@ -330,6 +330,10 @@ fn report_since_last_report_goes_on_where_that_ended() {
     assert_eq!(code, 1);
     assert!(out.contains("0 allowed, 0 denied"), "{out}");
     assert!(log.run(&["search", "--since", "last-report"]).0.is_empty());
+    // Before a clock was set back; nobody knows what was recorded since.
+    fs::write(log.path("../peergate/last-report"), "2199-01-01T00:00:00.000000Z\n").unwrap();
+    let (_, err, code) = log.bytes(&["report", "--since", "last-report"]);
+    assert!(code == 3 && String::from_utf8(err).unwrap().contains("the clock was set back"));
 }
 
 #[test]

@@ -11,6 +11,9 @@ mod support;
 mod callers;
 #[path = "service/commands.rs"]
 mod commands;
+#[cfg(feature = "cli")]
+#[path = "service/embedded.rs"]
+mod embedded;
 #[path = "service/house.rs"]
 mod house;
 #[path = "service/life.rs"]

@@ -13,7 +13,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use peergate::audit::verify::Kind;
+use peergate::audit::chain::Public;
+use peergate::audit::verify::{self, Kind, Question, Report};
 use sealed::Record;
 use serde_json::Value;
 use support::client;
@@ -152,6 +153,93 @@ fn segment_that_went_with_its_seals_does_not_come_back_as_another() {
             "{lines:#?}"
         );
     }
+}
+
+#[test]
+fn epoch_is_pruned_by_right_though_the_segment_that_said_so_is_pruned_too() {
+    let (directory, mut record, _) = sample();
+    let early = record.head();
+    let mut own = vec![record.own_name().to_owned()];
+    for _ in 0..4 {
+        record.rotate();
+        own.push(record.own_name().to_owned());
+        record.seal();
+    }
+    // The first goes on record in epoch 4, and that with the others in epoch 5.
+    record.prune(&own[0]);
+    record.rotate();
+    own[1..].iter().for_each(|name| record.prune(name));
+    assert_eq!(whole(directory.path())["pruned"], 4);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (head, code) in [(format!("{early}\n"), 1), (format!("{early}\n{}\n", record.head()), 0)] {
+        fs::write(file.path(), head).unwrap();
+        let (found, lines) = verify(directory.path(), &["--witness", file.path().to_str().unwrap()]);
+        assert_eq!(found, code, "{lines:#?}");
+    }
+    // Of what stays nothing goes without a word.
+    let last = record.own_name().to_owned();
+    record.rotate();
+    record.rotate();
+    record.seal();
+    fs::remove_file(directory.path().join(&last)).unwrap();
+    assert_eq!(verify(directory.path(), &[]).0, i32::from(Kind::MissingSegment.exit_code()));
+}
+
+/// Verifies, and does this when the scribe's segments are read and no other is.
+fn verify_while(directory: &Path, pin: Public, happens: impl FnOnce()) -> Report {
+    let question = Question { pins: vec![pin], threads: 1, ..Question::default() };
+    let own = segments(directory).into_iter().filter(|path| path.to_str().unwrap().contains("-scribe-"));
+    let own: u64 = own.map(|path| fs::metadata(path).unwrap().len()).sum();
+    let mut happens = Some(happens);
+    let mut progress = |done, _| {
+        if done >= own
+            && let Some(happens) = happens.take()
+        {
+            happens();
+        }
+    };
+    verify::verify(directory, &question, &mut progress).unwrap()
+}
+
+#[test]
+fn segment_that_is_pruned_while_it_is_verified_is_no_damage() {
+    let (directory, mut record, gate) = sample();
+    let before = record.own_name().to_owned();
+    record.close(&gate);
+    record.rotate();
+    record.seal();
+    let pin = record.genesis();
+    let report = verify_while(directory.path(), pin, || {
+        record.prune(&gate);
+        record.prune(&before);
+    });
+    assert_eq!((report.damages, report.sealed > 0), (Vec::new(), true));
+    // One that is sealed, and was not there yet when the record was listed.
+    let young = record.writer("gate-1001-1");
+    record.close(&young);
+    record.seal();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (path, away) = (directory.path().join(&young), elsewhere.path().join(&young));
+    fs::rename(&path, &away).unwrap();
+    let report = verify_while(directory.path(), pin, || {
+        fs::rename(&away, &path).unwrap();
+        record.prune(&young);
+    });
+    assert_eq!(report.damages, []);
+    let other = record.writer("gate-1001-2");
+    record.seal();
+    let report =
+        verify_while(directory.path(), pin, || fs::remove_file(directory.path().join(&other)).unwrap());
+    assert_eq!(report.damages[0].file, other, "nothing says that it may be gone");
+}
+
+#[test]
+fn segment_that_is_being_compressed_is_none_of_somebody_else() {
+    let (directory, _record, gate) = sample();
+    fs::write(directory.path().join(format!("{gate}.zst.part")), "half").unwrap();
+    whole(directory.path());
+    fs::write(directory.path().join("other.zst.part"), "half").unwrap();
+    assert_eq!(verify(directory.path(), &[]).0, i32::from(Kind::ForeignFile.exit_code()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -84,11 +85,14 @@ fn open(placed: &Placed) -> Result<OwnedFd, String> {
     };
     access(placed.path.as_str(), flags).map_err(|errno| {
         let (path, uid) = (&placed.path, nix::unistd::geteuid());
-        format!(
-            "{path} can't be {to} by uid {uid}, whom apps run as ({}): give it to that one, or name another as \
-             `app_user` in `[daemon]`",
-            errno.desc()
-        )
+        let remedy = match errno {
+            // Nobody writes there, whomever it is given to.
+            Errno::EROFS => {
+                "mount it to be written; in a systemd unit with `ProtectSystem=strict`, `ReadWritePaths=` has to name it"
+            }
+            _ => "give it to that one, or name another as `app_user` in `[daemon]`",
+        };
+        format!("{path} can't be {to} by uid {uid}, whom apps run as ({}): {remedy}", errno.desc())
     })?;
     Ok(directory)
 }

@@ -220,6 +220,7 @@ fn write_gate(event: &GateEvent<'_>, mut to: Object<'_>) {
         Life::Panicked => to.word("event", "panicked"),
         Life::Backdated => to.word("event", "backdated"),
         Life::Intruded => to.word("event", "intruded"),
+        Life::Silent => to.word("event", "silent"),
         Life::Violated => {
             to.word("event", "violated");
             to.maybe_text("syscall", event.syscall, NAME);

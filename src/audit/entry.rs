@@ -268,6 +268,8 @@ pub enum Life {
     Backdated,
     /// The scribe found in its segment what no gate writes, or what somebody changed: it is ended for that.
     Intruded,
+    /// It gave no sign of life, and is ended for that; its [`Life::Killed`] follows.
+    Silent,
 }
 
 /// `policy`: which one is in force.

@@ -62,8 +62,10 @@ pub struct Reader {
     /// What is passed over.
     #[cfg(feature = "cli")]
     sieve: Option<Rc<dyn Sieve>>,
-    /// Why the segment of the line before has no next one.
-    trouble: Option<io::Error>,
+    /// Why segments have no next line, until it is told.
+    troubles: VecDeque<io::Error>,
+    /// Those of which it was told, until they can be read again.
+    unreadable: BTreeSet<Rc<str>>,
     /// Those that have a descriptor, the one that has it longest first; and some that don't any more.
     holders: VecDeque<Rc<str>>,
 }
@@ -134,7 +136,8 @@ impl Reader {
             heads: BinaryHeap::new(),
             #[cfg(feature = "cli")]
             sieve: None,
-            trouble: None,
+            troubles: VecDeque::new(),
+            unreadable: BTreeSet::new(),
             holders: VecDeque::new(),
         };
         reader.list()?;
@@ -166,19 +169,20 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// A segment can't be read. The stream goes on without it until the next [`Reader::rescan`].
+    /// A segment can't be read, which is told once. The stream goes on without it, and tries it again at each
+    /// [`Reader::rescan`].
     pub fn next_line(&mut self) -> io::Result<Option<Line>> {
-        if let Some(error) = self.trouble.take() {
-            return Err(error);
-        }
-        while self.opens_first() {
+        while self.troubles.is_empty() && self.opens_first() {
             let Some(segment) = self.waiting.pop_first() else { break };
             self.start(&segment);
-            self.refill(&segment)?;
+            self.go_on_in(&segment);
+        }
+        if let Some(error) = self.troubles.pop_front() {
+            return Err(error);
         }
         let Some(Reverse(head)) = self.heads.pop() else { return Ok(None) };
         // What is at hand is told first.
-        self.trouble = self.refill(&head.segment).err();
+        self.go_on_in(&head.segment);
         Ok(Some(Line { segment: head.segment, at: head.at, bytes: head.bytes }))
     }
 
@@ -186,16 +190,19 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// The directory can't be listed, or a segment can't be read.
+    /// The directory can't be listed. What can't be read [`Reader::next_line`] tells.
     pub fn rescan(&mut self) -> io::Result<()> {
         self.list()?;
         let headed: BTreeSet<Rc<str>> =
             self.heads.iter().map(|Reverse(head)| Rc::clone(&head.segment)).collect();
         let idle: Vec<Rc<str>> = self.opened.keys().filter(|name| !headed.contains(*name)).cloned().collect();
-        for segment in idle {
-            self.refill(&segment)?;
-        }
+        idle.iter().for_each(|segment| self.go_on_in(segment));
         Ok(())
+    }
+
+    /// How many segments can't be read.
+    pub fn unreadable(&self) -> usize {
+        self.unreadable.len()
     }
 
     /// Goes to the end of all that is there, so that only what comes from now on is read.
@@ -248,8 +255,18 @@ impl Reader {
         }
         self.waiting.retain(|name| present.contains(name));
         self.opened.retain(|name, _| present.contains(name));
+        self.unreadable.retain(|name| present.contains(name));
         self.waiting.extend(present.into_iter().filter(|name| !self.opened.contains_key(name)));
         Ok(())
+    }
+
+    /// Goes on in a segment; where that can't be read, it is a trouble to be told, and holds up no other.
+    fn go_on_in(&mut self, segment: &Rc<str>) {
+        match self.refill(segment) {
+            Ok(()) => _ = self.unreadable.remove(segment),
+            Err(error) if self.unreadable.insert(Rc::clone(segment)) => self.troubles.push_back(error),
+            Err(_told) => {}
+        }
     }
 
     /// Puts the segment's next line, where it has one, among the heads.

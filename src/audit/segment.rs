@@ -24,6 +24,9 @@ pub enum Role {
 /// What follows a segment's name where it is compressed.
 pub const PACKED: &str = ".zst";
 
+/// What follows it while its compressed form is being made.
+pub const UNFINISHED: &str = ".zst.part";
+
 /// A file's segment, and whether the file is its compressed form; `None` where it is no segment's.
 pub fn of_file(name: &str) -> Option<(&str, bool)> {
     let (segment, packed) = match name.strip_suffix(PACKED) {

@@ -14,6 +14,7 @@ mod bytes;
 mod heads;
 mod kind;
 mod lineage;
+mod look;
 mod rename;
 mod survey;
 mod together;
@@ -21,16 +22,17 @@ mod told;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::chain::{Breach, EPOCHS, Head, Ledger, Public, is_scribes};
 use super::entry::{Interrupted, Seen};
-use super::reader::source::{self, Source};
+use super::reader::source::Source;
 use super::segment::{PACKED, SegmentName};
 use crate::model::time::Timestamp;
 use bytes::{Checked, Expected};
+use look::Look;
 use survey::{Forms, Survey};
 use together::together;
 use told::{Part, Told, What};
@@ -113,39 +115,16 @@ pub fn verify(
     question: &Question,
     progress: &mut dyn FnMut(u64, u64),
 ) -> io::Result<Report> {
-    // First, so that an epoch that begins meanwhile is not missed in what is read later.
-    let listed = source::regular(&directory.join(EPOCHS)).and_then(|file| {
-        let mut bytes = Vec::new();
-        file.take(EPOCHS_MAX).read_to_end(&mut bytes).map(|_| bytes)
-    });
-    let Survey { mut segments, strangers } = survey::survey(directory)?;
-    let mut report = Report { damages: strangers, ..Report::default() };
     let wanted = Wanted::of(question.heads.as_deref().unwrap_or_default(), &question.pins);
-
-    let total = segments.values().map(|forms| forms.plain.or(forms.packed).unwrap_or(0)).sum();
     let done = AtomicU64::new(0);
     let threads = match question.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-
-    let own: Vec<&String> = segments.keys().filter(|name| is_scribes(name)).collect();
-    let read = |name: &&String| {
-        let file = shown(name, segments.get(*name));
-        let told = Source::open(directory, name, 0)
-            .and_then(|source| told::read(name, &file, source, &|epoch, i| wanted.has(epoch, i)));
-        let bytes = told.as_ref().map_or(0, |told| told.bytes);
-        done.fetch_add(bytes, Ordering::Relaxed);
-        told.map_err(|error| unreadable(&file, &error))
-    };
-    let mut told = Vec::new();
-    for result in together(threads, &own, read, &mut || progress(done.load(Ordering::Relaxed), total)) {
-        match result {
-            Ok(read) => told.push(read),
-            Err(damage) => report.damages.push(damage),
-        }
-    }
-    told.sort_by_key(|told: &Told| (told.epoch.as_ref().map(|(epoch, _)| epoch.epoch), told.segment.clone()));
+    let has = |epoch, i| wanted.has(epoch, i);
+    let Look { listed, survey: Survey { mut segments, strangers }, mut told, damages, total } =
+        look::look(directory, threads, &has, &done, progress)?;
+    let mut report = Report { damages: [strangers, damages].concat(), ..Report::default() };
 
     let mut walked = lineage::walk(listed, &question.pins, &mut told);
     report.damages.append(&mut walked.damages);
@@ -157,7 +136,7 @@ pub fn verify(
             "there is no epoch that the pinned key leads to",
         ));
     }
-    lineage::join(&walked.lineage, &told, &mut report.damages);
+    let removed = lineage::join(&walked.lineage, &told, &mut report.damages);
     report.epochs = walked.lineage.epochs().count() as u64;
     lineage::unused(&walked, &question.pins, &mut report);
     for told in &mut told {
@@ -169,14 +148,20 @@ pub fn verify(
 
     let Accounts { ledger, expected } = accounts(&told, &segments, &mut report);
     if !walked.lost {
-        let known = |name: &str| segments.contains_key(name);
-        if ledger.segments().any(|(name, account)| !account.pruned && !known(name)) {
+        let lacks = |segments: &BTreeMap<String, Forms>| {
+            ledger.segments().any(|(name, account)| !account.pruned && !segments.contains_key(name))
+        };
+        let mut pruned = BTreeSet::new();
+        if lacks(&segments) {
             // One may have been begun behind the first look, and sealed before the scribe's segments were read.
             let now = survey::survey(directory)?.segments;
             let born = now.into_iter().filter(|(name, _)| ledger.segment(name).is_some());
             born.for_each(|(name, forms)| _ = segments.entry(name).or_insert(forms));
         }
-        missing(&ledger, &expected, &segments, &mut report);
+        if lacks(&segments) {
+            pruned = look::pruned(directory, threads, &question.pins)?;
+        }
+        missing(&ledger, &expected, &segments, &pruned, &mut report);
         let items = items(&segments, question);
         let check = |item: &(String, String, bool)| {
             let (segment, file, packed) = item;
@@ -200,9 +185,16 @@ pub fn verify(
         results.sort_by(|(one, _), (other, _)| one.cmp(other));
         rename::find(directory, &mut results, &expected);
         let known = Known::of(&told);
+        let went = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if results.iter().any(|(_, checked)| checked.as_ref().is_err_and(went)) {
+            pruned = look::pruned(directory, threads, &question.pins)?;
+        }
         for ((segment, file, packed), checked) in results {
             let checked = match checked {
                 Ok(checked) => checked,
+                // It was removed by right, or is plain again, since it was listed.
+                Err(error) if went(&error) && pruned.contains(&segment) => continue,
+                Err(error) if went(&error) && packed && directory.join(&segment).is_file() => continue,
                 Err(error) => {
                     let kind = if packed && error.kind() != io::ErrorKind::PermissionDenied {
                         Kind::Packed
@@ -227,16 +219,9 @@ pub fn verify(
         let (epoch, _) = told.epoch.as_ref()?;
         told.last.as_ref().map(|mark| (epoch.epoch, mark.i, mark.ts.clone()))
     });
-    let facts = told.iter().flat_map(|told| &told.facts);
-    let pruned: BTreeSet<u64> = facts
-        .filter_map(|fact| match &fact.what {
-            What::Prune(prune) => prune.ended.map(|ended| ended.epoch),
-            _ => None,
-        })
-        .collect();
     report.end = Some(match question.heads {
         None => End::NotProven,
-        Some(_) => wanted.judge(&told, &pruned, &mut report.damages),
+        Some(_) => wanted.judge(&told, &removed, &mut report.damages),
     });
     report.damages.sort_by(|one, other| {
         (one.kind, &one.file, one.bytes, one.lines).cmp(&(other.kind, &other.file, other.bytes, other.lines))
@@ -331,11 +316,12 @@ fn missing(
     ledger: &Ledger,
     expected: &BTreeMap<String, Expected>,
     segments: &BTreeMap<String, Forms>,
+    pruned: &BTreeSet<String>,
     report: &mut Report,
 ) {
     for (name, account) in ledger.segments() {
         // One that is closed empty may never have been anything.
-        if !segments.contains_key(name) && !account.pruned {
+        if !segments.contains_key(name) && !account.pruned && !pruned.contains(name) {
             let known = expected.get(name).and_then(|expected| expected.gone.as_ref());
             let seen = known.map(|place| format!("; the scribe found that in {place}")).unwrap_or_default();
             let what = format!("{} bytes of it are sealed, and it is gone{seen}", account.to);

@@ -117,7 +117,7 @@ fn show(status: &Status, term: &mut Term) -> Result<(), Failure> {
     term.line(format!("          {}", OnDisk::of(status).in_words()))?;
     let missing = if status.missing.is_empty() { "nothing".to_owned() } else { status.missing.join(", ") };
     term.line(format!("missing   {missing}"))?;
-    let record = if status.recordable { "written" } else { "NOT written: every request is refused" };
+    let record = if status.recordable { "written" } else { "NOT written: requests are refused" };
     term.line(format!("record    {record}"))?;
     if status.failing {
         term.line(format!("roles     {} died within a minute: see `peergate doctor`", status.deaths_lately))?;

@@ -55,7 +55,7 @@ fn show(report: &Report, term: &mut Term) -> Result<(), Failure> {
     }
     term.line("daemon")?;
     let record = if report.recordable { Grade::Green } else { Grade::Red };
-    let said = if report.recordable { "is written" } else { "can't be written: every request is refused" };
+    let said = if report.recordable { "is written" } else { "can't be written: requests are refused" };
     term.line(format!("{}  the record {said}", word(record)))?;
     let deaths = if report.failing { Grade::Red } else { Grade::Green };
     let many =

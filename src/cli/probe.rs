@@ -106,6 +106,7 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     }
     if arguments.daemon.format == Format::Text {
         term.line(match bad {
+            0 if threads == 1 => format!("{made} tries: each came to what it has to come to"),
             0 => format!("{made} tries in {threads} threads: each came to what it has to come to"),
             bad => format!("{bad} of {made} tries did NOT come to what they have to come to"),
         })?;

@@ -41,7 +41,7 @@ use crate::model::method::Method;
 use crate::model::target::{Asked, Target};
 
 /// Users as `name uid gid`, and the groups that each is in.
-const USERS: [(&str, u32, u32, &[&str]); 10] = [
+const USERS: [(&str, u32, u32, &[&str]); 11] = [
     ("root", 0, 0, &[]),
     ("self", 500, 500, &[]),
     ("alice", 1000, 1000, &["docker-users", "docker-ops"]),
@@ -52,9 +52,10 @@ const USERS: [(&str, u32, u32, &[&str]); 10] = [
     ("peergate-scribe", 902, 902, &[]),
     ("haproxy", 111, 111, &["haproxy"]),
     ("backup", 34, 34, &[]),
+    ("notes", 903, 903, &[]),
 ];
 
-const GROUPS: [(&str, u32); 7] = [
+const GROUPS: [(&str, u32); 9] = [
     ("adm", 4),
     ("docker-users", 998),
     ("docker-ops", 997),
@@ -62,6 +63,8 @@ const GROUPS: [(&str, u32); 7] = [
     ("peergate", 995),
     ("ops", 994),
     ("haproxy", 111),
+    ("notes-users", 993),
+    ("notes-writers", 992),
 ];
 
 /// The names of this house.

@@ -26,14 +26,13 @@ use crate::confine::Fenced;
 use crate::policy::{Argument, Cage, Rlimit};
 use crate::sys::process::{self, Child, Ids};
 use crate::sys::{self, trusted};
-use crate::wire::runner::Job;
+use crate::wire::runner::{BEGIN, Job};
 
 /// The longest report of what a command's process could not do.
 const REPORT_MAX: usize = 64 << 10;
 
-/// So long a command's process may take to become the program: less than the warden waits for, and more than anything needs
-/// but a file system that somebody holds up on the way to what lies below a directory.
-const BEGIN: Duration = Duration::from_secs(15);
+/// So long a command's process that may not begin any more has to say so itself. One that hangs says nothing.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A program that runs. What there is of pipes does not block.
 pub(super) struct Running {
@@ -53,14 +52,14 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Lets it begin.
+    /// Lets it begin, if it still may.
     ///
     /// # Errors
     ///
     /// What it could not do, for people; nothing runs then.
-    pub(super) fn begin(self) -> Result<Running, String> {
+    pub(super) fn begin(self, job: &Job) -> Result<Running, String> {
         step("a word to the command's process", nix::unistd::write(&self.go, b"!"))?;
-        let until = Instant::now() + BEGIN;
+        let until = Instant::now() + left(job) + GRACE;
         let mut why = Vec::new();
         while why.len() < REPORT_MAX {
             let left = u16::try_from(until.saturating_duration_since(Instant::now()).as_millis())
@@ -69,7 +68,7 @@ impl Ready {
             match poll(&mut fds, left) {
                 Ok(0) => {
                     self.give_up();
-                    return Err(format!("it does not begin within {} s", BEGIN.as_secs()));
+                    return Err(too_late());
                 }
                 Err(Errno::EINTR) => continue,
                 polled => step("poll", polled)?,
@@ -173,6 +172,10 @@ impl Before<'_> {
             keep(&self.program)?;
         }
         step("signals", process::reset_signals())?;
+        // The last moment: by now the warden may be about to put it down as not started.
+        if left(self.job).is_zero() {
+            return Err(too_late());
+        }
         let Err(errno) = execveat(&self.program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH);
         Err(format!("{} can't be executed: {}", self.job.program, errno.desc()))
     }
@@ -228,6 +231,15 @@ impl Before<'_> {
         }
         Ok(all)
     }
+}
+
+/// What is left of the time in which a program may begin.
+fn left(job: &Job) -> Duration {
+    Duration::from_millis(job.until).saturating_sub(sys::monotonic())
+}
+
+fn too_late() -> String {
+    format!("it does not begin within {} s", BEGIN.as_secs())
 }
 
 /// Exactly its ids and groups, and no capability that lives through an exec by itself; where this process may not choose,

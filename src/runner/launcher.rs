@@ -2,10 +2,11 @@
 //! hears one word of the warden alone, and reads nothing else.
 //!
 //! It stays until its last runner has ended, so that commands go on which outlive the daemon. Whatever a runner leaves
-//! behind that was itself ended comes to this process, and is ended too.
+//! behind that was itself ended comes to this process, and is ended too, as is what is in its command's control group.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,12 +15,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::tree;
-use crate::sys::process::{self, Child, Spawn};
+use crate::sys::process::{self, Child, Exit, Spawn};
 use crate::wire::channel::{self, Channel};
 use crate::wire::runner::ToLauncher;
 
 /// Between two rounds of ending what a runner left behind, in milliseconds: what a process that was ended has started
-/// comes here only then.
+/// comes here only then, and a control group can be removed only then.
 const ROUND: u16 = 20;
 
 /// Starts runners until the warden at the other end of `channel` is gone and the last one has ended.
@@ -42,20 +43,31 @@ fn serve(channel: &Channel) -> io::Result<()> {
     prctl::set_child_subreaper(true)?;
     let executable = process::executable()?;
     let mut runners: Vec<Child> = Vec::new();
+    // Of runners that were themselves ended; any other removes its own.
+    let mut groups: Vec<PathBuf> = Vec::new();
     let (mut is_open, mut has_orphans) = (true, false);
-    while is_open || has_orphans || !runners.is_empty() {
+    while is_open || has_orphans || !groups.is_empty() || !runners.is_empty() {
         let mut fds: Vec<_> =
             runners.iter().map(|runner| PollFd::new(runner.as_fd(), PollFlags::POLLIN)).collect();
         if is_open {
             fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
         }
-        let wait = if has_orphans { PollTimeout::from(ROUND) } else { PollTimeout::NONE };
+        let has_more = has_orphans || !groups.is_empty();
+        let wait = if has_more { PollTimeout::from(ROUND) } else { PollTimeout::NONE };
         match poll(&mut fds, wait) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         let before = runners.len();
-        runners.retain(|runner| matches!(runner.reap(), Ok(None)));
+        runners.retain(|runner| match runner.reap() {
+            Ok(None) => true,
+            Ok(Some(Exit::Code(0))) => false,
+            Ok(Some(_)) | Err(_) => {
+                groups.extend(tree::groups_of(runner.pid()));
+                false
+            }
+        });
+        groups.retain(|group| !tree::put_away(group));
         if has_orphans || runners.len() < before {
             has_orphans = end_orphans(&runners);
         }

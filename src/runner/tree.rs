@@ -171,10 +171,28 @@ fn own_group() -> Option<PathBuf> {
     (!own.split('/').any(|name| name == "..")).then(|| Path::new(CGROUPS).join(own))
 }
 
+/// How a command's group is called.
+const PREFIX: &str = "command-";
+
 /// A name that no other command's group has: a gate numbers its requests, and may use a number twice, but no two runners
 /// that live have one pid.
 fn name_of(id: &RequestId) -> String {
-    format!("command-{id}-{}", std::process::id())
+    format!("{PREFIX}{id}-{}", std::process::id())
+}
+
+/// The control groups that a runner left which was itself ended; `None` where the runner had none.
+pub(super) fn groups_of(runner: u32) -> Vec<PathBuf> {
+    let ending = format!("-{runner}");
+    let is_its = |name: &str| name.starts_with(PREFIX) && name.ends_with(&ending);
+    let entries = own_group().and_then(|own| fs::read_dir(own).ok()).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(is_its)).map(|entry| entry.path()).collect()
+}
+
+/// Ends what is in a control group, and removes it; whether it is gone.
+pub(super) fn put_away(group: &Path) -> bool {
+    // What is in there ends with its runner, or by this.
+    fs::write(group.join("cgroup.kill"), "1").ok();
+    fs::remove_dir(group).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
 }
 
 /// What the children of this process have used, all together.

@@ -190,11 +190,15 @@ fn wanted(only: &Only, judged: &Judged<'_>) -> bool {
             || uid().is_some_and(|uid: u32| only.users.iter().any(|user| user.raw() == uid)))
 }
 
+fn lost(dropped: u64) -> String {
+    format!("event: lost\ndata: {{\"lost\":{dropped}}}\n\n")
+}
+
 /// Puts an event behind what waits; how many were dropped.
 fn offer(queue: &mut VecDeque<u8>, dropped: &mut u64, judged: &Judged<'_>) -> u64 {
     let mut event = Vec::with_capacity(judged.line.len() + 96);
     if *dropped > 0 {
-        event.extend_from_slice(format!("event: lost\ndata: {{\"lost\":{dropped}}}\n\n").as_bytes());
+        event.extend_from_slice(lost(*dropped).as_bytes());
     }
     event.extend_from_slice(b"event: ");
     event.extend_from_slice(judged.kind.name().as_bytes());
@@ -222,11 +226,15 @@ impl Answer {
         }
     }
 
+    /// Who has taken all that waited is told what was lost, though nothing else may come for long; or that we are here.
     fn keep_alive(&mut self, now: Instant) {
-        if let Rest::Events { queue, .. } = &mut self.rest
-            && queue.is_empty()
-            && now.saturating_duration_since(self.moved) >= QUIET
-        {
+        let Rest::Events { queue, dropped, .. } = &mut self.rest else { return };
+        if !queue.is_empty() {
+            return;
+        }
+        if *dropped > 0 {
+            queue.extend(lost(std::mem::take(dropped)).as_bytes());
+        } else if now.saturating_duration_since(self.moved) >= QUIET {
             queue.extend(b":\n\n");
         }
     }

@@ -159,7 +159,10 @@ impl Window {
                 known.ranges.push(Cut { from, to, lines, hash });
             }
             Said::Close(close) => {
-                self.segments.entry(close.segment.to_owned()).or_default().closed = true;
+                let known = self.segments.entry(close.segment.to_owned()).or_default();
+                // Nobody asks for its ranges any more, but that it is closed has to be known: by its age alone it is not,
+                // where it was made since this scribe's segment was, and the warden may not have heard of it.
+                *known = Known { base: known.sealed(), ranges: Vec::new(), closed: true };
                 if let Some(lane) = Lane::of(close.segment, None) {
                     let open = self.pending.remove(&lane).unwrap_or_default();
                     self.requests.remember(lane, open);
@@ -172,7 +175,6 @@ impl Window {
                 }
             }
             Said::Recover(Recover::Settled(_)) => {
-                self.segments.retain(|_, known| !known.closed);
                 self.requests = Requests::default();
                 for (lane, open) in std::mem::take(&mut self.pending) {
                     self.requests.remember(lane, open);

@@ -1,11 +1,13 @@
-//! The process's own: its descriptor limit, its umask, random bytes, what its kernel can.
+//! The process's own: its descriptor limit, its umask, random bytes, what its kernel can; the clock that all share.
 
 use std::io;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
+use nix::time::{ClockId, clock_gettime};
 
 /// Raises the soft limit of open descriptors (RLIMIT_NOFILE, `getrlimit(2)`) to the hard one.
 ///
@@ -41,6 +43,15 @@ pub fn landlock_abi() -> Result<i32, Errno> {
 /// mode, and everything that is created is narrow at creation, so that a wide umask does no harm either.
 pub fn umask(mask: u32) -> u32 {
     nix::sys::stat::umask(Mode::from_bits_truncate(mask)).bits()
+}
+
+/// The time since some moment before all processes of this machine (CLOCK_MONOTONIC, `clock_gettime(2)`): the same in each
+/// of them.
+#[must_use]
+pub fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
+    // The kernel always has this clock.
+    now.map(Duration::from).unwrap_or_default()
 }
 
 /// `N` bytes from the kernel's random generator (`getrandom(2)`).

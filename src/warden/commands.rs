@@ -28,15 +28,15 @@ use crate::model::ids::{ConnectionId, RequestId};
 use crate::model::posture::Confinement;
 use crate::model::refusal::Refusal;
 use crate::policy::{BackendKind, Command, Given, Policy};
-
+use crate::sys;
 use crate::wire::channel::Channel;
 use crate::wire::message::{ControlReply, ToGate};
-use crate::wire::runner::{Ended, Form, FromRunner, How, Job, ToRunner};
+use crate::wire::runner::{BEGIN, Ended, Form, FromRunner, How, Job, ToRunner};
 
 use line::{Line, Of, Stands, Turn};
 use starter::Runners;
 
-/// A runner gets this long to say whether its command runs.
+/// A runner gets this long to say whether its command runs: enough to tell of one that did not begin in time ([`BEGIN`]).
 const START: Duration = Duration::from_secs(20);
 
 /// A question for a command, as a lane put it.
@@ -230,6 +230,8 @@ impl Warden {
             form,
             statuses: command.statuses.clone(),
             terms: self.options.terms.to_string(),
+            // Its time begins when it is given away.
+            until: 0,
         })
     }
 
@@ -250,7 +252,9 @@ impl Warden {
         }
     }
 
-    fn hand_to_runner(&mut self, number: u32, job: Job) -> io::Result<()> {
+    fn hand_to_runner(&mut self, number: u32, mut job: Job) -> io::Result<()> {
+        let until = sys::monotonic() + BEGIN;
+        job.until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
         let channel = self.commands.runners.take(&ToRunner::Run(Box::new(job)), theirs.as_fd())?;
@@ -309,6 +313,7 @@ impl Warden {
         tracing::error!(id = %run.id, backend = run.backend, why, "a command could not be started");
         self.note_exit(Exit { what: Some(why), ..nothing(run.id, "not-started") });
         self.answer_run(&run, Err(Refusal::CommandNotStarted));
+        self.have_a_runner_wait();
         self.next_of(&run.backend);
     }
 
@@ -347,6 +352,7 @@ impl Warden {
         let Some(run) = self.forget_run(number) else { return };
         tracing::error!(id = %run.id, backend = run.backend, "a command's runner is gone");
         self.note_exit(nothing(run.id, "lost"));
+        self.have_a_runner_wait();
         self.next_of(&run.backend);
     }
 

@@ -144,7 +144,7 @@ impl Warden {
             policy_hash: self.force.long_hash(),
             policy_since: (self.force.generation, self.force.since.micros()),
             missing: self.missing.clone(),
-            recordable: self.scribe.is_alive() && self.record.is_whole(),
+            recordable: self.is_recordable(),
             deaths_lately: u32::try_from(self.deaths.lately(Instant::now())).unwrap_or(u32::MAX),
             failing: self.deaths.are_many(Instant::now()),
             listeners: listeners.collect(),

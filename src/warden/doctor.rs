@@ -55,7 +55,7 @@ impl Warden {
                 |uname| uname.release().to_string_lossy().into_owned(),
             ),
             missing: self.missing.clone(),
-            recordable: self.scribe.is_alive() && self.record.is_whole(),
+            recordable: self.is_recordable(),
             deaths_lately: u32::try_from(self.deaths.lately(now)).unwrap_or(u32::MAX),
             failing: self.deaths.are_many(now),
             roles,

@@ -50,7 +50,7 @@ impl Warden {
         Told {
             up_s: Instant::now().saturating_duration_since(self.since).as_secs(),
             policy: (self.force.generation.0, self.force.short.clone(), self.force.since.micros()),
-            recordable: self.scribe.is_alive() && self.record.is_whole(),
+            recordable: self.is_recordable(),
             missing: self.missing.clone(),
             open: open.collect(),
             gates: count(self.roster.gates().count()),

@@ -8,7 +8,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
-use nix::time::{ClockId, clock_gettime};
+
+use crate::sys;
 
 /// Where the words go.
 pub(super) enum Notify {
@@ -45,9 +46,7 @@ impl Notify {
 
     /// A reload began; the time lets the manager pair it with the next `READY=1`.
     pub(super) fn reloading(&self) {
-        let micros = clock_gettime(ClockId::CLOCK_MONOTONIC)
-            .map(|now| now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000)
-            .unwrap_or_default();
+        let micros = sys::monotonic().as_micros();
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 

@@ -221,6 +221,7 @@ impl Warden {
         }
         self.judge_connects_again();
         self.tell_scribe_policy();
+        self.have_a_runner_wait();
         let reply = ControlReply::Reloaded { old, new: self.force.short.clone() };
         let (lanes, memories) = (lanes.into_iter().collect(), [before, Rc::clone(&self.force.memory)]);
         self.reload.adopting = Some(Adopting { generation, lanes, reply, memories });

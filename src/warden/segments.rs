@@ -20,6 +20,7 @@ use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::fstat;
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
+use super::RETRY;
 use super::roster::Whose;
 use crate::audit::inspect::Role;
 use crate::audit::segment::{self, SegmentName};
@@ -123,6 +124,8 @@ pub(super) struct Segments {
     unreserved: bool,
     /// The file system has no append-only flag, or it is not ours to set.
     unmarked: bool,
+    /// When the disk had no room last, or would not make a file, and has not since.
+    scarce: Option<Instant>,
 }
 
 impl Segments {
@@ -148,6 +151,7 @@ impl Segments {
             left: Left::default(),
             unreserved: false,
             unmarked: false,
+            scarce: None,
         };
         let names = segments.names("")?;
         let latest = names.last().and_then(|name| SegmentName::parse(name)).map(|name| name.made());
@@ -194,6 +198,11 @@ impl Segments {
         self.unreserved
     }
 
+    /// Whether a writer lacks room that the disk does not have. Who lacks it asks again each second.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.scarce.is_some_and(|since| since.elapsed() < 3 * RETRY)
+    }
+
     /// Whether segments could not be made append-only.
     pub(super) fn unmarked(&self) -> bool {
         self.unmarked
@@ -223,9 +232,11 @@ impl Segments {
         self.latest = Timestamp::now().max(later);
         let name = name(self.latest, self.boot, writer, self.made);
         let flags = OFlag::O_APPEND | OFlag::O_WRONLY;
-        let file =
-            self.directory.create_file(OsStr::new(&name), flags, 0o640, None, self.readers).map_err(plain)?;
-        let file = Rc::new(file);
+        let file = self.directory.create_file(OsStr::new(&name), flags, 0o640, None, self.readers);
+        if file.is_err() {
+            self.scarce = Some(Instant::now());
+        }
+        let file = Rc::new(file.map_err(plain)?);
         let segment = Segment {
             file: Rc::clone(&file),
             writer: writer.followed(self.boot),
@@ -284,9 +295,12 @@ impl Segments {
         let offset = |bytes: u64| i64::try_from(bytes).map_err(|_| Errno::EFBIG);
         let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         match fallocate(&segment.file, flags, offset(segment.reserved)?, offset(length)?) {
-            Ok(()) => {}
+            Ok(()) => self.scarce = None,
             Err(Errno::EOPNOTSUPP) => self.unreserved = true,
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => {
+                self.scarce = Some(Instant::now());
+                return Err(errno.into());
+            }
         }
         segment.reserved = upto;
         segment.reserved_at = Instant::now();

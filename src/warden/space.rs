@@ -181,6 +181,12 @@ impl Warden {
         Terms { rate, lanes: self.force.lanes() }
     }
 
+    /// Whether what everybody asks can be recorded: there is a scribe, a directory, and room. Where a disk is full, what
+    /// is reserved may serve for a while yet.
+    pub(super) fn is_recordable(&self) -> bool {
+        self.scribe.is_alive() && self.record.is_whole() && !self.homeless && !self.segments.is_scarce()
+    }
+
     /// Tells a lane whether its requests can be recorded, where that is news to it. Scarce space alone is not
     /// told: what is reserved still serves, and beyond it the lane refuses by itself.
     pub(super) fn tell_recordable(&mut self, id: LaneId) {

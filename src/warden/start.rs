@@ -90,6 +90,7 @@ pub(super) fn start(mut options: Options) -> Result<Warden, Trouble> {
     warden.begin_apps().when("start an app")?;
     warden.listen()?;
     warden.ready();
+    warden.have_a_runner_wait();
     Ok(warden)
 }
 

@@ -349,7 +349,10 @@ impl Warden {
         let Some(running) = &self.scribe.running else { return };
         // One that has just been started has its own time to say its first word.
         if running.heard.elapsed() >= SILENCE {
+            self.note_scribe(running.child.pid(), Life::Silent);
             self.scribe.kill();
+            // What hangs in the kernel is ended, and that noted, once more in as long.
+            self.scribe.signed(Instant::now());
         }
         self.tell_untold();
     }

@@ -1,12 +1,18 @@
 //! What the warden and the runner of one command say to each other; the same whether the service manager started the
 //! runner or a launcher of our own.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::RequestId;
 use crate::model::posture::Confinement;
 use crate::model::probe::{Found, Trial};
 use crate::policy::{Argument, Bounds, Cage};
+
+/// So long after the warden gave a job to a runner its program may begin: less than the warden waits for, and more than
+/// anything needs but a file system that somebody holds up on the way to what lies below a directory.
+pub const BEGIN: Duration = Duration::from_secs(15);
 
 /// The warden to a runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +66,9 @@ pub struct Job {
     pub statuses: Vec<(u8, u16)>,
     /// The terms under which the runner confines itself, as [`Terms`](crate::confine::Terms) prints them.
     pub terms: String,
+    /// Until when its program may begin, by the machine's monotonic clock, in milliseconds: [`BEGIN`] after it was given
+    /// away. Later it may have been put down as not started.
+    pub until: u64,
 }
 
 /// How an answer looks.

@@ -3,10 +3,13 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
 
 use super::stage::{HEAD, exit, place, route, run, started};
+use super::starts::children;
 use super::support;
-use super::support::daemon::{Daemon, write_policy};
+use super::support::daemon::{Daemon, Place, write_policy};
 use super::support::people::person;
 use crate::need_root;
 
@@ -67,17 +70,12 @@ fn command_has_the_limits_that_the_policy_gives_it() {
     daemon.stop();
 }
 
-#[test]
-fn daemon_without_root_runs_no_command_with_other_groups_than_the_policy_says() {
-    need_root!();
+/// A daemon of hers, who is not root, with these routes, which she asks for.
+fn of_erin(place: Place, routes: &[String], start: impl FnOnce(&Path) -> Command) -> Daemon {
     let erin = person("pg-erin");
-    let place = place(&[]);
     let program = place.path().join("peergated");
     fs::copy(support::program("peergated"), &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let (exact, none) = ("user = \"pg-erin\"", "user = \"pg-erin\"\ngroups = []");
-    let routes = [("exact", exact), ("none", none)]
-        .map(|(name, more)| route(name, "[\"/usr/bin/id\", \"-Gn\"]", more));
     // Without root it can't tell where a process of root's runs, so that its own user asks.
     let head = HEAD.replace("user = [\"root\"]", "user = [\"pg-erin\"]");
     let policy = write_policy(place.path(), &format!("{head}{}", routes.concat()));
@@ -86,19 +84,52 @@ fn daemon_without_root_runs_no_command_with_other_groups_than_the_policy_says() 
         chown(path, uid, gid).unwrap();
     }
     let notify = place.path().join("notify.sock");
-    let mut command = erin.command(program.to_str().unwrap());
+    let mut command = start(&program);
     command.stdin(std::process::Stdio::null());
     let daemon = Daemon::spawn_by(command, &place, &policy, |_| {
         fs::set_permissions(&notify, fs::Permissions::from_mode(0o777)).unwrap();
     });
-    let daemon = daemon.unwrap_or_else(|refused| panic!("{}\n{}", refused.status, refused.said));
+    daemon.unwrap_or_else(|refused| panic!("{}\n{}", refused.status, refused.said)).keeping(place)
+}
+
+#[test]
+fn daemon_without_root_that_has_ambient_capabilities_gives_its_commands_none() {
+    need_root!();
+    let erin = person("pg-erin");
+    let command = "[\"/usr/bin/grep\", \"-E\", \"^Cap(Prm|Eff|Amb)\", \"/proc/self/status\"]";
+    let routes = [route("caps", command, "user = \"pg-erin\"")];
+    let daemon = of_erin(place(&[]), &routes, |program| {
+        // As a unit with `User=` and `AmbientCapabilities=` would start it.
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={}", erin.uid), format!("--regid={}", erin.gid)]);
+        let one = "-all,+net_bind_service";
+        command.args(["--init-groups", "--inh-caps", one, "--ambient-caps", one, "--"]).arg(program);
+        command.current_dir("/");
+        command
+    });
+    let launcher = children(&daemon.pid().to_string(), "@launcher").pop().expect("a launcher");
+    let has = fs::read_to_string(format!("/proc/{launcher}/status")).unwrap();
+    assert!(has.contains("CapAmb:\t0000000000000400"), "what starts its commands has one: {has}");
+    let none = ["Prm", "Eff", "Amb"].map(|set| format!("Cap{set}:\t0000000000000000\n")).concat();
+    assert_eq!(erin.curl(&daemon.socket(), "/caps", &["-X", "POST"]), (200, none));
+    daemon.stop();
+}
+
+#[test]
+fn daemon_without_root_runs_no_command_with_other_groups_than_the_policy_says() {
+    need_root!();
+    let erin = person("pg-erin");
+    let (exact, none) = ("user = \"pg-erin\"", "user = \"pg-erin\"\ngroups = []");
+    let routes = [("exact", exact), ("none", none)]
+        .map(|(name, more)| route(name, "[\"/usr/bin/id\", \"-Gn\"]", more));
+    let daemon = of_erin(place(&[]), &routes, |program| erin.command(program.to_str().unwrap()));
     let ask = |target: &str| erin.curl(&daemon.socket(), target, &["-X", "POST"]);
     assert_eq!(ask("/exact"), (200, "pg-erin pg-docker-ops\n".to_owned()));
     let (_, said) = ask("/none");
     assert!(said.contains("command-not-started"), "{said}");
     let what = exit(&daemon, "not-started")["what"].as_str().unwrap().to_owned();
     assert!(what.contains("a daemon that is not root can't change its groups"), "{what}");
-    daemon.stop_in_place();
+    daemon.stop();
 }
 
 #[test]
@@ -109,7 +140,7 @@ fn plan_of_a_command_tells_its_whole_cage_and_what_a_sandbox_does_not_stop() {
     let routes =
         [("free", more), ("walled", &walls)].map(|(name, more)| route(name, "[\"/usr/bin/id\"]", more));
     let policy = write_policy(place.path(), &format!("{HEAD}{}", routes.concat()));
-    let mut plan = std::process::Command::new(support::program("peergated"));
+    let mut plan = Command::new(support::program("peergated"));
     let plan = support::out(&support::run(plan.args(["--print-plan", "--policy"]).arg(policy)));
     let (_, free) = plan.split_once("\ncommand free\n").unwrap();
     let (free, walled) = free.split_once("\ncommand walled\n").unwrap();

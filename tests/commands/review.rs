@@ -4,10 +4,30 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use sha2::Digest;
 
-use super::stage::{place, route, run, started};
+use super::stage::{place, route, run, run_with, started};
 use super::support::{out, run as succeed};
 use crate::need_root;
+
+#[test]
+fn review_says_where_arguments_are_cut_and_hashes_all_of_them() {
+    need_root!();
+    let more = "user = \"root\"\nparams.a = { text = \"word\", max = 8000, from = \"body\" }\n\
+                params.b = { text = \"word\", max = 8000, from = \"body\" }";
+    let daemon = started(place(&[]), &[route("long", "[\"/usr/bin/true\", \"{a}\", \"{b}\"]", more)]);
+    let audit = daemon.path("audit");
+    let (a, b) = ("a".repeat(7_900), "b".repeat(7_900));
+    assert_eq!(run_with(&daemon, "/long", &format!("{{\"a\":\"{a}\",\"b\":\"{b}\"}}")).status(), 200);
+    let (_place, all) = daemon.stop_keeping();
+    let grant = all.iter().find(|record| record["t"] == "grant").unwrap();
+    let shown = review(&audit, &["show", grant["id"].as_str().unwrap()]);
+    let whole = format!("/usr/bin/true\0{a}\0{b}\0");
+    let hash: String = sha2::Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = format!("  cut       there were 3 arguments, SHA-256 of all {hash}\n");
+    assert!(shown.contains(&line), "{line} is not in\n{shown}");
+    assert!(shown.contains(&a) && !shown.contains(&b), "{shown}");
+}
 
 /// What `peergate audit` prints about a record.
 pub(crate) fn review(audit: &Path, arguments: &[&str]) -> String {

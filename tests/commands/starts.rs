@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::stage::{exit, place, route, run, started};
+use super::stage::{HEAD, exit, place, route, run, started};
 use super::support;
 use super::support::daemon::{Daemon, Running, watch_end};
 use crate::{need_root, skip};
 
 /// Processes that `parent` has started and whose command line has `word` in it.
-fn children(parent: &str, word: &str) -> Vec<String> {
+pub(crate) fn children(parent: &str, word: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
     let pids = processes.filter_map(|name| name.into_string().ok());
     pids.filter(|pid| {
@@ -52,7 +53,9 @@ fn runner_that_waits_takes_the_next_command_alone_and_nobody_misses_one_that_is_
         assert_eq!(answer.status(), 200, "{}", answer.text());
         answer.text().trim().to_owned()
     };
-    let first = parent();
+    // From the daemon's start on one waits, so that no command is the first of its kind.
+    let first = waiting(&daemon, &[]);
+    assert_eq!(parent(), first, "it waited for this one");
     let second = waiting(&daemon, &[&first]);
     assert_eq!(parent(), second, "it waited for this one");
     let third = waiting(&daemon, &[&first, &second]);
@@ -69,6 +72,22 @@ fn runner_that_waits_takes_the_next_command_alone_and_nobody_misses_one_that_is_
 }
 
 #[test]
+fn runner_waits_as_long_as_the_policy_has_commands() {
+    need_root!();
+    let command = route("id", "[\"/usr/bin/id\"]", "user = \"root\"");
+    let mut daemon = started(place(&[]), std::slice::from_ref(&command));
+    let first = waiting(&daemon, &[]);
+    let end = watch_end(Pid::from_raw(first.parse().unwrap()));
+    let without = "[backend.own]\nbuiltin = \"api\"\n[[route]]\nid = \"own\"\nmatch = [\"GET /_peergate/health\"]\n\
+                   to = \"own\"\nallow = [\"root\"]\n";
+    assert!(daemon.reload(&format!("{HEAD}{without}")));
+    assert!(end.wait(), "there is nothing to wait for");
+    assert!(daemon.reload(&format!("{HEAD}{command}")));
+    waiting(&daemon, &[&first]);
+    daemon.stop();
+}
+
+#[test]
 fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     need_root!();
     let more = "user = \"root\"\non_leave = \"finish\"";
@@ -78,7 +97,12 @@ fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     );
     let launcher = children(&daemon.pid().to_string(), "@launcher").pop().expect("a launcher");
     let launcher = Pid::from_raw(launcher.parse().unwrap());
+    // The one that waits would take it.
+    let ready = Pid::from_raw(waiting(&daemon, &[]).parse().unwrap());
+    let end = watch_end(ready);
     kill(launcher, Signal::SIGSTOP).unwrap();
+    kill(ready, Signal::SIGKILL).unwrap();
+    assert!(end.wait());
     let answer = run(&daemon, "/mark");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
     assert_eq!(exit(&daemon, "not-started")["what"], "its runner does not answer");
@@ -90,6 +114,71 @@ fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     daemon.stop();
 }
 
+/// A file system that a process of ours serves. Whatever a test comes to, nothing hangs in it then.
+struct Slow {
+    at: PathBuf,
+    serving: Running,
+}
+
+impl Slow {
+    /// In the directory `slow` of a daemon's place.
+    fn mount(daemon: &Daemon) -> Slow {
+        let at = daemon.path("slow");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/fuse.py");
+        let mut serving = Command::new(support::python());
+        serving.arg(script).arg(&at).stdout(Stdio::piped());
+        let mut serving = Running(serving.spawn().unwrap());
+        let mut said = [0; 7];
+        serving.0.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        Slow { at, serving }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.serving.0.id().cast_signed()), signal).unwrap();
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGCONT);
+        support::run(Command::new("umount").arg("-l").arg(&self.at));
+    }
+}
+
+/// What reads in it.
+fn reads() -> String {
+    let more =
+        "user = \"root\"\none_at_a_time = true\nparams.file = { below = \"@DIR@/slow\", from = \"query\" }";
+    route("reads", "[\"/usr/bin/cat\", \"{file}\"]", more)
+}
+
+#[test]
+fn time_to_begin_counts_from_the_warden_and_not_from_a_runner_that_was_held_up() {
+    need_root!();
+    if !std::path::Path::new("/dev/fuse").exists() {
+        skip!("there is no /dev/fuse");
+    }
+    let place = place(&[]);
+    fs::create_dir(place.path().join("slow")).unwrap();
+    let daemon = Daemon::start_in(place, &format!("[limits]\nhead_time = \"9s\"\n{HEAD}{}", reads()));
+    let slow = Slow::mount(&daemon);
+    let late = Pid::from_raw(waiting(&daemon, &[]).parse().unwrap());
+    kill(late, Signal::SIGSTOP).unwrap();
+    slow.signal(Signal::SIGSTOP);
+    let mut held = support::client::Client::connect(&daemon.socket());
+    held.ask("POST", "/reads?file=c");
+    // A head that is not finished tells when nine seconds are over.
+    support::client::Client::connect(&daemon.socket()).send("POST /").rest();
+    kill(late, Signal::SIGCONT).unwrap();
+    assert!(held.answer().text().contains("command-not-started"));
+    let all = daemon.records_of("exit");
+    let told: Vec<&str> = all.iter().filter_map(|exit| exit["what"].as_str()).collect();
+    // And not when the warden has long said so, and nobody would hear of what it does.
+    assert_eq!(told.last(), Some(&"it does not begin within 15 s"), "{told:?}");
+    drop(slow);
+    daemon.stop();
+}
+
 #[test]
 fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
     need_root!();
@@ -97,26 +186,17 @@ fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
         skip!("there is no /dev/fuse");
     }
     let place = place(&[]);
-    let slow = place.path().join("slow");
-    fs::create_dir(&slow).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/fuse.py");
-    let mut serving = Command::new(support::python());
-    serving.arg(script).arg(&slow).stdout(Stdio::piped());
-    let mut serving = Running(serving.spawn().unwrap());
-    let mut said = [0; 7];
-    serving.0.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
-    let more =
-        "user = \"root\"\none_at_a_time = true\nparams.file = { below = \"@DIR@/slow\", from = \"query\" }";
-    let daemon = started(place, &[route("reads", "[\"/usr/bin/cat\", \"{file}\"]", more)]);
-    let server = Pid::from_raw(serving.0.id().cast_signed());
-    kill(server, Signal::SIGSTOP).unwrap();
+    fs::create_dir(place.path().join("slow")).unwrap();
+    let daemon = started(place, &[reads()]);
+    let slow = Slow::mount(&daemon);
+    slow.signal(Signal::SIGSTOP);
     let answer = run(&daemon, "/reads?file=a");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
     assert_eq!(exit(&daemon, "not-started")["what"], "it does not begin within 15 s");
     // It holds no turn either, and the next one is told what is wrong with its file.
-    kill(server, Signal::SIGCONT).unwrap();
+    slow.signal(Signal::SIGCONT);
     let answer = run(&daemon, "/reads?file=b");
     assert!(answer.text().contains("command-not-started"), "{}", answer.text());
-    support::run(Command::new("umount").arg("-l").arg(&slow));
+    drop(slow);
     daemon.stop();
 }

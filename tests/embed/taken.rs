@@ -7,10 +7,13 @@ use std::path::Path;
 use peergate::model::ids::{BackendId, Generation};
 use peergate::wire::channel::MAX_BYTES;
 use peergate::wire::message::{FromGate, ToGate};
+use peergate::wire::runner::Form;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
+use super::start_in;
+use super::support::daemon;
 use super::support::people::person;
 use crate::need_root;
 use caller::{Caller, hex};
@@ -311,6 +314,70 @@ fn gate_that_floods_the_warden_holds_up_nobody() {
     let refused = grants.iter().filter(|grant| !grant["refused"].is_null()).count();
     assert!(refused < answered, "{refused} records of {answered} questions: the rate has no bound");
     world.daemon.kill_all();
+}
+
+const ALONE: &str = r#"
+[listen.api]
+path = "@DIR@/run/api.sock"
+mode = "0666"
+[backend.alone]
+command = ["@DIR@/alone"]
+user = "root"
+one_at_a_time = true
+queue = 4
+[backend.quiet]
+app = "quiet"
+[who.alice]
+user = ["pg-alice"]
+[[route]]
+id = "alone"
+match = ["POST /alone"]
+to = "alone"
+allow = ["alice"]
+"#;
+
+#[test]
+fn gate_that_was_taken_over_has_one_wish_waiting_for_each_live_connection() {
+    need_root!();
+    let place = daemon::place();
+    let [alone, wait] = ["alone", "wait"].map(|name| place.path().join(name));
+    std::fs::write(&alone, format!("#!/usr/bin/dash\nread -r word < {}\n", wait.display())).unwrap();
+    std::fs::set_permissions(&alone, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    nix::unistd::mkfifo(&wait, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let daemon = start_in(place, "rogue", ALONE);
+    let mut callers = [(); 2].map(|()| Caller::connect(&daemon, Who::Alice, On::Api));
+    let wish = |caller: &Caller, ticket: u32| FromGate::Run {
+        ticket,
+        connection: caller.number,
+        request: ticket,
+        backend: BackendId(0),
+        generation: Generation(1),
+        route: "alone".to_owned(),
+        method: "POST".to_owned(),
+        target: "/alone".to_owned(),
+        members: Vec::new(),
+        form: Form::Whole,
+    };
+    let busy = Some(Err("Err(CommandBusy)".to_owned()));
+    let first = wish(&callers[0], 1);
+    let lane = callers[0].lane;
+    assert_eq!(callers[0].ask(lane, 1, &first), Some(Ok(())), "it runs");
+    for (caller, ticket) in callers.iter_mut().zip([10, 20]) {
+        let lane = caller.lane;
+        let (waits, more) = (wish(caller, ticket), wish(caller, ticket + 1));
+        caller.say(lane, &waits);
+        // There is room in the queue, and not for one more of this connection's.
+        assert_eq!(caller.ask(lane, ticket + 1, &more), busy);
+    }
+    for ticket in [10, 20] {
+        std::fs::write(&wait, "go\n").unwrap();
+        callers[0].hear(&format!("answer {ticket} with Ok"));
+    }
+    std::fs::write(&wait, "go\n").unwrap();
+    while daemon.records_of("exit").len() < 3 {
+        std::thread::yield_now();
+    }
+    daemon.kill_all();
 }
 
 /// Where the program of this file lies is said once, in `Cargo.toml`.

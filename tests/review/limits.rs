@@ -55,6 +55,34 @@ fn answer_that_lacks_something_exits_with_3() {
 }
 
 #[test]
+fn what_was_removed_before_a_run_with_a_checkpoint_is_said_once() {
+    let log = day();
+    let prune = |second: u32, segment: &str, bytes: u64| {
+        let scribe = "20261123T100000.000000Z-7k3qzd-scribe-9.ndjson";
+        let rest = format!("\"segment\":\"{segment}\",\"bytes\":{bytes},\"why\":\"count\"");
+        log.add(scribe, second, "prune", &rest);
+    };
+    let run = |of: &[&str]| {
+        let (_, err, code) = log.bytes(&[of, &["--decision", "deny"]].concat());
+        (String::from_utf8(err).unwrap(), code)
+    };
+    let [search, export] =
+        [&["search", "--checkpoint", "s"][..], &["export", "--to", "ecs", "--checkpoint", "e"]];
+    // The first run asks of what is there, and what it read may go.
+    prune(1, &GATE.replace("-0-2", "-0-7"), 900);
+    assert_eq!([run(search), run(export)], [(String::new(), 0), (String::new(), 0)]);
+    prune(2, GATE, fs::metadata(log.path(GATE)).unwrap().len());
+    fs::remove_file(log.path(GATE)).unwrap();
+    assert_eq!([run(search), run(export)], [(String::new(), 1), (String::new(), 0)]);
+    prune(3, &GATE.replace("-0-2", "-0-8"), 900);
+    for (of, next) in [(search, 1), (export, 0)] {
+        let (said, code) = run(of);
+        assert!(code == 3 && said.contains("1 segments were removed before"), "{code} {said}");
+        assert_eq!(run(of), (String::new(), next), "it is said once");
+    }
+}
+
+#[test]
 fn line_that_is_too_long_is_told_and_what_is_behind_it_found() {
     let log = day();
     log.append(GATE, &[vec![b'x'; 1 << 20], b"\n".to_vec()].concat());

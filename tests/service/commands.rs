@@ -1,12 +1,14 @@
 //! Commands under the shipped units: outside of the daemon's hardening, beyond its life, and ended as a whole.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use serde_json::Value;
 
 use crate::house::House;
+use crate::machine::{Machine, lacking};
 use crate::need_machine;
-use crate::support::{out, records, said};
+use crate::support::{out, program, records, said};
 
 /// A package without dependencies, which writes where the daemon itself may not.
 const SMALL: &str = "set -e
@@ -155,6 +157,9 @@ fn commands_run_outside_of_the_daemons_hardening() {
     assert_eq!(house.machine.sh(limit), "0\n");
     let ended = |record: &Value| record["t"] == "exit" && record["code"] == 0;
     assert_eq!(house.records().iter().filter(|record| ended(record)).count(), 4);
+    // One that the service manager starts is as powerless as one of the launcher's.
+    let probed = house.machine.sh("peergate probe --role runner");
+    assert!(probed.ends_with(" tries: each came to what it has to come to\n"), "{probed}");
     // Each had a unit of its own; one waits for the next command, and goes with the daemon.
     let units = "systemctl list-units --plain --no-legend 'peergate-runner@*.service' | wc -l";
     until(&house, &format!("test $({units}) = 1"));
@@ -169,6 +174,12 @@ fn command_outlives_a_restart_of_the_daemon() {
     house.machine.sh("mkfifo /run/wait");
     let mut caller = house.machine.command_as("alice", "peergate").args(["run", "waits"]).spawn().unwrap();
     until(&house, "test -s /run/up");
+    // As needrestart does with what uses a library that was replaced, this command perhaps by itself.
+    let restart = house.machine.try_sh(
+        "systemctl restart $(systemctl list-units --plain --no-legend \
+                                        'peergate-runner@*.service' | cut -d' ' -f1)",
+    );
+    assert!(said(&restart).contains("Operation refused"), "{}", said(&restart));
     house.machine.sh("systemctl restart peergated.service");
     caller.wait().unwrap();
     let detached = records::wait_for(&house.audit(), "detached", |record| {
@@ -194,6 +205,63 @@ fn command_whose_runner_is_killed_ends_as_a_whole() {
     until(&house, &format!("test $({SLEEPING}) = 0"));
     records::wait_for(&house.audit(), "its loss", |record| record["t"] == "exit" && record["why"] == "lost");
     assert_eq!(caller.wait().unwrap().code(), Some(125));
+}
+
+/// A daemon without units, whose own launcher starts commands.
+const BARE: &str = r#"
+version = 1
+[daemon]
+control = "/run/peergate/control.sock"
+[audit]
+directory = "/var/log/peergate"
+[listen.api]
+path = "/run/peergate/api.sock"
+[backend.long]
+command  = ["/usr/bin/dash", "-c", "setsid sleep 8675 & echo $PPID > /run/up; exec sleep 8675"]
+user     = "root"
+[who.root]
+uid = [0]
+[[route]]
+id    = "long"
+match = ["POST /long"]
+to    = "long"
+allow = ["root"]
+"#;
+
+#[test]
+fn control_group_of_a_command_whose_runner_is_killed_is_removed_by_the_launcher() {
+    if let Some(why) = lacking() {
+        crate::skip!("{why}");
+    }
+    let shared = tempfile::tempdir().unwrap();
+    std::fs::copy(program("peergated"), shared.path().join("peergated")).unwrap();
+    std::fs::write(shared.path().join("policy.toml"), BARE).unwrap();
+    std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let machine = Machine::boot(shared.path());
+    machine.sh("mkdir -p /run/peergate && systemd-run --quiet --unit=peergated --service-type=notify \
+                /shared/peergated --policy /shared/policy.toml");
+    let mut caller = machine.command("curl");
+    caller.args([
+        "--silent",
+        "--request",
+        "POST",
+        "--unix-socket",
+        "/run/peergate/api.sock",
+        "http://localhost/long",
+    ]);
+    let mut caller = caller.spawn().unwrap();
+    let until = |line: &str| {
+        while !machine.try_sh(line).status.success() {
+            std::thread::yield_now();
+        }
+    };
+    until("test -s /run/up");
+    let groups = "ls -d /sys/fs/cgroup/system.slice/peergated.service/command-*";
+    assert_eq!(machine.sh(groups).lines().count(), 1);
+    machine.sh("kill -KILL $(cat /run/up)");
+    until(&format!("! {groups}"));
+    assert_eq!(machine.sh(&format!("{SLEEPING} || true")), "0\n");
+    caller.wait().unwrap();
 }
 
 #[test]

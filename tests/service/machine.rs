@@ -140,9 +140,14 @@ impl Machine {
 
     /// A call of somebody's: status and body; status 0 where there was no answer.
     pub(crate) fn call(&self, user: &str, target: &str) -> (u16, String) {
+        self.call_at("/run/peergate/api.sock", user, &[], target)
+    }
+
+    /// The same at another socket, with more words to curl.
+    pub(crate) fn call_at(&self, socket: &str, user: &str, more: &[&str], target: &str) -> (u16, String) {
         let mut curl = self.command_as(user, "curl");
         curl.args(["--silent", "--show-error", "--max-time", "30", "--write-out", "\n%{http_code}"]);
-        curl.args(["--unix-socket", "/run/peergate/api.sock"]).arg(format!("http://localhost{target}"));
+        curl.args(["--unix-socket", socket]).args(more).arg(format!("http://localhost{target}"));
         let output = curl.output().unwrap();
         let said = said(&output);
         let (body, status) = said.rsplit_once('\n').unwrap_or_else(|| panic!("curl said: {said}"));

@@ -94,7 +94,9 @@ pub fn ask_until(daemon: &Daemon, so: impl Fn() -> bool) {
     let mut client = Client::connect(&daemon.socket());
     let mut asked = 0;
     while !so() {
-        assert_eq!(client.ask("GET", "/allowed/filler").answer().status(), 200);
+        // Small segments are filled faster than a busy disk has the next one.
+        let status = client.ask("GET", "/allowed/filler").answer().status();
+        assert!([200, 503].contains(&status), "{status}");
         asked += 1;
         assert!(asked < 200_000, "it never is");
     }

@@ -29,6 +29,7 @@ pub mod upstream;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Longer than anything here takes; what is not there by then is a failure, never a pass.
@@ -43,6 +44,23 @@ pub fn program(name: &str) -> PathBuf {
         _ => option_env!("CARGO_BIN_EXE_peergate").unwrap_or(name),
     };
     std::env::var_os("PEERGATE_PROGRAMS").map_or_else(|| built.into(), |folder| Path::new(&folder).join(name))
+}
+
+/// One of the package's examples. A test binary that is run by itself may find them not built yet.
+pub fn example(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+        let folder = deps.parent().unwrap().join("examples");
+        let mut build = Command::new(env!("CARGO"));
+        build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--examples", "--locked", "--offline"]);
+        if deps.parent().unwrap().ends_with("release") {
+            build.arg("--release");
+        }
+        run(&mut build);
+        folder
+    });
+    folder.join(name)
 }
 
 /// Ends the test as skipped, which `tests/run` counts and lists.

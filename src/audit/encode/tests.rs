@@ -269,6 +269,7 @@ fn gate_golden() {
         (Life::Killed(31), r#""event":"killed","signal":31"#),
         (Life::Panicked, r#""event":"panicked""#),
         (Life::Backdated, r#""event":"backdated""#),
+        (Life::Silent, r#""event":"silent""#),
     ] {
         reads(&gate(event), "gate", &format!(r#""role":"gate","pid":9,{text},"live":[0,1001]"#));
     }

@@ -171,4 +171,8 @@ fn damaged_compressed_segment_is_an_error_and_the_rest_is_read() {
     assert_eq!(reader.next_line().unwrap().unwrap().record().unwrap().text("uid"), "1");
     assert!(reader.next_line().is_err());
     assert_eq!(uids(&mut reader), ["2"]);
+    // It is told once, and holds up nothing that comes elsewhere.
+    directory.append(B, &record(3, 3));
+    reader.rescan().unwrap();
+    assert_eq!((uids(&mut reader), reader.unreadable()), (vec!["3".to_owned()], 1));
 }

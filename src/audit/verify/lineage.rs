@@ -1,7 +1,7 @@
 //! The epochs in their order: from the pinned key through `epochs.ndjson` and the scribe's segments, and whether each
 //! goes on where the one before ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::Report;
@@ -161,11 +161,11 @@ fn list(listed: io::Result<Vec<u8>>, told: &[Told], damages: &mut Vec<Damage>) -
     lines
 }
 
-/// Whether each epoch goes on where the one before ended; each pruned one by what its `prune` says.
-pub(super) fn join(lineage: &Lineage, told: &[Told], damages: &mut Vec<Damage>) {
+/// Whether each epoch goes on where the one before ended; each pruned one by what its `prune` says. The epochs whose
+/// segments were removed by right.
+pub(super) fn join(lineage: &Lineage, told: &[Told], damages: &mut Vec<Damage>) -> BTreeSet<u64> {
     in_order(told, damages);
     let mut by_epoch: BTreeMap<u64, &Told> = BTreeMap::new();
-    let mut pruned: BTreeMap<u64, Ended> = BTreeMap::new();
     for told in told {
         if let Some((epoch, _)) = &told.epoch
             && let Some(other) = by_epoch.insert(epoch.epoch, told)
@@ -173,14 +173,8 @@ pub(super) fn join(lineage: &Lineage, told: &[Told], damages: &mut Vec<Damage>) 
             let what = format!("it is epoch {} again, as {}", epoch.epoch, other.file);
             damages.push(Damage::of(Kind::Spliced, &*told.file, what));
         }
-        for fact in told.facts.iter().filter(|fact| !fact.doubtful) {
-            if let What::Prune(prune) = &fact.what
-                && let Some(ended) = prune.ended
-            {
-                pruned.insert(ended.epoch, ended);
-            }
-        }
     }
+    let pruned = pruned(lineage, told);
     // The first epoch that is known begins with nothing before it, or with what was pruned with `epochs.ndjson` kept.
     let mut last: Option<Option<Digest>> = None;
     for epoch in lineage.epochs() {
@@ -214,7 +208,8 @@ pub(super) fn join(lineage: &Lineage, told: &[Told], damages: &mut Vec<Damage>) 
         }
         last = match (by_epoch.get(&number), pruned.get(&number)) {
             (Some(told), _) => Some(told.prev),
-            (None, Some(ended)) => Some(ended.last.or(epoch.prev)),
+            (None, Some(Some(ended))) => Some(ended.last.or(epoch.prev)),
+            (None, Some(None)) => None,
             (None, None) => {
                 let what =
                     format!("the scribe's segment of epoch {number}, named in `epochs.ndjson`, is gone");
@@ -223,6 +218,25 @@ pub(super) fn join(lineage: &Lineage, told: &[Told], damages: &mut Vec<Damage>) 
             }
         };
     }
+    pruned.into_keys().collect()
+}
+
+/// The epochs whose segments were removed, and what each came to, where that is known still. The scribe's go in their
+/// order: a `prune` of one speaks for each before it as well, whose own may have gone with the segment that it stood in.
+fn pruned(lineage: &Lineage, told: &[Told]) -> BTreeMap<u64, Option<Ended>> {
+    let mut pruned: BTreeMap<u64, Option<Ended>> = BTreeMap::new();
+    for fact in told.iter().flat_map(|told| &told.facts).filter(|fact| !fact.doubtful) {
+        if let What::Prune(prune) = &fact.what
+            && let Some(ended) = prune.ended
+        {
+            pruned.insert(ended.epoch, Some(ended));
+        }
+    }
+    let latest = pruned.keys().next_back().copied().unwrap_or(0);
+    for epoch in lineage.epochs().map(|epoch| epoch.epoch).take_while(|epoch| *epoch < latest) {
+        pruned.entry(epoch).or_insert(None);
+    }
+    pruned
 }
 
 /// Within a start the scribe's segments are numbered in the order of their epochs; seals say nothing of names.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::kind::{Damage, Kind};
 use crate::audit::chain::EPOCHS;
-use crate::audit::segment::of_file;
+use crate::audit::segment::{UNFINISHED, of_file};
 use crate::model::escape::Escaped;
 
 /// Files of the daemon's that are no segments.
@@ -40,7 +40,12 @@ pub(super) fn survey(directory: &Path) -> io::Result<Survey> {
         match name.to_str().map(|name| (name, of_file(name))) {
             _ if !kind.is_file() => strangers.push(stranger("it is no regular file")),
             Some((_, Some((segment, packed)))) => {
-                let length = entry.metadata()?.len();
+                let length = match entry.metadata() {
+                    Ok(found) => found.len(),
+                    // It was compressed or removed while we looked.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
                 let forms = segments.entry(segment.to_owned()).or_default();
                 *(if packed { &mut forms.packed } else { &mut forms.plain }) = Some(length);
             }
@@ -52,8 +57,12 @@ pub(super) fn survey(directory: &Path) -> io::Result<Survey> {
     Ok(Survey { segments, strangers })
 }
 
-/// What the daemon was making when it was interrupted: one of its own names, behind a dot and before 16 hex digits.
+/// What the daemon is making, or was when it was interrupted: one of its own names, behind a dot and before 16 hex
+/// digits; or a segment that is being compressed.
 fn is_temporary(name: &str) -> bool {
+    if name.strip_suffix(UNFINISHED).is_some_and(|name| matches!(of_file(name), Some((_, false)))) {
+        return true;
+    }
     let Some((made, random)) = name.strip_prefix('.').and_then(|name| name.rsplit_once('-')) else {
         return false;
     };

@@ -36,10 +36,16 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
     top: usize,
     /// The score from which on a finding is told, and makes the exit code 1
-    #[arg(long, value_name = "SCORE", default_value_t = THRESHOLD)]
+    #[arg(long, value_name = "SCORE", default_value_t = THRESHOLD, value_parser = score)]
     threshold: f64,
     #[command(flatten)]
     filter: Filter,
+}
+
+/// A score. Nothing is at least as much as what is no number, and all would seem well.
+fn score(text: &str) -> Result<f64, String> {
+    let score = text.parse().map_err(|_| "a score is a number, such as 6 or 4.5".to_owned())?;
+    if f64::is_nan(score) { Err("a score is a number".to_owned()) } else { Ok(score) }
 }
 
 /// The command's own exit codes.
@@ -182,4 +188,15 @@ fn to_json(finding: &Finding) -> String {
     let requests: Vec<String> = finding.samples.iter().map(|id| format!("\"{id}\"")).collect();
     write!(out, ",\"reasons\":[{}],\"requests\":[{}]}}", reasons.join(","), requests.join(",")).ok();
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::score;
+
+    #[test]
+    fn score_that_is_no_number_is_refused() {
+        assert_eq!((score("4.5"), score("0")), (Ok(4.5), Ok(0.0)));
+        assert!(["nan", "-NaN", "high", ""].iter().all(|text| score(text).is_err()));
+    }
 }

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use clap::{Args, ValueEnum};
 use nix::unistd;
 
-use super::search::checkpoint::Checkpoint;
+use super::search::checkpoint::{Checkpoint, Removed};
 use super::{Where, tell_torn};
 use crate::audit::query::{Conn, Filter, Item, Join};
 use crate::audit::reader::Reader;
@@ -119,7 +119,9 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     };
     output.at.take_its_name()?;
     if let Some(checkpoint) = checkpoint {
-        checkpoint.keep(&join.reader().positions().collect(), &join.under_way())?;
+        let read = join.reader().positions().collect();
+        checkpoint.keep(&read, &join.under_way())?;
+        told.removed.tell(checkpoint, &read, term);
     }
     tell_torn(join.reader(), term);
     Ok(if told.whole { Answer::Yes } else { Answer::No })
@@ -130,6 +132,8 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
 struct Told {
     /// Every record could be read, and was one that its writer may write.
     whole: bool,
+    /// What was removed since the last run.
+    removed: Removed,
 }
 
 /// Hands on every event that is asked for, and complains of what can't be told as one.
@@ -140,11 +144,11 @@ fn each(
     term: &mut Term,
     mut tell: impl FnMut(&Event<'_>) -> Result<(), Failure>,
 ) -> Result<Told, Failure> {
-    let mut whole = true;
+    let (mut whole, mut removed) = (true, Removed::default());
     loop {
         let item = match join.next_item() {
             Ok(Some(item)) => item,
-            Ok(None) => return Ok(Told { whole }),
+            Ok(None) => return Ok(Told { whole, removed }),
             // It would count as told: the run fails, and the next one tries again.
             Err(error) if checkpoint.is_some() => return Err(Failure::at("can't read a segment")(error)),
             Err(error) => {
@@ -153,6 +157,7 @@ fn each(
                 continue;
             }
         };
+        removed.take(&item);
         // Of what was read before, connections alone come again.
         let old = |conn: &Conn| checkpoint.is_some_and(|before| before.has(&conn.held.segment, conn.held.at));
         let again = matches!(&item, Item::Shed(conn) if old(conn));

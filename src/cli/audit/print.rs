@@ -17,7 +17,7 @@ use crate::audit::plain::decoded;
 use crate::audit::query::{Held, Item, Recorded};
 use crate::cli::Failure;
 use crate::cli::term::Term;
-use crate::model::escape::Shown;
+use crate::model::escape::{Escaped, Shown};
 
 pub(super) use row::cell;
 
@@ -107,10 +107,12 @@ pub(super) fn shown(text: &str) -> String {
     Shown(decoded(text).as_bytes()).to_string()
 }
 
-/// The same as one word of a line: in quotes where a space in it could imitate something else.
+/// The same as one word of a line: in quotes where a space in it could imitate something else, and the quotes in it
+/// spelt `\"`, or it ended there.
 pub(super) fn word(text: &str) -> String {
-    let shown = shown(text);
-    if shown.is_empty() || shown.contains([' ', '"']) { format!("\"{shown}\"") } else { shown }
+    let text = decoded(text);
+    let word = Escaped(text.as_bytes()).to_string();
+    if word.is_empty() || text.contains([' ', '"']) { format!("\"{word}\"") } else { word }
 }
 
 /// `deploy (uid 1001)`.

@@ -51,6 +51,15 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         let end = settled_by(now);
         filter.until = Some(When { begin: end, end, is_last_report: false });
     }
+    if let Some(last) = filter.since.filter(|since| since.is_last_report && since.begin > now) {
+        let file = when::last_report_file().unwrap_or_default();
+        term.leave_out(format_args!(
+            "the last report ended at {}, which is to come: the clock was set back, and what was recorded since is in no \
+             report; ask for it by `--since TIME`, or begin anew without {}",
+            last.begin,
+            file.display()
+        ));
+    }
     if let Some(file) = arguments.page.file() {
         let answer = page::run(&arguments.page, file, &arguments.place, &filter, term)?;
         if follows_last {

@@ -15,7 +15,7 @@ use crate::audit::query::{Filter, Item, Join};
 use crate::audit::reader::Reader;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure};
-use checkpoint::Checkpoint;
+use checkpoint::{Checkpoint, Removed};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -77,11 +77,12 @@ fn since(
     }
     let mut printer = Printer::new(arguments.how.format);
     printer.head(term)?;
-    let mut found = false;
+    let (mut found, mut removed) = (false, Removed::default());
     loop {
         // A segment that can't be read would count as read: the run fails, and the next one tries again.
         let next = join.next_item().map_err(Failure::at("can't read a segment"))?;
         let Some(item) = next else { break };
+        removed.take(&item);
         // Of what was read before, connections alone come again.
         let old = matches!(&item, Item::Shed(conn) if checkpoint.has(&conn.held.segment, conn.held.at));
         if !old && !matches!(item, Item::Begun(_)) && question.covers(&item) {
@@ -93,6 +94,7 @@ fn since(
     term.flush()?;
     let read: BTreeMap<Rc<str>, u64> = join.reader().positions().collect();
     checkpoint.keep(&read, &join.under_way())?;
+    removed.tell(&checkpoint, &read, term);
     Ok(if found { Answer::Yes } else { Answer::No })
 }
 

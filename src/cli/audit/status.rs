@@ -197,7 +197,7 @@ fn growth(stock: &Stock, free: u64, daemon: &Daemon, now: Timestamp, facts: &mut
 
 /// What only the running daemon knows.
 fn of_daemon(status: &Status, facts: &mut Facts) {
-    let said = if status.recordable { "is written" } else { "is NOT written: every request is refused" };
+    let said = if status.recordable { "is written" } else { "is NOT written: requests are refused" };
     facts.tell("recordable", status.recordable, said);
     let unsynced = status.scribe.unsynced;
     facts.tell("unsynced", unsynced, format!("{unsynced} bytes not synced yet"));

@@ -179,8 +179,12 @@ impl Live {
             }
             if looked.elapsed() >= LOOK && !self.board.paused {
                 looked = Instant::now();
-                self.failed =
-                    self.join.rescan().err().map(|error| format!("can't read {}: {error}", self.place));
+                let looked = self.join.rescan().map(|()| self.join.reader().unreadable());
+                self.failed = match looked {
+                    Ok(0) => None,
+                    Ok(count) => Some(format!("{count} segments can't be read")),
+                    Err(error) => Some(format!("can't read {}: {error}", self.place)),
+                };
             }
         }
     }

@@ -1,10 +1,11 @@
 //! What a scribe finds that was there before it.
 
-use super::stage::{A, B, LATER, LATEST, OWN, Stage, append, line, lines, released};
+use super::stage::{A, B, LATER, LATEST, OWN, Stage, append, boot, line, lines, released};
+use crate::audit::inspect::Role;
 use crate::scribe::recover::Recovery;
 use crate::scribe::round::Round;
-use crate::wire::message::{Damage, ToScribe};
-use std::fs::OpenOptions;
+use crate::wire::message::{Damage, Followed as Source, ToScribe};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 
@@ -277,6 +278,26 @@ fn segment_that_the_last_scribe_closed_is_given_back_and_not_closed_again() {
     assert!(stage.scribe.closed_before.is_empty());
     let closed: Vec<String> = stage.closed().into_iter().map(|(segment, ..)| segment).collect();
     assert_eq!(closed, [A, OWN]);
+}
+
+#[test]
+fn segment_that_was_made_and_closed_while_a_scribe_recovered_stays_closed() {
+    let directory = Stage::new().dies();
+    let own = |n: u32| format!("20261123T034629.{n}00000Z-7k3qzd-scribe-{n}.ndjson");
+    let young = "20261123T034629.250000Z-7k3qzd-gate-0-0-77.ndjson";
+    append(&directory.path().join(young)).write_all(lines(3).as_bytes()).unwrap();
+    // Its gate ends before the scribe says that all of before is settled.
+    let writer = Source { role: Role::Gate, boot: boot(), gate: Some(1) };
+    let reader = File::open(directory.path().join(young)).unwrap().into();
+    let said = vec![
+        (ToScribe::Follow { segment: young.to_owned(), writer }, vec![reader]),
+        (ToScribe::Finished { segment: young.to_owned() }, vec![]),
+    ];
+    let stage = Stage::begun(directory, &own(2), Damage::Refuses, None, said).unwrap();
+    let said = |stage: &Stage, kind| stage.said(kind).iter().filter(|it| it["segment"] == young).count();
+    assert_eq!((said(&stage, "close"), said(&stage, "recover")), (1, 1));
+    let stage = stage.again(&own(3), Damage::Refuses).unwrap();
+    assert_eq!((said(&stage, "close"), said(&stage, "recover")), (1, 1), "not once more");
 }
 
 #[test]

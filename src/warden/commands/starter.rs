@@ -1,26 +1,21 @@
 //! Who starts runners: the service manager, where its socket was named (`PEERGATE_RUNNER`), else a launcher of our own from
 //! before the rights were given up.
 //!
-//! Where commands come one after another, the next one's runner is started when one ends, and waits: a fresh process as
-//! all of them are, that has heard nothing yet. The service manager takes longer to start one than many commands take to
-//! run. It waits for a minute, so that a machine on which nobody runs anything has no process for it.
+//! As long as the policy in force has commands, one runner waits for the next: a fresh process as all of them are, that has
+//! heard nothing yet. The service manager takes longer to start one than many commands take to run.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::has_commands;
 use crate::policy::Policy;
 use crate::sys::process::{Child, Spawn};
 use crate::sys::trusted::{self, Connecting};
+use crate::warden::Warden;
 use crate::warden::drain::Phase;
-use crate::warden::{Due, Warden};
 use crate::wire::channel::Channel;
 use crate::wire::runner::{ToLauncher, ToRunner};
-
-/// So long a runner waits for a command.
-const WAITS: Duration = Duration::from_secs(60);
 
 /// Who starts runners.
 #[derive(Debug, Default)]
@@ -39,8 +34,6 @@ pub(super) enum Starter {
 pub(super) struct Runners {
     pub(super) starter: Starter,
     waiting: Option<Channel>,
-    /// Counts what was started to wait, so that the time of one is not taken for another's.
-    made: u32,
 }
 
 impl Runners {
@@ -118,27 +111,18 @@ impl Warden {
         self.commands.runners.starter.start()
     }
 
-    /// Has a runner wait for the next command, for a while from now on.
-    pub(super) fn have_a_runner_wait(&mut self) {
+    /// Has a runner wait for the next command, where there may be one.
+    pub(in crate::warden) fn have_a_runner_wait(&mut self) {
         let runners = &mut self.commands.runners;
-        if self.phase != Phase::Serving {
-            return;
-        }
-        if runners.waiting.is_none() {
+        if !has_commands(&self.force.policy) {
+            // It hears that by its channel's end.
+            runners.waiting = None;
+        } else if self.phase == Phase::Serving && runners.waiting.is_none() {
             // Whoever asks for the next one is told, if that still can't be had.
             match runners.starter.start() {
                 Ok(fresh) => runners.waiting = Some(fresh),
-                Err(error) => return tracing::debug!(%error, "no runner waits for the next command"),
+                Err(error) => tracing::debug!(%error, "no runner waits for the next command"),
             }
-        }
-        runners.made = runners.made.wrapping_add(1);
-        self.timers.after(WAITS, Due::RunnerIdle(runners.made));
-    }
-
-    /// No command came for long: the runner that waits hears that by its channel's end.
-    pub(in crate::warden) fn runner_waited(&mut self, number: u32) {
-        if self.commands.runners.made == number {
-            self.commands.runners.waiting = None;
         }
     }
 }

@@ -16,14 +16,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::{Segments, plain};
 use crate::audit::chain::is_scribes;
 use crate::audit::retention::Stored;
-use crate::audit::segment::SegmentName;
+use crate::audit::segment::{PACKED, SegmentName, UNFINISHED};
 use crate::model::time::Timestamp;
 use crate::sys::append_only;
 
-/// How a compressed one's name ends.
-const PACKED: &str = ".zst";
-/// How the name of one ends that is being made.
-const UNFINISHED: &str = ".zst.part";
 /// A segment with no more than its beginning.
 const BEGINNING: u64 = 1 << 10;
 

@@ -87,7 +87,13 @@ impl Machine {
 
     /// The processes of the service.
     pub(crate) fn roles(&self) -> Vec<Role> {
-        let procs = self.groups.iter().find_map(|group| found(group, "system.slice/peergated.service"));
+        self.roles_of("peergated.service")
+    }
+
+    /// Those of a unit.
+    pub(crate) fn roles_of(&self, unit: &str) -> Vec<Role> {
+        let place = format!("system.slice/{unit}");
+        let procs = self.groups.iter().find_map(|group| found(group, &place));
         let Some(procs) = procs else { return Vec::new() };
         let pids = std::fs::read_to_string(procs.join("cgroup.procs")).unwrap_or_default();
         pids.lines().filter_map(|pid| Role::of(Pid::from_raw(pid.parse().unwrap()))).collect()

@@ -1,5 +1,6 @@
-//! `commands ROUNDS SOCKET SOCKET-IN-MEMORY [-- NAME PROGRAM ARGUMENT…]…`: how long each takes, from its start to its end,
-//! one after the other in each round; medians, the slowest tenth, and ratios to `sudo -n true`.
+//! `commands ROUNDS [SOCKET [SOCKET-IN-MEMORY]] [-- NAME PROGRAM ARGUMENT… [++ BEFORE ARGUMENT…]]…`: how long each takes,
+//! from its start to its end, one after the other in each round; medians, the slowest tenth, and ratios to `sudo -n true`.
+//! What stands behind `++` is run before each time, and does not count.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 enum Contestant {
-    Program(Vec<String>),
+    Program { words: Vec<String>, before: Vec<String> },
     Kept(BufReader<UnixStream>),
 }
 
@@ -22,13 +23,20 @@ fn main() {
     }
     for group in groups {
         let [name, words @ ..] = group else { continue };
-        field.push((name.clone(), Contestant::Program(words.to_vec())));
+        let mut parts = words.split(|word| word == "++").map(<[String]>::to_vec);
+        let (words, before) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        field.push((name.clone(), Contestant::Program { words, before }));
     }
     let mut took: Vec<Vec<f64>> = vec![Vec::new(); field.len()];
     for round in 0..rounds + 5 {
         // Turned by one each round, so that nobody always comes after the same neighbour.
         for place in 0..field.len() {
             let at = (place + round) % field.len();
+            if let Contestant::Program { before, .. } = &field[at].1
+                && !before.is_empty()
+            {
+                run(before);
+            }
             let began = Instant::now();
             once(&mut field[at].1);
             // The first rounds are for caches to be filled.
@@ -53,7 +61,7 @@ fn main() {
 }
 
 fn usage() {
-    eprintln!("usage: commands ROUNDS SOCKET SOCKET-IN-MEMORY [-- NAME PROGRAM ARGUMENT…]…");
+    eprintln!("usage: commands ROUNDS [SOCKET [SOCKET-IN-MEMORY]] [-- NAME PROGRAM ARGUMENT… [++ BEFORE ARGUMENT…]]…");
     std::process::exit(2);
 }
 
@@ -68,12 +76,14 @@ fn reached(socket: &str) -> UnixStream {
     }
 }
 
+fn run(words: &[String]) {
+    let status = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).status();
+    assert!(status.expect("it can be started").success(), "{words:?}");
+}
+
 fn once(contestant: &mut Contestant) {
     match contestant {
-        Contestant::Program(words) => {
-            let status = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).status();
-            assert!(status.expect("it can be started").success(), "{words:?}");
-        }
+        Contestant::Program { words, .. } => run(words),
         Contestant::Kept(daemon) => {
             let request = b"POST /true HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
             daemon.get_mut().write_all(request).expect("the daemon is there");

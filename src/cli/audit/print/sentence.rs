@@ -160,6 +160,7 @@ pub(super) fn of_event(held: &Held) -> String {
                 "panicked" => "lost a connection to a fault of its own".to_owned(),
                 "started" => "was started".to_owned(),
                 "intruded" => "was ended for what stood in its segment".to_owned(),
+                "silent" => "gave no sign of life, and is ended for that".to_owned(),
                 "backdated" => "wrote a line of an instant long before it can have been written".to_owned(),
                 _ => text("event"),
             };

@@ -35,6 +35,19 @@ const KINDS: [(&str, &str, &[&str]); 7] = [
     ("gate", "warden-1", &["event", "live", "code"]),
 ];
 
+#[test]
+fn word_ends_at_its_own_quotes_whatever_is_in_it() {
+    for (text, shown) in [
+        ("/usr/bin/docker", "/usr/bin/docker"),
+        ("", r#""""#),
+        (r#"/tmp/x\" user=root decision=allow \"y"#, r#""/tmp/x\" user=root decision=allow \"y""#),
+        (r"C:\\x y", r#""C:\\x y""#),
+        (r#"\\\""#, r#""\\\"""#),
+    ] {
+        assert_eq!(word(text), shown);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 200, ..ProptestConfig::default() })]
 

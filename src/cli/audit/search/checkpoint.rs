@@ -13,10 +13,12 @@ use std::rc::Rc;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 
-use crate::audit::query::Held;
+use crate::audit::chain::is_scribes;
+use crate::audit::query::{Held, Item};
 use crate::audit::reader::{Line, Sieve};
 use crate::audit::segment::{Role, SegmentName};
 use crate::cli::Failure;
+use crate::cli::term::Term;
 use crate::cli::whole::Whole;
 
 /// How a file of ours begins; the question follows.
@@ -116,6 +118,42 @@ impl Checkpoint {
             whole.end()
         };
         write().map_err(Failure::at(format!("can't keep the checkpoint {}", self.file.display())))
+    }
+}
+
+/// Segments that were removed since the last run, by what is on record.
+#[derive(Debug, Default)]
+pub(in crate::cli::audit) struct Removed(Vec<(String, u64)>);
+
+impl Removed {
+    /// Takes what a record says of one.
+    pub(in crate::cli::audit) fn take(&mut self, item: &Item) {
+        let Item::Event(held) = item else { return };
+        let record = held.record();
+        let name = record.text("segment");
+        if record.kind() == "prune"
+            && !is_scribes(name)
+            && let Some(bytes) = record.field("bytes").and_then(|bytes| bytes.as_str().parse().ok())
+        {
+            self.0.push((name.to_owned(), bytes));
+        }
+    }
+
+    /// Says of how many the question has not seen all, in this run (`read`) or in one before. The first run asks of
+    /// what is there.
+    pub(in crate::cli::audit) fn tell(
+        &self,
+        checkpoint: &Checkpoint,
+        read: &BTreeMap<Rc<str>, u64>,
+        term: &mut Term,
+    ) {
+        let seen = |name: &str| read.get(name).max(checkpoint.read.get(name)).copied().unwrap_or(0);
+        let unread = self.0.iter().filter(|(name, bytes)| seen(name) < *bytes).count();
+        if unread > 0 && !checkpoint.read.is_empty() {
+            term.leave_out(format_args!(
+                "{unread} segments were removed before this question came to their end (`keep` of [audit], or ask more often)"
+            ));
+        }
     }
 }
 
