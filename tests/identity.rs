@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
+#[path = "identity/label.rs"]
+mod label;
 #[path = "identity/login.rs"]
 mod login;
 #[path = "support/support.rs"]

@@ -7,6 +7,8 @@
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "service/callers.rs"]
+mod callers;
 #[path = "service/commands.rs"]
 mod commands;
 #[cfg(feature = "cli")]

@@ -85,7 +85,13 @@ fn parse<'t>(text: &'t str, problems: &mut Problems<'_>) -> Option<toml::Spanned
     // What follows the first mistake of a line is most often what it left behind.
     mistakes.dedup_by_key(|(span, _)| problems.line(*span));
     for (span, message) in mistakes {
-        problems.add(span, message.replace('\n', ", "));
+        let message = message.replace('\n', ", ");
+        // What TOML has no octal numbers for are modes.
+        if message.contains("leading zero") {
+            problems.add_help(span, message, "write a mode in quotes: `\"0660\"`");
+        } else {
+            problems.add(span, message);
+        }
     }
     errors.is_empty().then_some(document)
 }

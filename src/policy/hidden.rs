@@ -1,4 +1,4 @@
-//! `%2F` and `;`, by which a path can say one thing to us and another to the server behind.
+//! By what a path can say one thing to us and another to the server behind: `%2F`, `;`, a final slash, and case.
 
 use crate::model::refusal::Refusal;
 use crate::model::target::Target;
@@ -32,9 +32,25 @@ pub(super) fn first_hidden(target: &Target) -> Option<Refusal> {
     })
 }
 
-/// How a backend might read the path: without what follows `;`, with `%2F` as a slash, without a slash at its
-/// end. A forbid holds for that reading too. `None` where it is the same.
-pub(super) fn other_reading(path: &str) -> Option<String> {
+/// The method whose handler may answer this one as well: most servers answer `HEAD` by what answers `GET`. A forbid of
+/// that one holds too.
+pub(super) fn answered_as(method: &str) -> Option<&'static str> {
+    (method == "HEAD").then_some("GET")
+}
+
+/// How a backend might read the path otherwise; a forbid holds for each of these too. Many servers do not tell case
+/// apart, so that the same is there in lower case: forbids stand so in their trees as well.
+pub(super) fn other_readings(path: &str) -> Vec<String> {
+    let plain = other_reading(path);
+    let in_lower_case =
+        |path: &str| path.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| path.to_ascii_lowercase());
+    let lower: Vec<String> =
+        [Some(path), plain.as_deref()].into_iter().flatten().filter_map(in_lower_case).collect();
+    plain.into_iter().chain(lower).collect()
+}
+
+/// The path without what follows `;`, with `%2F` as a slash, without a slash at its end. `None` where it is the same.
+fn other_reading(path: &str) -> Option<String> {
     let end = path.len() > 1 && path.ends_with('/');
     if !end && !path.contains(';') && !path.contains("%2F") {
         return None;
@@ -69,6 +85,18 @@ mod tests {
             ("/a%20b", None),
         ] {
             assert_eq!(other_reading(path).as_deref(), other, "{path}");
+        }
+    }
+
+    #[test]
+    fn other_readings_are_in_lower_case_too() {
+        for (path, others) in [
+            ("/a/b", &[][..]),
+            ("/Exec/1", &["/exec/1"]),
+            ("/Exec;X/1", &["/Exec/1", "/exec;x/1", "/exec/1"]),
+            ("/a%2FB", &["/a/B", "/a%2fb", "/a/b"]),
+        ] {
+            assert_eq!(other_readings(path), others, "{path}");
         }
     }
 

@@ -49,8 +49,8 @@ lints! {
     Interpreter = "interpreter", "name the program itself and let callers choose from a list, or say by a comment why";
     /// A value that a program may take for an option.
     OptionLike = "option-like", "put `--` before it, write it into an option (`--name={x}`), or give it a narrower type";
-    /// Any text for a command of root.
-    FreeText = "free-text", "give it a narrower type, or run the command as another user";
+    /// Any text for a command of root, or any unit's name for its service manager.
+    FreeText = "free-text", "let callers choose from a list (`one_of`), give it a narrower type, or run the command as another user";
     /// A route that no request gets to.
     UnreachableRoute = "unreachable-route", "leave it out, or make the routes that take its requests less wide";
     /// A pattern of a route that no request gets to.

@@ -56,6 +56,23 @@ impl Piece {
         }
     }
 
+    /// The same for a path in lower case.
+    pub(crate) fn in_lower_case(&self) -> Piece {
+        match self {
+            Piece::Literal(text) => Piece::Literal(text.to_ascii_lowercase()),
+            Piece::Mixed { prefix, name, kind, suffix } => Piece::Mixed {
+                prefix: prefix.to_ascii_lowercase(),
+                name: name.clone(),
+                kind: kind.in_lower_case(),
+                suffix: suffix.to_ascii_lowercase(),
+            },
+            Piece::Capture { name, kind } => {
+                Piece::Capture { name: name.clone(), kind: kind.in_lower_case() }
+            }
+            Piece::Rest { .. } => self.clone(),
+        }
+    }
+
     /// Whether it takes this segment, a rest left out.
     #[cfg(feature = "cli")]
     pub(crate) fn takes(&self, segment: &str) -> bool {
@@ -284,6 +301,7 @@ fn read_segment(segment: &str, part: Range<usize>) -> Result<Piece, BadPattern> 
             return Err(BadPattern::new(part, "`}` without `{`"));
         }
         literal(segment, segment, &part)?;
+        no_wildcard(segment, true, &part)?;
         return Ok(Piece::Literal(segment.to_owned()));
     };
     let Some((inside, suffix)) = after.split_once('}') else {
@@ -311,6 +329,8 @@ fn read_segment(segment: &str, part: Range<usize>) -> Result<Piece, BadPattern> 
     // Padding keeps `.` from being read as a dot segment when the capture adds to it.
     literal(prefix, &format!("x{prefix}x"), &part)?;
     literal(suffix, &format!("x{suffix}x"), &part)?;
+    no_wildcard(prefix, false, &part)?;
+    no_wildcard(suffix, false, &part)?;
     Ok(Piece::Mixed { prefix: prefix.to_owned(), name: name.to_owned(), kind, suffix: suffix.to_owned() })
 }
 
@@ -364,6 +384,23 @@ fn literal(written: &str, padded: &str, part: &Range<usize>) -> Result<(), BadPa
     }
 }
 
+/// `*` and `:id` are what others write for a capture. Taken for themselves they would match next to nothing, and a
+/// forbid of them would forbid nothing.
+fn no_wildcard(written: &str, whole: bool, part: &Range<usize>) -> Result<(), BadPattern> {
+    let wrong = if written.contains('*') {
+        "`*` would stand for itself here, not for any text"
+    } else if whole && written.starts_with(':') {
+        "a segment with `:` before it would stand for itself, not for any text"
+    } else {
+        return Ok(());
+    };
+    let help = format!(
+        "write `{{name}}` for one segment, `{{name...}}` for one or more; where it is meant, `{{name:one_of {}}}`",
+        if whole { written } else { "*" }
+    );
+    Err(BadPattern::new(part.clone(), wrong).help(help))
+}
+
 fn check_name(name: &str, part: &Range<usize>) -> Result<(), BadPattern> {
     let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if plain && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 32 {
@@ -408,67 +445,4 @@ impl From<VersionPrefix> for String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wrong(text: &str) -> (String, String) {
-        let bad = Pattern::parse(text).expect_err(text);
-        (text.get(bad.part).expect("a part of the text").to_owned(), bad.message)
-    }
-
-    #[test]
-    fn pattern_is_read_into_one_piece_a_segment() {
-        let pattern = Pattern::parse("GET /v{api:version}/images/{name...}/json").unwrap();
-        assert_eq!(pattern.method(), Some("GET"));
-        assert_eq!(pattern.pieces().iter().map(Piece::rank).collect::<Vec<_>>(), [3, u16::MAX, 0, u16::MAX]);
-        assert_eq!(Pattern::parse("* /").unwrap().pieces(), [Piece::Literal(String::new())]);
-        assert!(Pattern::parse("OPTIONS *").unwrap().is_star());
-    }
-
-    #[test]
-    fn pattern_that_is_wrong_says_where_and_what() {
-        for (text, part, message) in [
-            ("/x", "/x", "a match is a method and a path"),
-            ("get /x", "get", "methods are upper case"),
-            ("GET x", "x", "a path begins with `/`"),
-            ("GET *", "*", "the target `*` goes with `OPTIONS` only"),
-            ("GET  /x", " /x", "a path begins with `/`"),
-            ("GET /a//b", "/", "a path has no empty segment"),
-            ("GET /a/../b", "..", "no request can ask for this: dot segments are refused"),
-            ("GET /a/{x", "{x", "`{` without `}`"),
-            ("GET /a/x}", "x}", "`}` without `{`"),
-            ("GET /a/{x}{y}", "{x}{y}", "one capture a segment is allowed"),
-            ("GET /{x}/{x}", "{x}", "two captures are named `x`"),
-            ("GET /{x...}/{y...}", "{y...}", "one `{name...}` a path is allowed"),
-            ("GET /{x...}/{y}", "{y}", "only literals may follow `{name...}`"),
-            ("GET /a{x...}", "a{x...}", "`{name...}` is a whole segment"),
-            ("GET /{x:word}", "{x:word}", "this capture's type is wrong: this type is not known"),
-            ("GET /{x:int 5..1}", "{x:int 5..1}", "this capture's type is wrong: this range holds no number"),
-            (
-                "GET /{x:one_of a|b c}",
-                "{x:one_of a|b c}",
-                "no request can ask for this: the target holds a byte that must be encoded",
-            ),
-            (
-                "GET /{x:text line}",
-                "{x:text line}",
-                "a capture is compared undecoded, so this set says too much",
-            ),
-            ("GET /{X}", "{X}", "a capture's name is lower case letters, digits and `_`"),
-            ("GET /{}", "{}", "a capture's name is lower case letters, digits and `_`"),
-            ("GET /a%41", "a%41", "this never matches as it is written"),
-            ("GET /a?b=c", "a?b=c", "a path ends before `?`"),
-            ("GET /a;b", "a;b", "no literal holds `;` or `%2F`"),
-        ] {
-            assert_eq!(wrong(text), (part.to_owned(), message.to_owned()), "{text}");
-        }
-    }
-
-    #[test]
-    fn version_prefix_is_one_typed_segment() {
-        assert!(VersionPrefix::parse("/v{api:version}").is_ok());
-        for text in ["v{api:version}", "/v{api}", "/{x...}", "/", "/v{api:version}/x", "/v{api:version}/"] {
-            assert!(VersionPrefix::parse(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::body::Offence;
 use super::decide::Denial;
-use super::hidden::{Opened, first_hidden, opened_at, other_reading};
+use super::hidden::{Opened, answered_as, first_hidden, opened_at, other_readings};
 use super::pattern::{Pattern, Piece};
 use super::subject::{Bits, Set, Subject};
 use super::table::{Named, Parameter, Policy, Reads, Route, WhoId};
@@ -209,8 +209,13 @@ impl Rules {
             for (number, tree) in (0..).zip(&mut forbids_of) {
                 let backend = BackendId(number);
                 if forbid.to.as_ref().is_none_or(|to| to.contains(&backend)) {
+                    let number = u32::try_from(forbids.len()).unwrap_or(u32::MAX);
                     for (method, pieces) in shapes(policy, backend, &forbid.matches) {
-                        tree.insert(method, &pieces, u32::try_from(forbids.len()).unwrap_or(u32::MAX), 0);
+                        tree.insert(method, &pieces, number, 0);
+                        let lower: Vec<Piece> = pieces.iter().map(Piece::in_lower_case).collect();
+                        if *lower != *pieces {
+                            tree.insert(method, &lower, number, 0);
+                        }
                     }
                 }
             }
@@ -301,12 +306,16 @@ impl Rules {
                 first = Some((number, forbid));
             }
         };
-        tree.all(method, path, &mut look);
+        let mut read = |path: &str| {
+            for method in std::iter::once(method).chain(answered_as(method)) {
+                tree.all(method, path, &mut look);
+            }
+        };
+        read(path);
         // Nothing else makes a path say something else.
-        if (asked.target.hides() || path.ends_with('/'))
-            && let Some(other) = other_reading(path)
-        {
-            tree.all(method, &other, &mut look);
+        let upper = path.bytes().any(|byte| byte.is_ascii_uppercase());
+        if asked.target.hides() || path.ends_with('/') || upper {
+            other_readings(path).iter().for_each(|other| read(other));
         }
         first.map(|(_, forbid)| forbid)
     }

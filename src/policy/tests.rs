@@ -21,6 +21,7 @@ mod lint_commands;
 mod mistakes;
 mod oracle;
 mod outward;
+mod readings;
 mod reads;
 mod reads_oracle;
 mod samples;

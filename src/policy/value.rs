@@ -291,6 +291,17 @@ impl Kind {
         }
     }
 
+    /// The same for values in lower case.
+    pub(crate) fn in_lower_case(&self) -> Kind {
+        match self {
+            Kind::OneOf(values) => {
+                Kind::OneOf(values.iter().map(|value| value.to_ascii_lowercase()).collect())
+            }
+            // Case makes no difference to the others.
+            kind => kind.clone(),
+        }
+    }
+
     /// Whether a capture of this kind takes `segment`, which is no segment of more than one reading.
     pub(crate) fn captures(&self, segment: &str) -> bool {
         !segment.is_empty() && self.takes(segment)

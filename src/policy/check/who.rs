@@ -158,7 +158,7 @@ impl<N: Names> Checker<'_, '_, N> {
         let Some(first) = path.first().and_then(named) else { return };
         self.problems.add_help(
             first.span,
-            format!("{message}: {}", names.join(" → ")),
+            format!("{message}: {}", names.join(" -> ")),
             "take one of the names out of `any_of` or `except`",
         );
     }

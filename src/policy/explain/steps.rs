@@ -10,7 +10,7 @@ use crate::model::ids::{BackendId, ListenerId};
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 use crate::policy::decide::{Decider, Verdict};
-use crate::policy::hidden::other_reading;
+use crate::policy::hidden::{answered_as, other_readings};
 use crate::policy::pattern::{Pattern, Piece, Rank};
 use crate::policy::subject::Subject;
 use crate::policy::table::{Named, Policy, Route};
@@ -117,15 +117,17 @@ fn who_step(policy: &Policy, subject: &Subject, looked: &Looked<'_>, named: &Nam
     Some(WhoStep { who: format!("who.{}", who.name), at: place(policy, named.line), keys, holds })
 }
 
-/// The shape in which a pattern takes the path, plain or behind its backend's prefix.
+/// The shape in which a pattern of this method, or of the one that counts as well, takes the path: plain or behind its
+/// backend's prefix.
 fn shape<'p>(
     policy: &Policy,
     backend: BackendId,
     pattern: &'p Pattern,
     asked: &Asked<'_>,
-    segments: &[&str],
+    also: Option<&str>,
+    takes: impl Fn(&[Piece]) -> bool,
 ) -> Option<Cow<'p, [Piece]>> {
-    if pattern.method().is_some_and(|method| method != asked.method.as_str()) {
+    if pattern.method().is_some_and(|method| method != asked.method.as_str() && Some(method) != also) {
         return None;
     }
     if pattern.is_star() || asked.target.is_star() {
@@ -135,7 +137,7 @@ fn shape<'p>(
     let prefix = policy.backend(backend).and_then(|backend| backend.version_prefix.as_ref());
     let shapes = std::iter::once(Cow::Borrowed(pattern.pieces()))
         .chain(prefix.map(|prefix| Cow::Owned(prefix.before(pattern))));
-    shapes.into_iter().find(|pieces| Piece::take_all(pieces, segments))
+    shapes.into_iter().find(|pieces| takes(pieces))
 }
 
 fn routes(policy: &Policy, listener: ListenerId, asked: &Asked<'_>, taken: Option<&Route>) -> Vec<RouteStep> {
@@ -143,7 +145,8 @@ fn routes(policy: &Policy, listener: ListenerId, asked: &Asked<'_>, taken: Optio
     let mut found: Vec<(bool, Vec<Rank>, bool, RouteStep)> = Vec::new();
     for route in policy.routes.iter().filter(|route| route.on.contains(&listener)) {
         for pattern in &route.matches {
-            let Some(pieces) = shape(policy, route.to, pattern, asked, &segments) else { continue };
+            let takes = |pieces: &[Piece]| Piece::take_all(pieces, &segments);
+            let Some(pieces) = shape(policy, route.to, pattern, asked, None, takes) else { continue };
             let ranks = pieces.iter().map(Piece::rank).collect();
             let step = RouteStep {
                 id: route.id.clone(),
@@ -168,8 +171,8 @@ fn forbids(
     taken: Option<&Route>,
 ) -> Vec<ForbidStep> {
     let Some(taken) = taken else { return Vec::new() };
-    let other = other_reading(asked.target.path());
-    let paths = std::iter::once(asked.target.path()).chain(other.as_deref());
+    let others = other_readings(asked.target.path());
+    let paths = std::iter::once(asked.target.path()).chain(others.iter().map(String::as_str));
     let readings: Vec<Vec<&str>> =
         paths.map(|path| path.strip_prefix('/').unwrap_or(path).split('/').collect()).collect();
     let mut found = Vec::new();
@@ -177,7 +180,13 @@ fn forbids(
         let there = forbid.on.as_ref().is_none_or(|on| on.contains(&listener))
             && forbid.to.as_ref().is_none_or(|to| to.contains(&taken.to));
         let takes = |pattern: &&Pattern| {
-            readings.iter().any(|segments| shape(policy, taken.to, pattern, asked, segments).is_some())
+            readings.iter().any(|segments| {
+                shape(policy, taken.to, pattern, asked, answered_as(asked.method.as_str()), |pieces| {
+                    let lower: Vec<Piece> = pieces.iter().map(Piece::in_lower_case).collect();
+                    Piece::take_all(pieces, segments) || Piece::take_all(&lower, segments)
+                })
+                .is_some()
+            })
         };
         let Some(pattern) = forbid.matches.iter().find(takes).filter(|_| there) else { continue };
         let bound = |named: &Named| subject.binds.has(named.who);

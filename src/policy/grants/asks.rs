@@ -129,11 +129,15 @@ fn entries<'p>(policies: &[&'p Policy], listener: &str) -> Vec<Entry<'p>> {
         let mut add = |rule, matches: &'p [Pattern], opens: bool, prefixes: &[&VersionPrefix]| {
             for (number, pattern) in matches.iter().enumerate() {
                 let hit = Hit { policy: place, rule, pattern: number };
-                let pieces = Cow::Borrowed(pattern.pieces());
-                entries.push(Entry { method: pattern.method(), pieces, opens, hit });
-                for prefix in prefixes.iter().filter(|_| !pattern.is_star()) {
-                    let pieces = Cow::Owned(prefix.before(pattern));
-                    entries.push(Entry { method: pattern.method(), pieces, opens, hit });
+                // A forbid of `GET` holds for `HEAD` too.
+                let head = matches!(rule, Rule::Forbid(_)) && pattern.method() == Some("GET");
+                for method in std::iter::once(pattern.method()).chain(head.then_some(Some("HEAD"))) {
+                    let pieces = Cow::Borrowed(pattern.pieces());
+                    entries.push(Entry { method, pieces, opens, hit });
+                    for prefix in prefixes.iter().filter(|_| !pattern.is_star()) {
+                        let pieces = Cow::Owned(prefix.before(pattern));
+                        entries.push(Entry { method, pieces, opens, hit });
+                    }
                 }
             }
         };

@@ -4,8 +4,8 @@
 mod programs;
 
 use self::programs::{
-    Breadth, HARMLESS, How, introduces_code, is_collector, is_shell, known, knows_dashes, runs_its_words,
-    takes_a_value,
+    Breadth, HARMLESS, How, Managed, Program, introduces_code, is_collector, is_shell, known, knows_dashes,
+    manages, runs_its_words, takes_a_value,
 };
 use super::{Found, Lint};
 use crate::policy::diagnostics::quoted;
@@ -52,6 +52,13 @@ fn judge(command: &Command, written: &file::Command, whos: &str, found: &mut Fou
     let span = written.words.span;
     let reached = reached(&command.program, &words, command.stdin.is_some());
     match &reached {
+        Reached::By { program, how: How::Manages, what } if root => {
+            let program = quoted(program);
+            let message = format!(
+                "{whos} may have {program} act as `root` on any unit, by {what}: on one that guards this host too"
+            );
+            found.add(Lint::FreeText, span, message);
+        }
         Reached::By { program, how, what } if root || *how == How::Engine => {
             let (program, why) = (quoted(program), how.why());
             let message = format!("{whos} may do anything as `root`: {what} gets to {program}, and {why}");
@@ -179,7 +186,25 @@ fn breadth_behind(before: &str, wanted: &Parameter) -> Breadth {
 
 /// Whether and how callers say what `program` does with these words, and with the body as its `input`.
 fn reached<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Reached<'c> {
-    let Some((_, row)) = known(program) else { return Reached::No };
+    match known(program).map_or(Reached::No, |(_, row)| reached_by(row, program, words, input)) {
+        Reached::No => managed(program, words),
+        worse => worse,
+    }
+}
+
+/// Whether callers say which unit the service manager acts on.
+fn managed<'c>(program: &'c str, words: &[Word<'c>]) -> Reached<'c> {
+    let value = match manages(program, words.iter().map(|word| word.fixed)) {
+        Managed::No => None,
+        // Behind `app@` it is an instance of one unit.
+        Managed::ByName => words.iter().filter(|word| word.led()).find_map(|word| word.value(Breadth::Name)),
+        Managed::ByCall => words.iter().find_map(|word| word.value(Breadth::Name)),
+    };
+    value.map_or(Reached::No, |what| Reached::By { program, how: How::Manages, what })
+}
+
+/// The same, for a program of which this is known.
+fn reached_by<'c>(row: &Program, program: &'c str, words: &[Word<'c>], input: bool) -> Reached<'c> {
     let by = |what: Option<String>| match what {
         Some(what) => Reached::By { program, how: row.how, what },
         None => Reached::No,
@@ -208,7 +233,7 @@ fn reached<'c>(program: &'c str, words: &[Word<'c>], input: bool) -> Reached<'c>
             Some(what) => Reached::By { program, how: How::Escapes, what },
             None => by(widest(words).or_else(body)),
         },
-        How::Loads | How::Writes => by(widest(words).or_else(body)),
+        How::Loads | How::Writes | How::Manages => by(widest(words).or_else(body)),
         How::Engine => {
             let verb = words.iter().position(|word| !word.is_option());
             let verb_is_harmless =

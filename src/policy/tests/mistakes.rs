@@ -184,6 +184,7 @@ fn mistakes_in_every_table_are_named() {
             "stands in for a `proxy` only",
         ),
         ("version = 1", "version = 1\nversion = 1", "duplicate key"),
+        ("version = 1", "version = 1\nmode = 0660", "write a mode in quotes: `\"0660\"`"),
         ("version = 1", "version = 1\nx = [", "policy.toml:"),
     ] {
         let shown = spoilt(from, to);

@@ -123,9 +123,12 @@ fn who_made_of_itself_is_refused_with_the_way_around() {
         ROUTES.replace("\"w\"", "\"a\"")
     );
     let shown = mistakes(&text);
-    assert!(shown.contains("policy.toml:12:6: this who is made of itself: `a` → `b` → `c` → `a`"), "{shown}");
+    assert!(
+        shown.contains("policy.toml:12:6: this who is made of itself: `a` -> `b` -> `c` -> `a`"),
+        "{shown}"
+    );
     let own = mistakes(&text.replace("any_of = \"a\"", "any_of = \"c\""));
-    assert!(own.contains("made of itself: `c` → `c`"), "{own}");
+    assert!(own.contains("made of itself: `c` -> `c`"), "{own}");
 }
 
 #[test]

@@ -206,8 +206,9 @@ fn uids(status: &[u8]) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// The unit from `/proc/PID/cgroup` (`cgroups(7)`): systemd's own hierarchy where there is one of version 1,
-/// else the one of version 2. Only below `/system.slice`: a user's own manager, below `user.slice`, can call
+/// The unit from `/proc/PID/cgroup` (`cgroups(7)`): systemd's own hierarchy where there is one of version 1 in which
+/// the process has a place, else the one of version 2: such a hierarchy can be mounted where systemd does not use it,
+/// and then everybody is at its root, which only root can move a process to. Only below `/system.slice`: a user's own manager, below `user.slice`, can call
 /// its units anything.
 fn unit(cgroup: &str) -> Option<String> {
     let path_of = |wanted: &str| {
@@ -218,7 +219,7 @@ fn unit(cgroup: &str) -> Option<String> {
             (controllers == wanted).then_some(path)
         })
     };
-    let path = path_of("name=systemd").or_else(|| path_of(""))?;
+    let path = path_of("name=systemd").filter(|path| *path != "/").or_else(|| path_of(""))?;
     let mut names =
         path.strip_prefix("/system.slice/")?.split('/').skip_while(|name| name.ends_with(".slice"));
     let name = names.next()?;
@@ -264,6 +265,10 @@ mod tests {
             ("9:name=systemd:/system.slice/v1.service\n1:cpu:/x\n0::/\n", Some("v1.service")),
             // Systemd's own hierarchy decides where there is one.
             ("9:name=systemd:/user.slice/a.service\n0::/system.slice/b.service\n", None),
+            ("9:name=systemd:/../a\n0::/system.slice/b.service\n", None),
+            // Mounted for others: everybody is at its root.
+            ("9:name=systemd:/\n0::/system.slice/b.service\n", Some("b.service")),
+            ("9:name=systemd:/\n0::/user.slice/b.service\n", None),
             ("1:cpu:/system.slice/a.service\n", None),
             ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/ci.service\n", None),
             ("0::/user.slice/user-1000.slice/user@1000.service/system.slice/ci.service\n", None),

@@ -192,6 +192,15 @@ impl Gathered {
                 "its path holds `%2F` or `;`, which only a capture can take: write that route by hand",
             );
         }
+        if request
+            .target
+            .segments()
+            .any(|segment| segment.text.contains('*') || segment.text.starts_with(':'))
+        {
+            return Err(
+                "its path holds `*` or begins a segment with `:`, which only a capture can take: write that route by hand",
+            );
+        }
         let segments = request.target.segments().map(|segment| segment.text.to_owned());
         let mut path: Vec<Piece> = segments.map(Piece::Literal).collect();
         let policy = self.current.as_ref().map(Judge::policy);

@@ -18,6 +18,8 @@ pub(super) enum How {
     Unpacks,
     /// It has root start containers or machines, whoever asks.
     Engine,
+    /// It has the service manager act on the unit that it is told: enough where it is root.
+    Manages,
 }
 
 impl How {
@@ -31,12 +33,13 @@ impl How {
             How::Loads => "a file or a package that it is told is a program",
             How::Unpacks => "what it unpacks or loads becomes a part of the system",
             How::Engine => "whoever may start what it starts has the host",
+            How::Manages => "it starts, stops or changes any unit",
         }
     }
 
     /// Whether it is no more than its user's own files, where that is not root.
     pub(super) fn is_of_root_alone(self) -> bool {
-        matches!(self, How::Writes | How::Unpacks)
+        matches!(self, How::Writes | How::Unpacks | How::Manages)
     }
 }
 
@@ -307,6 +310,33 @@ pub(super) const HARMLESS: &[&str] = &[
     "dominfo", "reboot", "shutdown",
 ];
 
+/// Programs that have a service manager act on units or services.
+const MANAGERS: &[&str] =
+    &["systemctl", "rc-service", "rc-update", "invoke-rc.d", "update-rc.d", "initctl", "sv"];
+
+/// What they do that is no more than it looks.
+const LOOKS: &[&str] = &[
+    "status",
+    "show",
+    "cat",
+    "help",
+    "is-active",
+    "is-enabled",
+    "is-failed",
+    "list-units",
+    "list-unit-files",
+    "list-dependencies",
+    "list-sockets",
+    "list-timers",
+    "list-jobs",
+];
+
+/// Programs that call others over the bus, which says what can be called there.
+const BUS: &[&str] = &["busctl", "dbus-send", "gdbus", "qdbus"];
+
+/// Services of the bus by which units and machines are started and stopped.
+const BUS_MANAGERS: &[&str] = &["org.freedesktop.systemd1", "org.freedesktop.machine1"];
+
 /// Options behind which code stands, or the file of it.
 const CODE_OPTIONS: &[&str] =
     &["--eval", "--execute", "--command", "--print", "--file", "--source", "--expression"];
@@ -341,6 +371,28 @@ fn names(program: &str) -> (&str, &str) {
     let bare = bare.split('.').next().unwrap_or(bare).trim_end_matches('-');
     let families = [("qemu-system", "qemu"), ("ld-linux", "ld-linux"), ("ld-musl", "ld-linux")];
     (name, families.iter().find(|(begins, _)| bare.starts_with(begins)).map_or(bare, |(_, family)| family))
+}
+
+/// Whether it has a service manager act on what these fixed words are followed by.
+pub(super) fn manages<'c>(program: &str, mut fixed: impl Iterator<Item = Option<&'c str>>) -> Managed {
+    let (name, bare) = names(program);
+    if MANAGERS.contains(&name) || MANAGERS.contains(&bare) {
+        let verb = fixed.find(|word| word.is_none_or(|word| !word.starts_with('-')));
+        let looks = verb.flatten().is_some_and(|verb| LOOKS.contains(&verb));
+        return if looks { Managed::No } else { Managed::ByName };
+    }
+    let manager = |word: &str| BUS_MANAGERS.iter().any(|manager| word.contains(manager));
+    if BUS.contains(&name) && fixed.flatten().any(manager) { Managed::ByCall } else { Managed::No }
+}
+
+/// How a caller's value gets to a service manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Managed {
+    No,
+    /// As a word that is or begins a unit's name.
+    ByName,
+    /// As any word of a call.
+    ByCall,
 }
 
 /// Whether it reads its words as a shell does.
