@@ -100,7 +100,7 @@ fn reload_of_whatever_is_no_policy_keeps_the_old_one_and_loses_nothing() {
     anew(good.replace("user = [\"root\"]", "user = [\"root\", \"pg-vanished\"]").as_bytes());
     refused(&daemon, "there is no user `pg-vanished`");
     anew(format!("{good}[who.a]\nany_of = \"b\"\n[who.b]\nany_of = \"a\"\n").as_bytes());
-    refused(&daemon, "made of itself: `a` → `b` → `a`");
+    refused(&daemon, "made of itself: `a` -> `b` -> `a`");
     anew(rules(1_000_000).as_bytes());
     refused(&daemon, "is longer than 4194304 bytes");
     anew(rules(55_000).as_bytes());
