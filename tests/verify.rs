@@ -234,6 +234,23 @@ fn segment_that_is_pruned_while_it_is_verified_is_no_damage() {
 }
 
 #[test]
+fn segment_whose_compressed_form_gives_way_to_another_text_is_not_passed_over() {
+    let (directory, mut record, gate) = sample();
+    record.close(&gate);
+    record.seal();
+    record.pack(&gate);
+    let (plain, packed) = (directory.path().join(&gate), directory.path().join(format!("{gate}.zst")));
+    assert!(packed.exists() && !plain.exists());
+    let report = verify_while(directory.path(), record.genesis(), || {
+        fs::remove_file(&packed).unwrap();
+        fs::write(&plain, "another text\n").unwrap();
+    });
+    let told: Vec<(Kind, &str)> =
+        report.damages.iter().map(|damage| (damage.kind, damage.file.as_str())).collect();
+    assert_eq!(told, [(Kind::Packed, format!("{gate}.zst").as_str())]);
+}
+
+#[test]
 fn segment_that_is_being_compressed_is_none_of_somebody_else() {
     let (directory, _record, gate) = sample();
     fs::write(directory.path().join(format!("{gate}.zst.part")), "half").unwrap();

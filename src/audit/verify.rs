@@ -186,15 +186,16 @@ pub fn verify(
         rename::find(directory, &mut results, &expected);
         let known = Known::of(&told);
         let went = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let is_plain = |name: &str| segments.get(name).is_some_and(|forms| forms.plain.is_some());
         if results.iter().any(|(_, checked)| checked.as_ref().is_err_and(went)) {
             pruned = look::pruned(directory, threads, &question.pins)?;
         }
         for ((segment, file, packed), checked) in results {
             let checked = match checked {
                 Ok(checked) => checked,
-                // It was removed by right, or is plain again, since it was listed.
+                // It was removed by right since it was listed; or its compressed form alone was, and the plain one is judged.
                 Err(error) if went(&error) && pruned.contains(&segment) => continue,
-                Err(error) if went(&error) && packed && directory.join(&segment).is_file() => continue,
+                Err(error) if went(&error) && packed && is_plain(&segment) => continue,
                 Err(error) => {
                     let kind = if packed && error.kind() != io::ErrorKind::PermissionDenied {
                         Kind::Packed
