@@ -62,7 +62,7 @@ impl Scribe {
         }
     }
 
-    fn done(&mut self, Done { task, result, took }: Done) -> io::Result<()> {
+    pub(super) fn done(&mut self, Done { task, result, took }: Done) -> io::Result<()> {
         tracing::trace!(?task, ?took, "the disk is done");
         if let Task::Segment(..) | Task::Own(_) = task {
             self.live.counters.synced(took);

@@ -349,9 +349,7 @@ fn what_is_noted_during_a_seals_sync_is_told_behind_the_next_one() {
     let mut stage = Stage::new();
     drop(stage.follow(A));
     stage.says(&ToScribe::Finished { segment: A.to_owned() });
-    while !matches!(stage.scribe.round, Round::Own) {
-        stage.scribe.step().unwrap();
-    }
+    stage.comes_to(|round| matches!(round, Round::Own));
     // As the segment's `prune` would be, while the disk is at the seal.
     stage.scribe.leaving.push_back(released(B, None));
     stage.scribe.step().unwrap();

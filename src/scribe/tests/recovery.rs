@@ -251,9 +251,7 @@ fn what_is_noted_while_the_next_epochs_key_is_stored_stays_in_the_segment_before
     stage.settle();
     let own = "20261123T034629.200000Z-7k3qzd-scribe-9.ndjson";
     stage.is_given(own);
-    while !matches!(stage.scribe.round, Round::KeepNext(_)) {
-        stage.scribe.round().unwrap();
-    }
+    stage.comes_to(|round| matches!(round, Round::KeepNext(_)));
     writer.set_len(4).unwrap();
     stage.scribe.look().unwrap();
     stage.settle();

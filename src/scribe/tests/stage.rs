@@ -227,6 +227,19 @@ impl Stage {
         }
     }
 
+    /// Until it is there. Step by step, since a disk that is done at once has a turn pass over what lies between.
+    pub(in crate::scribe) fn comes_to(&mut self, there: impl Fn(&Round) -> bool) {
+        while !there(&self.scribe.round) {
+            self.scribe.wait_for_disk().unwrap();
+            while let Some(done) = self.scribe.syncer.take().unwrap() {
+                self.scribe.done(done).unwrap();
+            }
+            if self.scribe.syncer.is_idle() {
+                self.scribe.step().unwrap();
+            }
+        }
+    }
+
     pub(in crate::scribe) fn finished(&mut self, name: &str) {
         self.says(&ToScribe::Finished { segment: name.to_owned() });
         self.settle();
@@ -318,10 +331,15 @@ impl Scribe {
     /// Waits for the disk, and goes on.
     pub(in crate::scribe) fn round(&mut self) -> io::Result<()> {
         self.send();
+        self.wait_for_disk()?;
+        self.turn()
+    }
+
+    fn wait_for_disk(&self) -> io::Result<()> {
         if !self.syncer.is_idle() {
             poll(&mut [PollFd::new(self.syncer.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
         }
-        self.turn()
+        Ok(())
     }
 }
 
