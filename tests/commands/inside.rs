@@ -6,12 +6,15 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use nix::unistd::Pid;
+
 use super::stage::{HEAD, exit, place, route, run, started};
-use super::starts::children;
+use super::starts::{children, waiting};
 use super::support;
 use super::support::daemon::{Daemon, Place, write_policy};
 use super::support::people::person;
-use crate::need_root;
+use super::support::strace::Strace;
+use crate::{need_programs, need_root};
 
 #[test]
 fn command_gains_rights_by_what_it_executes_only_where_the_policy_says_so() {
@@ -246,5 +249,39 @@ fn sandbox_executes_what_is_listed_and_nothing_else() {
     let said = answer.text();
     assert!(said.starts_with("true\n") && said.contains("126\n"), "{said}");
     assert!(said.contains("/usr/bin/id: Permission denied"), "{said}");
+    daemon.stop();
+}
+
+#[test]
+fn command_is_born_in_its_control_group_and_never_moved_there() {
+    need_root!();
+    need_programs!("strace", "unshare");
+    let place = place(&[]);
+    let routes = [route("group", "[\"/usr/bin/grep\", \"^0::\", \"/proc/self/cgroup\"]", "user = \"root\"")];
+    let policy = write_policy(place.path(), &format!("{HEAD}{}", routes.concat()));
+    // Where a system has version 2, in a mount namespace of the daemon's own: this one may have it elsewhere.
+    let mount = "mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", mount, "sh"]);
+    command.arg(support::program("peergated"));
+    let daemon = Daemon::spawn_by(command, &place, &policy, |_| ());
+    let daemon =
+        daemon.unwrap_or_else(|refused| panic!("{}\n{}", refused.status, refused.said)).keeping(place);
+    let mounted = nix::sys::statfs::statfs(&*format!("/proc/{}/root/sys/fs/cgroup", daemon.pid())).unwrap();
+    assert_eq!(mounted.filesystem_type(), nix::sys::statfs::CGROUP2_SUPER_MAGIC);
+
+    let traced = daemon.path("traced");
+    let runner = Pid::from_raw(waiting(&daemon, &[]).parse().unwrap());
+    let strace =
+        Strace::attach(runner, &["-f", "-y", "-e", "trace=clone3,write", "-o", traced.to_str().unwrap()]);
+    let answer = run(&daemon, "/group");
+    assert!(answer.text().contains("/command-"), "it has a group of its own: {}", answer.text());
+    strace.wait();
+    let traced = fs::read_to_string(traced).unwrap();
+    let born = |line: &&str| line.contains("clone3({flags=") && line.contains("CLONE_INTO_CGROUP");
+    assert_eq!(traced.lines().filter(born).count(), 1, "{traced}");
+    // So what moves would be seen too, by whatever descriptor.
+    assert!(traced.contains("/cgroup.kill>, \"1\""), "what is written in the group is seen: {traced}");
+    assert!(!traced.contains("cgroup.procs") && !traced.contains("cgroup.threads"), "{traced}");
     daemon.stop();
 }

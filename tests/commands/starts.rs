@@ -28,7 +28,7 @@ pub(crate) fn children(parent: &str, word: &str) -> Vec<String> {
 }
 
 /// The runner that waits, and is none of these; waits until there is one.
-fn waiting(daemon: &Daemon, but: &[&str]) -> String {
+pub(crate) fn waiting(daemon: &Daemon, but: &[&str]) -> String {
     let launcher = children(&daemon.pid().to_string(), "@launcher").pop().expect("a launcher");
     loop {
         let runners = children(&launcher, "@runner");
