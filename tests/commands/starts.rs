@@ -87,9 +87,26 @@ fn runner_waits_as_long_as_the_policy_has_commands() {
     daemon.stop();
 }
 
+/// Each waits until the time that it is about is really over, and does nothing meanwhile: so all at once.
 #[test]
-fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
+fn command_that_can_not_begin_in_its_time_is_given_up_and_never_begins() {
     need_root!();
+    let all: [(&str, fn()); 3] = [
+        ("put down as not started", command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late),
+        (
+            "counts from the warden",
+            time_to_begin_counts_from_the_warden_and_not_from_a_runner_that_was_held_up,
+        ),
+        ("hung file system", command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins),
+    ];
+    std::thread::scope(|scope| {
+        for (name, scenario) in all {
+            std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, scenario).unwrap();
+        }
+    });
+}
+
+fn command_put_down_as_not_started_is_not_begun_by_a_runner_that_comes_late() {
     let more = "user = \"root\"\non_leave = \"finish\"";
     let daemon = started(
         place(&[("mark", "echo ran >> @HERE@/mark.txt")]),
@@ -152,9 +169,7 @@ fn reads() -> String {
     route("reads", "[\"/usr/bin/cat\", \"{file}\"]", more)
 }
 
-#[test]
 fn time_to_begin_counts_from_the_warden_and_not_from_a_runner_that_was_held_up() {
-    need_root!();
     if !std::path::Path::new("/dev/fuse").exists() {
         skip!("there is no /dev/fuse");
     }
@@ -177,9 +192,7 @@ fn time_to_begin_counts_from_the_warden_and_not_from_a_runner_that_was_held_up()
     daemon.stop();
 }
 
-#[test]
 fn command_that_a_hung_file_system_holds_up_is_given_up_and_never_begins() {
-    need_root!();
     if !std::path::Path::new("/dev/fuse").exists() {
         skip!("there is no /dev/fuse");
     }
