@@ -370,9 +370,17 @@ fn lint_warns_in_check_and_refuses_where_denied() {
     assert!(code == Some(2) && out.contains("did you mean root-equivalent?"), "{out}");
     let (out, code) = bench.ask(&["lint", "p.toml", "--only", "root-equivalent"]);
     assert!(
-        code == Some(1) && out.contains("`POST /containers/create` is allowed to group docker-ops"),
+        code == Some(1)
+            && out.matches("[root-equivalent]").count() == 1
+            && out.contains(" lets group docker-ops")
+            && out.contains(": `POST /containers/create` ("),
         "{out}"
     );
+    let (value, _) = bench.json(&["lint", "p.toml", "--only", "root-equivalent"]);
+    let each = value["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    assert!(each.len() > 30, "{value:#}");
+    let create = "`POST /containers/create` is allowed to group docker-ops";
+    assert!(each[0]["message"].as_str().is_some_and(|it| it.starts_with(create)), "{value:#}");
     let (value, code) = bench.json(&["lint", "p.toml", "--allow", "root-equivalent", "--allow", "untested"]);
     assert_eq!((value["findings"].as_array().map(Vec::len), code), (Some(0), Some(0)), "{value:#}");
 }
