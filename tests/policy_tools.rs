@@ -335,6 +335,72 @@ fn who_can_and_what_can_are_two_sides_of_one_policy() {
 }
 
 #[test]
+fn forbids_times_and_shadows_are_told_alike_from_every_side() {
+    let bench = Bench::new();
+    let head = "version = 1\n[listen.docker]\npath = \"/run/d.sock\"\n[backend.docker]\nproxy = \"unix:/run/docker.sock\"\n\
+                [who.bob]\nuser = \"bob\"\n";
+    let route = |id: &str, matches: &str, more: &str| {
+        format!("[[route]]\nid = \"{id}\"\nmatch = \"{matches}\"\nto = \"docker\"\nallow = \"bob\"\n{more}")
+    };
+    let wide = route("wide", "* /{rest...}", "");
+    let forbid = |more: &str| {
+        format!(
+            "[[forbid]]\nid = \"f\"\nmatch = [\"* /exec/{{r...}}\", \"POST /build\", \"GET /secrets\"]\n{more}"
+        )
+    };
+    // Each pattern of a forbid has its line, and `HEAD` is none of its own.
+    bench.file("p.toml", &format!("{head}{wide}{}", forbid("")));
+    let (out, code) = bench.ask(&["what-can", "p.toml", "bob"]);
+    let excepted: Vec<&str> = out
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("but not ")?.split(", such as ").next())
+        .collect();
+    assert_eq!((code, excepted.len()), (Some(0), 3), "{out}");
+    for pattern in ["* /exec/{r...}", "POST /build", "GET /secrets"] {
+        assert!(excepted.contains(&pattern), "{pattern}: {out}");
+    }
+    let (value, _) = bench.json(&["what-can", "p.toml", "bob"]);
+    let except = &value["listeners"][0]["may"][0]["except"];
+    assert!(
+        except.as_array().is_some_and(|all| all.len() == 3 && all.iter().all(|it| it["pattern"].is_string()))
+    );
+    // A forbid of everyone leaves nobody.
+    let (out, code) = bench.ask(&["who-can", "p.toml", "HEAD /secrets"]);
+    assert!(code == Some(1) && out.contains("may not: user bob: forbid.f forbids it (p.toml:"), "{out}");
+    // One with hours says them, on every side.
+    let hours = "when = { days = [\"mon\"], from = \"08:00\", to = \"09:00\", zone = \"UTC\" }\n";
+    bench.file("timed.toml", &format!("{head}{wide}{}", forbid(hours)));
+    let told = "mon from 08:00 to 09:00 in UTC";
+    for words in [&["what-can", "timed.toml", "bob"][..], &["who-can", "timed.toml", "POST /build"]] {
+        let (out, _) = bench.ask(words);
+        assert!(out.contains(&format!("when it is {told}")), "{out}");
+    }
+    let at = |instant: &str| {
+        bench.ask(&["explain", "timed.toml", "--user", "bob", "--at", instant, "POST /build"])
+    };
+    let (out, code) = at("2026-11-23T08:30:00Z");
+    assert!(code == Some(1) && out.contains(&format!("binds this caller at this time ({told})")), "{out}");
+    let (out, code) = at("2026-11-23T09:30:00Z");
+    assert!(
+        code == Some(0) && out.contains(&format!("does not hold at this time, but only {told}")),
+        "{out}"
+    );
+    // What has ended is nobody's any more, and in shadow mode nothing is decided.
+    bench.file("over.toml", &format!("{head}{}", route("over", "GET /a", "until = 2020-01-01T00:00:00Z\n")));
+    for words in [&["what-can", "over.toml", "bob"][..], &["who-can", "over.toml", "GET /a"]] {
+        let (out, code) = bench.ask(words);
+        assert!(code == Some(1) && out.contains("(over: nobody may any more)"), "{out}");
+    }
+    bench.file("shadow.toml", &format!("{head}{wide}{}", forbid("mode = \"shadow\"\n")));
+    let (out, code) = bench.ask(&["what-can", "shadow.toml", "bob"]);
+    assert!(code == Some(0) && !out.contains("but not"), "{out}");
+    let (out, code) = bench.ask(&["explain", "shadow.toml", "--user", "bob", "POST /build"]);
+    assert!(code == Some(0) && out.contains("in shadow mode, decides nothing"), "{out}");
+    let (value, _) = bench.json(&["diff", "p.toml", "shadow.toml"]);
+    assert_eq!(value["gains"][0]["who"], serde_json::json!(["user bob"]), "{value:#}");
+}
+
+#[test]
 fn test_says_what_fails_and_what_is_not_touched() {
     let bench = Bench::new();
     let (out, code) = bench.ask(&["test", "docker-operators.toml", "--coverage"]);
@@ -368,11 +434,22 @@ fn lint_warns_in_check_and_refuses_where_denied() {
     assert_eq!(bench.ask(&["check", "docker-operators.toml", "--deny", "root-equivalent"]).1, Some(0));
     let (out, code) = bench.ask(&["check", "p.toml", "--deny", "root-equivalence"]);
     assert!(code == Some(2) && out.contains("did you mean root-equivalent?"), "{out}");
-    let (out, code) = bench.ask(&["lint", "p.toml", "--only", "root-equivalent"]);
+    let wide = "version = 1\n[listen.docker]\npath = \"/run/d.sock\"\n[backend.docker]\nproxy = \"unix:/run/docker.sock\"\n\
+                [who.bob]\nuser = \"bob\"\n[[route]]\nid = \"all\"\nmatch = \"* /{rest...}\"\nto = \"docker\"\nallow = \"bob\"\n";
+    bench.file("wide.toml", wide);
+    let (out, code) = bench.ask(&["lint", "wide.toml", "--only", "root-equivalent"]);
     assert!(
-        code == Some(1) && out.contains("`POST /containers/create` is allowed to group docker-ops"),
+        code == Some(1)
+            && out.matches("[root-equivalent]").count() == 1
+            && out.contains("route `all` lets user bob become root of the host by ")
+            && out.contains("and 3"),
         "{out}"
     );
+    let (value, _) = bench.json(&["lint", "wide.toml", "--only", "root-equivalent"]);
+    let each = value["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    assert!(each.len() > 30, "{value:#}");
+    let create = "`POST /containers/create` is allowed to user bob: ";
+    assert!(each[0]["message"].as_str().is_some_and(|it| it.starts_with(create)), "{value:#}");
     let (value, code) = bench.json(&["lint", "p.toml", "--allow", "root-equivalent", "--allow", "untested"]);
     assert_eq!((value["findings"].as_array().map(Vec::len), code), (Some(0), Some(0)), "{value:#}");
 }

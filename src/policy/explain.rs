@@ -19,6 +19,7 @@ use crate::model::time::Timestamp;
 
 pub use path::Apart;
 pub use reads::explain_part;
+pub(super) use steps::taking;
 pub use steps::{ForbidStep, RouteStep, Steps, WhoStep, steps};
 
 use keys::Looked;

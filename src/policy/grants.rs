@@ -19,7 +19,7 @@ use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
 use crate::model::target::Asked;
 
-pub use asked::{RouteTerms, WhatCan, WhoCan, WhoMay, might_be, opens, what_can, who_can};
+pub use asked::{Except, RouteTerms, WhatCan, WhoCan, WhoMay, might_be, opens, what_can, who_can};
 pub(crate) use asks::{Ask, Rule, asks};
 pub use diff::{Change, Diff, Edit, Weight, diff};
 pub use people::{Class, Known, Person, classes};
@@ -30,8 +30,14 @@ pub(crate) use words::hours_of;
 pub(crate) enum Said {
     /// The route of that id allows it, as far as what the route reads of query, headers and body is as it wants.
     Granted { route: String, by: String, at: String },
-    /// Why not: the refusal, the route that matched, and the forbid that decided.
-    Denied { refusal: Refusal, route: Option<String>, by: Option<String>, at: Option<String> },
+    /// Why not: the refusal, the route that matched, the forbid that decided, and the hours of that.
+    Denied {
+        refusal: Refusal,
+        route: Option<String>,
+        by: Option<String>,
+        at: Option<String>,
+        hours: Option<String>,
+    },
 }
 
 impl Said {
@@ -55,8 +61,11 @@ impl Said {
             Said::Denied { refusal: Refusal::NotAllowed, route: Some(route), at: Some(at), .. } => {
                 format!("route {route} does not allow it ({at})")
             }
-            Said::Denied { refusal: Refusal::Forbidden, by: Some(by), at: Some(at), .. } => {
-                format!("{by} forbids it ({at})")
+            Said::Denied { refusal: Refusal::Forbidden, by: Some(by), at: Some(at), hours, .. } => {
+                match hours {
+                    Some(hours) => format!("{by} forbids it ({at}) when it is {hours}"),
+                    None => format!("{by} forbids it ({at})"),
+                }
             }
             Said::Denied { refusal, .. } => refusal.text().to_owned(),
         }
@@ -87,10 +96,20 @@ pub(crate) fn say(decider: &Decider, listener: ListenerId, subject: &Subject, as
                 Some(route) if is_condition(denial.refusal) => {
                     Said::Granted { route, by: by.unwrap_or_default(), at: at.unwrap_or_default() }
                 }
-                route => Said::Denied { refusal: denial.refusal, route, by, at },
+                route => {
+                    let hours = by.as_deref().and_then(|by| hours(decider.policy(), by));
+                    Said::Denied { refusal: denial.refusal, route, by, at, hours }
+                }
             }
         }
     }
+}
+
+/// The hours of a forbid that has some.
+fn hours(policy: &Policy, by: &str) -> Option<String> {
+    let id = by.strip_prefix("forbid.")?;
+    let forbid = policy.forbids.iter().find(|forbid| forbid.id == id)?;
+    (!forbid.when.is_empty()).then(|| hours_of(policy, &forbid.when))
 }
 
 /// Whether a refusal is about the request's query, headers or body, which is asked after the caller was found allowed.

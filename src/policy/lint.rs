@@ -6,6 +6,7 @@ mod comments;
 mod docker;
 mod people;
 mod rules;
+mod ways;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use super::draft::Draft;
 use super::grants::{Known, classes};
 use super::problems_of;
 use super::snapshot::Daemon;
+
+pub use ways::gathered;
 
 macro_rules! lints {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $help:literal;)*) => {
@@ -117,15 +120,39 @@ pub struct Finding {
     pub lint: Lint,
     /// Where, in words, and what to do.
     pub shown: Diagnostic,
+    /// Of a route that makes somebody root of the host: one request by which it does.
+    pub way: Option<Way>,
+}
+
+/// A request by which somebody becomes root of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The id of the route that allows it.
+    pub route: String,
+    /// Whom, in words.
+    pub who: String,
+    /// Method and path.
+    pub request: String,
+    /// How it does.
+    pub why: String,
 }
 
 /// Findings while they are collected.
 #[derive(Debug, Default)]
-struct Found(Vec<(Lint, Span, String)>);
+struct Found(Vec<Note>);
+
+/// One of them.
+#[derive(Debug)]
+struct Note {
+    lint: Lint,
+    span: Span,
+    message: String,
+    way: Option<Way>,
+}
 
 impl Found {
     fn add(&mut self, lint: Lint, span: Span, message: impl Into<String>) {
-        self.0.push((lint, span, message.into()));
+        self.0.push(Note { lint, span, message: message.into(), way: None });
     }
 }
 
@@ -139,11 +166,12 @@ pub fn lint(draft: &Draft, known: &Known, daemon: Daemon) -> Vec<Finding> {
     commands::find(draft, &mut found);
     people::find(draft, &decider, known, daemon, &mut found);
     comments::silence(&files(draft), &mut found);
-    found.0.sort_by_key(|(lint, span, _)| (span.start, *lint));
+    found.0.sort_by_key(|note| (note.span.start, note.lint));
     let problems = problems_of(&draft.text, draft.included());
-    let shown = |(lint, span, message): (Lint, Span, String)| Finding {
+    let shown = |Note { lint, span, message, way }: Note| Finding {
         lint,
         shown: problems.diagnostic(span, format!("{message} [{lint}]"), Some(lint.help().to_owned())),
+        way,
     };
     found.0.into_iter().map(shown).collect()
 }

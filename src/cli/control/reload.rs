@@ -73,7 +73,9 @@ pub fn reload(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure>
             } else {
                 show(arguments.dry_run, &old, &new, &changes, term)?;
                 match &lints {
-                    Ok((file, found)) => lint::tell(file, found, &[], term)?,
+                    Ok((file, found)) => {
+                        lint::tell(file, found, &[], term)?;
+                    }
                     Err(why) => term.complain(format_args!("nothing was looked for that is odd: {why}")),
                 }
             }

@@ -71,8 +71,8 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         .collect();
     match arguments.format {
         Format::Text => {
-            tell(&arguments.file, &warnings, &denied, term)?;
-            term.line(format_args!("{name}: {}", summary(&draft.policy, warnings.len())))?;
+            let told = tell(&arguments.file, &warnings, &denied, term)?;
+            term.line(format_args!("{name}: {}", summary(&draft.policy, told)))?;
         }
         Format::Json => {
             let hash = hex(&draft.policy.hash);

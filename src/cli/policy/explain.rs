@@ -308,8 +308,9 @@ impl Question {
         );
         let forbids = steps.map_or([].as_slice(), |steps| &steps.forbids).iter().map(|step| {
             json!({
-                "id": step.id, "at": step.at, "pattern": step.pattern, "binds": step.binds,
-                "shadow": step.shadow,
+                "id": step.id, "at": step.at, "pattern": step.pattern,
+                "binds": step.binds && step.hours.as_ref().is_none_or(|(_, now)| *now),
+                "when": step.hours.as_ref().map(|(hours, _)| hours), "shadow": step.shadow,
             })
         });
         let whos = steps.map_or([].as_slice(), |steps| &steps.whos).iter().map(|step| {
@@ -356,10 +357,12 @@ fn tell_steps(steps: &Steps, term: &mut Term) -> Result<(), Failure> {
         term.line("route      none matches")?;
     }
     for step in &steps.forbids {
-        let note = match (step.shadow, step.binds) {
-            (true, _) => "in shadow mode, decides nothing",
-            (false, true) => "binds this caller",
-            (false, false) => "does not bind this caller",
+        let note = match (step.shadow, step.binds, &step.hours) {
+            (true, ..) => "in shadow mode, decides nothing".to_owned(),
+            (false, false, _) => "does not bind this caller".to_owned(),
+            (false, true, None) => "binds this caller".to_owned(),
+            (false, true, Some((hours, true))) => format!("binds this caller at this time ({hours})"),
+            (false, true, Some((hours, false))) => format!("does not hold at this time, but only {hours}"),
         };
         term.line(format_args!("forbid     {} ({}): {} - {note}", step.id, step.at, step.pattern))?;
     }

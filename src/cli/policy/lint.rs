@@ -9,11 +9,12 @@ use super::source::{Reading, Whence, tell_mistakes};
 use crate::cli::term::{Colour, Term};
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::Draft;
-use crate::policy::lint::{Finding, Lint, lint};
+use crate::policy::lint::{Finding, Lint, gathered, lint};
 
 pub(super) const HELP: &str = "\
 What every lint means: the manual page workshop. One is silenced in its place by a comment in the table that it is
-about, or right above it: `# lint: allow NAME - reason`.
+about, or right above it: `# lint: allow NAME - reason`. All requests by which a route makes the same people root of the
+host are one finding, with the worst of them; `--format json` has each.
 
 Exit codes:
   0  nothing was found
@@ -58,7 +59,9 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
             && (arguments.only.is_empty() || arguments.only.contains(&finding.lint))
     });
     match arguments.format {
-        Format::Text => tell(&arguments.file, &findings, &[], term)?,
+        Format::Text => {
+            tell(&arguments.file, &findings, &[], term)?;
+        }
         Format::Json => {
             let file = arguments.file.to_string_lossy();
             term.line(json!({ "file": file, "findings": to_json(&findings, &[]) }))?;
@@ -83,14 +86,16 @@ pub(in crate::cli) fn of_file(file: &Path) -> Result<(String, Vec<Finding>), Fai
     Ok((draft.policy.short_hash(), findings(&draft, &reading)))
 }
 
-/// For people: each in its place, those that are not accepted in red.
+/// For people: each in its place, those that are not accepted in red; all by which one route makes somebody root are one.
+/// How many were told.
 pub(in crate::cli) fn tell(
     file: &Path,
     findings: &[Finding],
     denied: &[Lint],
     term: &mut Term,
-) -> Result<(), Failure> {
-    for Finding { lint, shown } in findings {
+) -> Result<usize, Failure> {
+    let findings = gathered(findings);
+    for Finding { lint, shown, .. } in &findings {
         let colour = if denied.contains(lint) { Colour::Red } else { Colour::Yellow };
         let text = shown.shown(&file.to_string_lossy());
         let mut lines = text.lines();
@@ -99,12 +104,12 @@ pub(in crate::cli) fn tell(
         }
         lines.try_for_each(|line| term.line(line))?;
     }
-    Ok(())
+    Ok(findings.len())
 }
 
-/// For programs.
+/// For programs: every one.
 pub(in crate::cli) fn to_json(findings: &[Finding], denied: &[Lint]) -> Vec<Json> {
-    let row = |Finding { lint, shown }: &Finding| {
+    let row = |Finding { lint, shown, .. }: &Finding| {
         let level = if denied.contains(lint) { "deny" } else { "warn" };
         json!({
             "lint": lint.name(), "level": level, "file": shown.file, "line": shown.line, "column": shown.column,

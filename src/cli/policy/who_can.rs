@@ -11,12 +11,12 @@ use super::source::Whence;
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
 use crate::policy::Listener;
-use crate::policy::grants::{RouteTerms, WhatCan, might_be, opens, what_can, who_can};
+use crate::policy::grants::{Except, RouteTerms, WhatCan, might_be, opens, what_can, who_can};
 
 pub(super) const WHO_HELP: &str = "\
 Exit codes:
-  0  somebody may
-  1  nobody may
+  0  somebody may, at some time
+  1  nobody may: no route, or a forbid for everyone, or the route has ended
   2  the command line makes no sense
   3  a file can't be read, or is no valid policy
 
@@ -26,8 +26,8 @@ Examples:
 
 pub(super) const WHAT_HELP: &str = "\
 Exit codes:
-  0  the caller may something
-  1  the caller may nothing
+  0  the caller may something, at some time
+  1  the caller may nothing, or all of it has ended
   2  the command line makes no sense
   3  a file can't be read, or is no valid policy; there is no such user
 
@@ -123,7 +123,8 @@ pub(super) fn who(arguments: &WhoArguments, term: &mut Term) -> Result<Answer, F
             }
         }
     }
-    Ok(if can.route.is_some() { Answer::Yes } else { Answer::No })
+    let may = can.any && !can.route.is_some_and(|route| route.ended);
+    Ok(if may { Answer::Yes } else { Answer::No })
 }
 
 pub(super) fn what(arguments: &WhatArguments, term: &mut Term) -> Result<Answer, Failure> {
@@ -140,7 +141,7 @@ pub(super) fn what(arguments: &WhatArguments, term: &mut Term) -> Result<Answer,
             continue;
         }
         let (whats, whole) = what_can(policy, listener, &caller);
-        any |= !whats.is_empty();
+        any |= whats.iter().any(|what| !what.route.ended);
         let opens = opens(listener, reading.daemon(), &caller);
         match arguments.format {
             Format::Text => tell(listener, &whats, whole, opens, term)?,
@@ -186,8 +187,13 @@ fn tell(
             route = id;
         }
         term.line(format_args!("    {}", what.pattern))?;
-        for (such_as, why) in &what.except {
-            term.line(format_args!("      but not all of it: {such_as}: {why}"))?;
+        for Except { pattern, such_as, why } in &what.except {
+            match pattern {
+                Some(pattern) => {
+                    term.line(format_args!("      but not {pattern}, such as {such_as}: {why}"))?
+                }
+                None => term.line(format_args!("      but not all of it: {such_as}: {why}"))?,
+            }
         }
     }
     if !whole {
@@ -197,19 +203,22 @@ fn tell(
 }
 
 fn tell_conditions(route: &RouteTerms, indent: &str, term: &mut Term) -> Result<(), Failure> {
+    let over = |name: &str| if name == "until" && route.ended { " (over: nobody may any more)" } else { "" };
     let conditions: Vec<String> =
-        route.conditions.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        route.conditions.iter().map(|(name, value)| format!("{name}: {value}{}", over(name))).collect();
     if conditions.is_empty() { Ok(()) } else { term.line(format_args!("{indent}{}", conditions.join("; "))) }
 }
 
 fn terms_json(route: &RouteTerms) -> Json {
     let conditions: serde_json::Map<String, Json> =
         route.conditions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    json!({ "id": route.id, "at": route.at, "to": route.to, "conditions": conditions })
+    json!({ "id": route.id, "at": route.at, "to": route.to, "conditions": conditions, "ended": route.ended })
 }
 
 fn what_json(what: &WhatCan) -> Json {
-    let except = what.except.iter().map(|(such_as, why)| json!({ "such_as": such_as, "why": why }));
+    let except = what.except.iter().map(
+        |Except { pattern, such_as, why }| json!({ "pattern": pattern, "such_as": such_as, "why": why }),
+    );
     json!({
         "route": terms_json(&what.route), "pattern": what.pattern, "by": what.by.0, "at": what.by.1,
         "except": except.collect::<Vec<_>>(),

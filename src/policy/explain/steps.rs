@@ -10,10 +10,12 @@ use crate::model::ids::{BackendId, ListenerId};
 use crate::model::target::Asked;
 use crate::model::time::Timestamp;
 use crate::policy::decide::{Decider, Verdict};
+use crate::policy::grants::hours_of;
 use crate::policy::hidden::{answered_as, other_readings};
 use crate::policy::pattern::{Pattern, Piece, Rank};
 use crate::policy::subject::Subject;
-use crate::policy::table::{Named, Policy, Route};
+use crate::policy::table::{Forbid, Named, Policy, Route};
+use crate::policy::times::{Moment, Times, Zones};
 
 /// What a policy does with one request, step by step.
 #[derive(Debug, Clone)]
@@ -56,6 +58,8 @@ pub struct ForbidStep {
     pub pattern: String,
     /// Whether it binds this caller.
     pub binds: bool,
+    /// The hours at which it holds, where it has some, and whether it is one of them.
+    pub hours: Option<(String, bool)>,
     /// Whether it only records what it would have done.
     pub shadow: bool,
 }
@@ -102,7 +106,7 @@ pub fn steps(
     let whos = whos.iter().filter_map(|named| who_step(policy, &subject, &looked, named)).collect();
     Steps {
         routes: routes(policy, listener, asked, taken),
-        forbids: forbids(policy, listener, &subject, asked, taken),
+        forbids: forbids(policy, (listener, at), &subject, asked, taken),
         whos,
         by,
         shadow,
@@ -165,38 +169,52 @@ fn routes(policy: &Policy, listener: ListenerId, asked: &Asked<'_>, taken: Optio
 
 fn forbids(
     policy: &Policy,
-    listener: ListenerId,
+    (listener, instant): (ListenerId, Timestamp),
     subject: &Subject,
     asked: &Asked<'_>,
     taken: Option<&Route>,
 ) -> Vec<ForbidStep> {
     let Some(taken) = taken else { return Vec::new() };
-    let others = other_readings(asked.target.path());
-    let paths = std::iter::once(asked.target.path()).chain(others.iter().map(String::as_str));
-    let readings: Vec<Vec<&str>> =
-        paths.map(|path| path.strip_prefix('/').unwrap_or(path).split('/').collect()).collect();
+    let zones = Zones::of(policy);
     let mut found = Vec::new();
     for forbid in &policy.forbids {
         let there = forbid.on.as_ref().is_none_or(|on| on.contains(&listener))
             && forbid.to.as_ref().is_none_or(|to| to.contains(&taken.to));
-        let takes = |pattern: &&Pattern| {
-            readings.iter().any(|segments| {
-                shape(policy, taken.to, pattern, asked, answered_as(asked.method.as_str()), |pieces| {
-                    let lower: Vec<Piece> = pieces.iter().map(Piece::in_lower_case).collect();
-                    Piece::take_all(pieces, segments) || Piece::take_all(&lower, segments)
-                })
-                .is_some()
-            })
-        };
-        let Some(pattern) = forbid.matches.iter().find(takes).filter(|_| there) else { continue };
+        let patterns = taking(policy, forbid, taken.to, asked);
+        let Some(pattern) = patterns.first().filter(|_| there) else { continue };
         let bound = |named: &Named| subject.binds.has(named.who);
         found.push(ForbidStep {
             id: forbid.id.clone(),
             at: place(policy, forbid.line),
             pattern: pattern.to_string(),
             binds: forbid.who.as_ref().is_none_or(|whos| whos.iter().any(bound)),
+            hours: Times::of(None, &forbid.when, &zones)
+                .map(|times| (hours_of(policy, &forbid.when), times.forbid(Moment::At(instant)))),
             shadow: forbid.shadow,
         });
     }
     found
+}
+
+/// The patterns of a forbid that take this request where it would go to that backend, in any of its readings.
+pub(in crate::policy) fn taking<'p>(
+    policy: &Policy,
+    forbid: &'p Forbid,
+    backend: BackendId,
+    asked: &Asked<'_>,
+) -> Vec<&'p Pattern> {
+    let others = other_readings(asked.target.path());
+    let paths = std::iter::once(asked.target.path()).chain(others.iter().map(String::as_str));
+    let readings: Vec<Vec<&str>> =
+        paths.map(|path| path.strip_prefix('/').unwrap_or(path).split('/').collect()).collect();
+    let takes = |pattern: &&Pattern| {
+        readings.iter().any(|segments| {
+            shape(policy, backend, pattern, asked, answered_as(asked.method.as_str()), |pieces| {
+                let lower: Vec<Piece> = pieces.iter().map(Piece::in_lower_case).collect();
+                Piece::take_all(pieces, segments) || Piece::take_all(&lower, segments)
+            })
+            .is_some()
+        })
+    };
+    forbid.matches.iter().filter(takes).collect()
 }

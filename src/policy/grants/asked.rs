@@ -9,8 +9,11 @@ use super::{Said, listener_of, place, say};
 use crate::model::caller::{Attr, Caller};
 use crate::model::ids::ListenerId;
 use crate::model::method::Method;
-use crate::model::target::Target;
+use crate::model::refusal::Refusal;
+use crate::model::target::{Asked, Target};
+use crate::model::time::Timestamp;
 use crate::policy::decide::Decider;
+use crate::policy::explain::taking;
 use crate::policy::snapshot::Daemon;
 use crate::policy::subject::Subject;
 use crate::policy::table::{Listener, Named, Policy, Route, WhoId};
@@ -26,6 +29,8 @@ pub struct WhoCan {
     pub whos: Vec<WhoMay>,
     /// Callers whom the route allows and something else refuses: who, and why.
     pub refused: Vec<(String, String)>,
+    /// Whether the route grants it to anybody, known here or not.
+    pub any: bool,
 }
 
 /// A route as it is told: its id, its place, what it asks besides.
@@ -39,6 +44,8 @@ pub struct RouteTerms {
     pub to: String,
     /// Each as `query: all, limit`; those that are written alone.
     pub conditions: Vec<(&'static str, String)>,
+    /// It has ended: nobody may any more.
+    pub ended: bool,
 }
 
 /// A who that a route allows.
@@ -63,8 +70,19 @@ pub struct WhatCan {
     pub pattern: String,
     /// By which who, and where the route names it.
     pub by: (String, String),
-    /// What of it is refused all the same: a request, and why.
-    pub except: Vec<(String, String)>,
+    /// What of it is refused all the same.
+    pub except: Vec<Except>,
+}
+
+/// A part of a pattern that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Except {
+    /// The pattern of the forbid that takes it, as written; `None` where no forbid does.
+    pub pattern: Option<String>,
+    /// A request.
+    pub such_as: String,
+    /// Why.
+    pub why: String,
 }
 
 impl RouteTerms {
@@ -75,6 +93,7 @@ impl RouteTerms {
             at: place(policy, route.line),
             to: policy.backend(route.to).map(|backend| backend.name.clone()).unwrap_or_default(),
             conditions: written.map(|Condition { name, value, .. }| (name, value.to_string())).collect(),
+            ended: route.until.is_some_and(|until| until <= Timestamp::now()),
         }
     }
 }
@@ -89,7 +108,7 @@ pub fn who_can(
 ) -> WhoCan {
     let decider = Decider::new(Arc::clone(policy));
     let ask = Ask { method, target, hits: Vec::new() };
-    let mut can = WhoCan { route: None, whos: Vec::new(), refused: Vec::new() };
+    let mut can = WhoCan { route: None, whos: Vec::new(), refused: Vec::new(), any: false };
     let mut users: Vec<(&Person, Subject, Said)> = Vec::new();
     for person in &known.users {
         let subject = decider.recognise(listener, &person.caller());
@@ -116,6 +135,7 @@ pub fn who_can(
     for class in &classes {
         let said = said(class);
         let subject = decider.recognise(listener, &class.caller);
+        can.any |= said.granted();
         if !said.granted() && granting(policy, route, &subject).is_some() {
             let labels: Vec<&str> =
                 std::iter::once(&class.label).chain(&class.also).map(String::as_str).collect();
@@ -157,8 +177,17 @@ pub fn might_be(policy: &Arc<Policy>, known: &Known, caller: &Caller) -> Vec<(St
     whos.map(|(_, who)| (format!("who.{}", who.name), of_who(policy, who, known))).collect()
 }
 
-/// Whether some of a pattern is granted, and what of it is refused: a request, and why.
-type Part = (bool, Vec<(String, String)>);
+/// Whether some of a pattern is granted, and what of it is refused.
+type Part = (bool, Vec<Except>);
+
+/// The patterns of the forbid that decided which take this request.
+fn forbid_patterns(policy: &Policy, said: &Said, ask: &Ask, route: usize) -> Vec<String> {
+    let Said::Denied { refusal: Refusal::Forbidden, by: Some(by), .. } = said else { return Vec::new() };
+    let forbid = policy.forbids.iter().find(|forbid| by.strip_prefix("forbid.") == Some(&forbid.id));
+    let (Some(forbid), Some(route)) = (forbid, policy.routes.get(route)) else { return Vec::new() };
+    let asked = Asked { method: &ask.method, target: &ask.target, upgrade: None };
+    taking(policy, forbid, route.to, &asked).into_iter().map(ToString::to_string).collect()
+}
 
 /// What this caller may on a listener, in the order of the file, and whether that is all.
 pub fn what_can(policy: &Arc<Policy>, listener: &Listener, caller: &Caller) -> (Vec<WhatCan>, bool) {
@@ -180,8 +209,13 @@ pub fn what_can(policy: &Arc<Policy>, listener: &Listener, caller: &Caller) -> (
             Said::Granted { .. } => *granted = true,
             Said::Denied { .. } => {
                 let why = said.why();
-                if !except.iter().any(|(_, known)| *known == why) {
-                    except.push((ask.shown(), why));
+                let forbids = forbid_patterns(policy, &said, ask, route);
+                let patterns: Vec<Option<String>> =
+                    if forbids.is_empty() { vec![None] } else { forbids.into_iter().map(Some).collect() };
+                for pattern in patterns {
+                    if !except.iter().any(|known| known.why == why && known.pattern == pattern) {
+                        except.push(Except { pattern, such_as: ask.shown(), why: why.clone() });
+                    }
                 }
             }
         }

@@ -30,10 +30,10 @@ pub(super) fn silence(files: &[(usize, &str)], found: &mut Found) {
 fn silence_in(from: usize, text: &str, found: &mut Found) {
     let (mut comments, regions) = read(text);
     let region = |at: usize| regions.partition_point(|start| *start <= at);
-    found.0.retain(|(lint, span, _)| {
-        let Some(at) = span.start.checked_sub(from).filter(|at| *at <= text.len()) else { return true };
+    found.0.retain(|note| {
+        let Some(at) = note.span.start.checked_sub(from).filter(|at| *at <= text.len()) else { return true };
         let mut kept = true;
-        for comment in comments.iter_mut().filter(|comment| comment.lints.contains(lint)) {
+        for comment in comments.iter_mut().filter(|comment| comment.lints.contains(&note.lint)) {
             let own = region(comment.span.start);
             if own == 0 || own == region(at) {
                 comment.used = true;

@@ -3,7 +3,7 @@
 mod bodies;
 
 use self::bodies::Tried;
-use super::{Found, Lint};
+use super::{Found, Lint, Note, Way};
 use crate::model::method::Method;
 use crate::model::target::Target;
 use crate::policy::decide::Decider;
@@ -104,7 +104,10 @@ pub(super) fn find(draft: &Draft, decider: &Decider, classes: &[Class], found: &
         else {
             continue;
         };
-        let whos = whos.join(", ");
-        found.add(Lint::RootEquivalent, span, format!("{} is allowed to {whos}: {why}", quoted(&shown)));
+        let who = whos.join(", ");
+        let message = format!("{} is allowed to {who}: {why}", quoted(&shown));
+        let route = policy.routes.get(place).map(|route| route.id.clone()).unwrap_or_default();
+        let way = Some(Way { route, who, request: shown, why });
+        found.0.push(Note { lint: Lint::RootEquivalent, span, message, way });
     }
 }

@@ -300,7 +300,7 @@ fn what_can_root_is_as_anybody() {
     assert!(whole);
     assert_eq!(whats.iter().map(|what| what.pattern.as_str()).collect::<Vec<_>>(), ["GET /a/{x}", "HEAD /b"]);
     assert_eq!(whats[0].route.conditions, [("stream", "yes".to_owned())]);
-    assert_eq!(whats[0].except.iter().map(|(such_as, _)| such_as.as_str()).collect::<Vec<_>>(), ["GET /a/b"]);
+    assert_eq!(whats[0].except.iter().map(|it| it.such_as.as_str()).collect::<Vec<_>>(), ["GET /a/b"]);
     assert!(whats[1].except.is_empty());
 }
 

@@ -70,6 +70,46 @@ fn lint_rights_that_make_root_are_named_with_who_has_them() {
 }
 
 #[test]
+fn lint_wide_route_is_one_finding_for_people_and_each_request_for_programs() {
+    let text = format!(
+        "{HEAD}{}{}",
+        route("wide", "\"* /{r...}\"", "\"ci\""),
+        route("build", r#"["POST /build", "POST /commit"]"#, "\"ops\"")
+    );
+    let known = Known::of(&House, ["docker-ops", "docker-users", "empty"]);
+    let daemon = Daemon { uid: super::uid(0), gid: super::gid(0) };
+    let findings = lint(&draft(&text), &known, daemon);
+    let root = |findings: &[crate::policy::lint::Finding]| -> Vec<String> {
+        let root = findings.iter().filter(|finding| finding.lint == Lint::RootEquivalent);
+        root.map(|finding| finding.shown.message.clone()).collect()
+    };
+    let each = root(&findings);
+    assert!(each.len() > 35, "{each:#?}");
+    let told = root(&crate::policy::lint::gathered(&findings));
+    let count = each.len() - 2;
+    let rest = count - 3;
+    assert_eq!(
+        told,
+        [
+            format!(
+                "route `wide` lets user ci become root of the host by {count} requests: `POST /containers/create` (a \
+                 container can be privileged, and mount any directory of the host), `POST /containers/x/exec` (whoever \
+                 may enter a privileged container is root of the host), `POST /exec/0/start` (it runs what was prepared \
+                 by exec, in a privileged container too), and {rest} more that `--format json` lists [root-equivalent]"
+            ),
+            "route `build` lets group docker-ops, user alice become root of the host by 2 requests: `POST /build` (a \
+             build runs commands as root, and may ask for more), `POST /commit` (it makes an image of a container, with \
+             what others run as root later) [root-equivalent]"
+                .to_owned(),
+        ]
+    );
+    let others = |findings: &[crate::policy::lint::Finding]| {
+        findings.iter().filter(|finding| finding.way.is_none()).count()
+    };
+    assert_eq!(others(&crate::policy::lint::gathered(&findings)), others(&findings));
+}
+
+#[test]
 fn lint_body_rule_is_judged_by_what_it_lets_through() {
     let create = |at: &str, json: &str| {
         let body = format!("body = {{ max = \"1KiB\", json = {{ {json} }} }}\n");
