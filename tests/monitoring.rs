@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests start processes and print")]
 
+#[path = "monitoring/dashboard.rs"]
+mod dashboard;
 #[path = "support/support.rs"]
 mod support;
 
@@ -372,6 +374,12 @@ fn prometheus_scrapes_through_haproxy() {
     let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
     let bad: Vec<_> = rules.iter().filter(|rule| rule["health"] == "err").collect();
     assert!(rules.len() >= 16 && bad.is_empty(), "{bad:?}");
+    // A rate is of two scrapes.
+    until("a rate", || {
+        let answer = get(web, "/api/v1/query?query=rate(peergate_decisions_total%5B1m%5D)")?;
+        if answer["data"]["result"][0].is_object() { Ok(()) } else { Err(answer.to_string()) }
+    });
+    dashboard::each_panel_is_answered(web);
     let all = daemon.records_of("decision");
     let scrape = all.iter().find(|record| record["route"] == "metrics").unwrap();
     assert_eq!(scrape["uid"], person("pg-alice").uid.as_raw(), "the relay is who called");
