@@ -12,6 +12,9 @@
 #[allow(clippy::expect_used, unreachable_pub, reason = "a check fails where its helpers do")]
 mod slow_rules;
 
+#[path = "policy_logs/hashes.rs"]
+mod hashes;
+
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;

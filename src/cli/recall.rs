@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 const OVERFLOW: u32 = 65_534;
 
 /// Why a request was denied by the rules of a policy, and not by what came before or behind them.
-const BY_RULES: [Refusal; 23] = [
+const BY_RULES: [Refusal; 24] = [
     Refusal::NoRoute,
     Refusal::NotAllowed,
     Refusal::Forbidden,
@@ -36,6 +36,7 @@ const BY_RULES: [Refusal; 23] = [
     Refusal::BodyMember,
     Refusal::BodyValue,
     Refusal::BodyLacks,
+    Refusal::Parameter,
 ];
 
 /// One request that the rules can be asked about again.

@@ -340,10 +340,14 @@ impl Decider {
         self.order.judge(&self.policy.whos, &Seen::of(caller)).at_best()
     }
 
-    /// Whether a route judges a query value of which this target has a hash alone.
+    /// The name of a query value that a route judges and of which this target has a hash alone.
     #[cfg(feature = "cli")]
-    pub(super) fn hangs_on_hash(&self, route: Option<&str>, target: &crate::model::target::Target) -> bool {
-        route.is_some_and(|id| self.enforced.hangs_on_hash(id, target))
+    pub(super) fn hashed<'t>(
+        &self,
+        route: Option<&str>,
+        target: &'t crate::model::target::Target,
+    ) -> Option<&'t str> {
+        self.enforced.hashed(route?, target)
     }
 
     /// The bits of a subject mean this decider's whos, and its stranger this listener.

@@ -4,8 +4,11 @@
 use std::sync::Arc;
 
 use super::decide::{Decider, Denial};
+use super::params::judge_values;
+use super::reads::is_hash;
 use super::rules::Found;
 use super::subject::Subject;
+use super::table::{BackendKind, Origin};
 use crate::model::caller::Caller;
 use crate::model::ids::ListenerId;
 use crate::model::method::Method;
@@ -67,6 +70,15 @@ pub enum Lacks {
         /// What that is, in words.
         what: &'static str,
     },
+    /// A query value that this route, or the command behind it, judges: it was kept as a hash.
+    Value {
+        /// The route's id.
+        route: Arc<str>,
+        /// The rule that allows the caller: `who.ci`; empty where that is not known either.
+        by: Arc<str>,
+        /// Its name in the query.
+        name: String,
+    },
 }
 
 impl Decider {
@@ -90,8 +102,8 @@ impl Decider {
             (Err(denial), Err(_)) => return Hindsight::Deny(denial),
             _ => return Hindsight::Unclear(Lacks::Caller),
         };
-        if found.rule.reads().is_some_and(|reads| reads.hangs_on_hash(past.target)) {
-            return lacks(&found, SECRET);
+        if let Some(name) = found.rule.reads().and_then(|reads| reads.hashed(past.target)) {
+            return hashed(&found, name);
         }
         if past.upgrade {
             return if found.rule.told.terms.upgrade.is_empty() {
@@ -108,23 +120,49 @@ impl Decider {
         if found.reads().is_some() {
             return lacks(&found, "the header lines or the body that the route reads");
         }
-        allow(&found)
+        self.command(&found, past, &asked).unwrap_or_else(|| allow(&found))
+    }
+
+    /// What stands in the way where the route leads to a command, which judges what it is given.
+    fn command(&self, found: &Found, past: &Past<'_>, asked: &Asked<'_>) -> Option<Hindsight> {
+        let policy = self.policy();
+        let id = &found.rule.told.id;
+        let route = policy.routes.iter().find(|route| route.id == **id)?;
+        let BackendKind::Command(command) = &policy.backend(route.to)?.kind else { return None };
+        if command.parameters.iter().any(|wanted| wanted.from == Origin::Body) {
+            return Some(lacks(found, "the body that its command reads"));
+        }
+        let denied = |refusal, part: String| {
+            Some(Hindsight::Deny(Denial { part: Some(part.into()), ..found.rule.denial(refusal) }))
+        };
+        match (command.room(past.method.as_str(), false), past.body) {
+            (Err(refusal), _) => return denied(refusal, format!("method {}", past.method)),
+            (Ok((most, over)), Some(body)) if body > most => return denied(over, "body".to_owned()),
+            _ => {}
+        }
+        if let Some((name, _)) = past.target.query_pairs().find(|(_, value)| is_hash(value)) {
+            return Some(hashed(found, name));
+        }
+        let (refusal, part) = judge_values(policy, id, asked, &[]).err()?;
+        denied(refusal, part)
     }
 
     /// A hash is no value that a rule could judge.
     fn value_denied(&self, denial: Denial, target: &Target) -> Hindsight {
-        match (&denial.route, self.hangs_on_hash(denial.route.as_deref(), target)) {
-            (Some(route), true) => {
+        match (&denial.route, self.hashed(denial.route.as_deref(), target)) {
+            (Some(route), Some(name)) => {
                 let (route, by) = (Arc::clone(route), Arc::default());
-                Hindsight::Unclear(Lacks::Request { route, by, what: SECRET })
+                Hindsight::Unclear(Lacks::Value { route, by, name: name.to_owned() })
             }
             _ => Hindsight::Deny(denial),
         }
     }
 }
 
-/// What stands in a record as a hash alone.
-const SECRET: &str = "a secret value in its query";
+fn hashed(found: &Found, name: &str) -> Hindsight {
+    let by = found.grant().map(|grant| Arc::clone(&grant.by)).unwrap_or_default();
+    Hindsight::Unclear(Lacks::Value { route: Arc::clone(&found.rule.told.id), by, name: name.to_owned() })
+}
 
 fn lacks(found: &Found, what: &'static str) -> Hindsight {
     let by = found.grant().map(|grant| Arc::clone(&grant.by)).unwrap_or_default();

@@ -200,7 +200,7 @@ impl<'a, 'p, 't> Section<'a, 'p, 't> {
         match written.to_string().parse() {
             Ok(instant) if whole => Some(At { value: instant, span }),
             _ => {
-                let help = "write date, time and offset from UTC: `2026-12-31T18:00:00Z` or `…+01:00`";
+                let help = "write date, time and offset from UTC: `2026-12-31T18:00:00Z` or `2026-12-31T18:00:00+01:00`";
                 self.problems.add_help(span, format!("`{key}` says no instant"), help);
                 None
             }

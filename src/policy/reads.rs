@@ -41,11 +41,11 @@ impl Reads {
         Ok(())
     }
 
-    /// Whether a value that it judges is there as the hash that a record has of a secret.
+    /// The name of a value that it judges and that is there as the hash that a record has of a secret.
     #[cfg(feature = "cli")]
-    pub(super) fn hangs_on_hash(&self, target: &Target) -> bool {
+    pub(super) fn hashed<'t>(&self, target: &'t Target) -> Option<&'t str> {
         let judged = |name: &str| self.query.iter().any(|it| it.name == name && it.kind != Kind::Any);
-        target.query_pairs().any(|(name, value)| judged(name) && is_hash(value))
+        target.query_pairs().find(|(name, value)| judged(name) && is_hash(value)).map(|(name, _)| name)
     }
 
     /// Judges the header lines, and what they say of the body.

@@ -320,11 +320,11 @@ impl Rules {
         first.map(|(_, forbid)| forbid)
     }
 
-    /// Whether a route judges a query value of which this target has a hash alone.
+    /// The name of a query value that a route judges and of which this target has a hash alone.
     #[cfg(feature = "cli")]
-    pub(super) fn hangs_on_hash(&self, route: &str, target: &Target) -> bool {
+    pub(super) fn hashed<'t>(&self, route: &str, target: &'t Target) -> Option<&'t str> {
         let mut rules = self.routes.iter().filter(|rule| *rule.told.id == *route);
-        rules.any(|rule| rule.reads().is_some_and(|reads| reads.hangs_on_hash(target)))
+        rules.find_map(|rule| rule.reads()?.hashed(target))
     }
 }
 

@@ -28,6 +28,8 @@ mod samples;
 #[cfg(feature = "cli")]
 mod schema;
 mod sets;
+#[cfg(feature = "cli")]
+mod steps_oracle;
 mod time;
 mod values;
 mod who_oracle;

@@ -80,6 +80,11 @@ pub(in crate::cli) fn recorded(place: &Where, id: Id, term: &mut Term) -> Result
         term.complain("its decision or its caller is not on record");
         return Ok(None);
     };
+    if crate::cli::recall::is_cut(decision) {
+        return Err(Failure::Because(
+            "its target is cut short on record, so no policy can be asked again".to_owned(),
+        ));
+    }
     let [method, target] =
         [decision.method(), decision.target()].map(|text| decoded(text.unwrap_or_default()).into_owned());
     let refused = decision.refusal().map(|refusal| format!(" ({})", word(refusal)));

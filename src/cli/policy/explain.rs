@@ -3,6 +3,7 @@
 mod read;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -18,10 +19,11 @@ use crate::cli::{Answer, Failure, Format};
 use crate::model::caller::{Attr, Caller};
 use crate::model::ids::ListenerId;
 use crate::model::refusal::Refusal;
-use crate::model::target::Asked;
+use crate::model::target::{Asked, Target};
 use crate::model::time::Timestamp;
 use crate::policy::{
-    BackendKind, Draft, Explained, Key, Miss, Policy, Route, RouteStep, Steps, WhoStep, explain_part, steps,
+    BackendKind, Decider, Draft, Explained, Hindsight, Key, Lacks, Miss, Past, Policy, Route, RouteStep,
+    Steps, WhoStep, explain_part, steps,
 };
 use read::{Body, Read, Sent};
 
@@ -31,7 +33,8 @@ Exit codes:
   1  the policy denies it, or the record has no such request
   2  the command line makes no sense
   3  a file can't be read, or is no valid policy; there is no such user, group or listener
-  4  the route judges head or body, and they were not given
+  4  the route judges head or body, and they were not given; or with --record it hangs on what is not on record, such as a
+     value of the query that is kept as a hash
 
 Examples:
   peergate policy explain policy.toml --user ci \"POST /v1.47/containers/create\"
@@ -197,6 +200,14 @@ impl Question {
         }
         let asked = Asked { method: &self.request.method, target, upgrade: self.upgrade.as_deref() };
         let mut steps = steps(&self.draft.policy, self.on, &self.caller, &asked, self.at);
+        if let Some(why) = self.before.as_ref().and_then(|_| self.lacking(target, arguments)) {
+            // That a hash is not as the route wants it says nothing of the value.
+            if steps.explained.refusal == Some(Refusal::QueryValue) {
+                steps.explained = Explained { refusal: None, misses: Vec::new() };
+            }
+            let why = format!("can't be told from the record: {why}");
+            return Ok(Outcome { refusal: None, open: true, why, steps: Some(steps) });
+        }
         if let Some(refusal) = steps.explained.refusal {
             return Ok(refused(refusal, Some(steps)));
         }
@@ -226,9 +237,9 @@ impl Question {
                 let why = format!("{what} still to be judged: give it by --header and --body");
                 Outcome { refusal: None, open: true, why, steps: Some(steps) }
             }
-            Read::Secret => {
-                let why = "the record has a hash of a secret value in its query: explain the request with the value";
-                Outcome { refusal: None, open: true, why: why.to_owned(), steps: Some(steps) }
+            Read::Secret(name) => {
+                let why = format!("can't be told from the record: the value of {name} is kept as a hash");
+                Outcome { refusal: None, open: true, why, steps: Some(steps) }
             }
             Read::Refused(denial) => {
                 let part = denial.part.as_deref().unwrap_or_default();
@@ -242,6 +253,22 @@ impl Question {
                 Outcome { why: format!("{}{place}", outcome.why), ..outcome }
             }
         })
+    }
+
+    /// What the record lacks that no option gives, where the verdict hangs on it.
+    fn lacking(&self, target: &Target, arguments: &Arguments) -> Option<String> {
+        let decider = Decider::new(Arc::clone(&self.draft.policy));
+        let caller = decider.recall(self.on, &self.caller);
+        let past = Past { method: &self.request.method, target, upgrade: false, at: self.at, body: None };
+        match decider.look_back(self.on, &caller, &past) {
+            Hindsight::Unclear(Lacks::Value { name, .. }) => {
+                Some(format!("the value of {name} is kept as a hash"))
+            }
+            Hindsight::Unclear(Lacks::Caller) if arguments.caller.is_empty() => {
+                Some("a rule asks for something of the caller that is not on record".to_owned())
+            }
+            _ => None,
+        }
     }
 
     fn taken(&self, steps: &Steps) -> Option<&Route> {
@@ -270,7 +297,10 @@ impl Question {
         match (outcome.refusal, &outcome.steps) {
             (None, Some(Steps { by: Some((by, at)), .. })) if outcome.open => {
                 let why = &outcome.why;
-                let line = format!("verdict    open: {by} ({at}) may, and {why}");
+                let line = format!(
+                    "verdict    open: {by} ({at}) may, {}{why}",
+                    if why.starts_with("can't") { "but it " } else { "and " }
+                );
                 term.coloured(Some(Colour::Yellow), line)?;
             }
             (None, Some(Steps { by: Some((by, at)), .. })) => {

@@ -19,7 +19,7 @@ use flip::{Flip, Key};
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  every request that can be judged would be answered as it was
-  1  some would not, or (with --strict) can't be judged
+  1  some would not, or (with --strict) can't be judged: each is counted, with what the record lacks
   2  the command line makes no sense
   3  it could not be done: a file can't be read, the policy is not valid, no request on record is meant";
 
@@ -151,10 +151,13 @@ impl Replay {
 }
 
 /// What can't be told from the record, in words.
-fn unclear(lacks: &Lacks) -> String {
+pub(super) fn unclear(lacks: &Lacks) -> String {
     match lacks {
         Lacks::Caller => "a rule asks for something of the caller that is not on record".to_owned(),
         Lacks::Request { route, what, .. } => format!("{what} is not on record, and route {route} reads it"),
+        Lacks::Value { route, name, .. } => {
+            format!("the value of {name} is kept as a hash, and route {route} judges it")
+        }
     }
 }
 

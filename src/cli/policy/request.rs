@@ -18,7 +18,7 @@ impl Request {
     pub(super) fn parse(text: &str) -> Result<Request, Failure> {
         let none = || {
             let such =
-                "a request is a method and a target in one word, such as \"GET /containers/json?all=1\"";
+                "a request is a method and a target as one argument, such as \"GET /containers/json?all=1\"";
             Failure::Because(format!("{such}, not \"{text}\""))
         };
         let (method, raw) = text.split_once(' ').ok_or_else(none)?;

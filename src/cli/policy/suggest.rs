@@ -7,12 +7,14 @@ mod seen;
 mod shape;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
 use super::past::{Judge, Log, Said, Span};
+use super::replay::unclear;
 use super::source::{Reading, Whence};
 use crate::cli::term::Term;
 use crate::cli::{Answer, Failure, Format};
@@ -79,6 +81,9 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         ));
     }
     let tried = suggest(&gathered, &written, arguments, &reading, span)?;
+    for (why, count) in &tried.hashed {
+        gathered.unjudged.lacks(why, *count);
+    }
     for missed in &tried.missed {
         term.complain(format!("not covered: {missed}"));
     }
@@ -95,6 +100,8 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
 struct Tried {
     suggestion: Suggestion,
     missed: Vec<String>,
+    /// Of which it can't be told whether it allows them, by why.
+    hashed: BTreeMap<String, u64>,
 }
 
 /// With captures where values vary; without any, where those would get into each other's way.
@@ -111,9 +118,9 @@ fn suggest(
         let suggestion = write::suggestion(gathered, written, (arguments.by, &known), many, span);
         match policy::load_text("suggested.toml", &suggestion.text, &reading.names, &reading.own) {
             Ok(policy) => {
-                let missed = missed(gathered, policy);
+                let (missed, hashed) = missed(gathered, policy);
                 if missed.is_empty() || many.typed == usize::MAX {
-                    return Ok(Tried { suggestion, missed });
+                    return Ok(Tried { suggestion, missed, hashed });
                 }
             }
             Err(mistakes) => why = mistakes.to_string(),
@@ -122,12 +129,16 @@ fn suggest(
     Err(Failure::Because(format!("what was seen makes no valid policy:\n{why}")))
 }
 
-/// What the suggestion does not allow of what it is there for.
-fn missed(gathered: &Gathered, suggested: Policy) -> Vec<String> {
+/// What the suggestion does not allow of what it is there for, and what can't be told, since a value is a hash.
+fn missed(gathered: &Gathered, suggested: Policy) -> (Vec<String>, BTreeMap<String, u64>) {
     let mut judge = Judge::new(Arc::new(suggested));
-    let mut missed = Vec::new();
+    let (mut missed, mut hashed) = (Vec::new(), BTreeMap::new());
     for (connection, request) in &gathered.tries {
         let said = judge.of(*connection, request);
+        if let Said::Rules(_, Hindsight::Unclear(lacks @ Lacks::Value { .. })) = &said {
+            *hashed.entry(unclear(lacks)).or_default() += 1;
+            continue;
+        }
         let covered = matches!(
             said,
             Said::Rules(_, Hindsight::Allow { .. } | Hindsight::Unclear(Lacks::Request { .. }))
@@ -140,7 +151,7 @@ fn missed(gathered: &Gathered, suggested: Policy) -> Vec<String> {
             missed.push(format!("{} {} ({why})", request.method.as_str(), request.target.as_str()));
         }
     }
-    missed
+    (missed, hashed)
 }
 
 impl Tried {

@@ -144,10 +144,16 @@ impl Usage {
                 self.unjudged.lacks("a rule asks for something of the caller that is not on record", 1);
             }
             // Whoever got that far needed the route, whatever the rest is.
-            Said::Rules(_, Hindsight::Unclear(Lacks::Request { route, by, .. })) if by.is_empty() => {
+            Said::Rules(
+                _,
+                Hindsight::Unclear(Lacks::Request { route, by, .. } | Lacks::Value { route, by, .. }),
+            ) if by.is_empty() => {
                 *self.asked.entry(route.to_string()).or_default() += 1;
             }
-            Said::Rules(_, Hindsight::Unclear(Lacks::Request { route, by, .. })) => {
+            Said::Rules(
+                _,
+                Hindsight::Unclear(Lacks::Request { route, by, .. } | Lacks::Value { route, by, .. }),
+            ) => {
                 *self.grants.entry((route.to_string(), by.to_string())).or_default() += 1;
             }
         }

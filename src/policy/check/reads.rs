@@ -200,7 +200,7 @@ impl<N: Names> Checker<'_, '_, N> {
         };
         let body = self.pointers(written.body.as_ref(), plain);
         if let Some(texts) = written.body.as_ref().filter(|_| !json) {
-            let help = "write `body = { json = … }` for this route: what nobody reads can't be recorded";
+            let help = "write `body = { json = { allow = [...] } }` for this route: what nobody reads can't be recorded";
             self.problems.add_help(texts.span, "a member is recorded of a body that is judged", help);
         }
         let all = |texts: Option<&Texts>| -> Vec<String> {

@@ -124,9 +124,56 @@ fn escape(rest: &mut Peekable<Chars<'_>>, front: &[Vec<Token>]) -> Read<Vec<Vec<
     let Some(c) = rest.next() else { return Err("it ends in `\\`".to_owned()) };
     match escaped(c) {
         Some(set) => repeated(&set, &format!("\\{c}"), rest, front),
+        // `\Q...\E` is text as it stands.
+        None if c == 'Q' => Ok(vec![quoted(rest)]),
         None if c.is_ascii_punctuation() => optional(vec![vec![Token::Literal(c)]], rest, &format!("\\{c}")),
         None => Err(format!("`\\{c}` is not read here")),
     }
+}
+
+/// What stands up to `\E`, or to the end.
+fn quoted(rest: &mut Peekable<Chars<'_>>) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    while let Some(c) = rest.next() {
+        if c == '\\' && rest.next_if_eq(&'E').is_some() {
+            break;
+        }
+        tokens.push(Token::Literal(c));
+    }
+    tokens
+}
+
+/// One way as a person would write it again.
+pub(super) fn shown(way: &[Token]) -> String {
+    let part = |token: &Token| match token {
+        Token::Literal(c) if "\\.+*?()|[]{}^$".contains(*c) => format!("\\{c}"),
+        Token::Literal(c) => c.to_string(),
+        Token::Any { empty: true } => ".*".to_owned(),
+        Token::Any { empty: false } => ".+".to_owned(),
+        Token::Segment => "[^/]+".to_owned(),
+        Token::Digits => "\\d+".to_owned(),
+        Token::Hex => "[0-9a-fA-F]+".to_owned(),
+        Token::Minor => ".{1,2}".to_owned(),
+        Token::Typed(kind) => format!("<{kind}>"),
+        Token::Bad(_) => "<...>".to_owned(),
+    };
+    way.iter().map(part).collect()
+}
+
+/// Of what is taken less than the expression says: in words.
+pub(super) fn narrowed(way: &[Token]) -> Vec<&'static str> {
+    let less = |token: &Token| match token {
+        Token::Typed(kind) if kind == "text name" => Some(
+            "what repeats there is a `text name` here: letters, digits and `_.-`, the first a letter or digit, at most 255",
+        ),
+        Token::Typed(kind) if kind == "text word" => {
+            Some("what repeats there is a `text word` here: letters, digits and `_`, at most 255")
+        }
+        Token::Typed(kind) if kind == "int" => Some("of versions `v1.` and digits alone are taken here"),
+        Token::Minor => Some("of one or two characters in a version digits alone are taken here"),
+        _ => None,
+    };
+    way.iter().filter_map(less).collect()
 }
 
 /// `\d` and `\w`.
@@ -279,7 +326,7 @@ fn repeated(
         }
         // `/v[\d.]+`: less is said by `v1.` and digits, which is what Docker has.
         (None, Some((_, None))) if behind("/v") && all_of(|c| c.is_ascii_digit() || c == '.') => {
-            Ok(vec![vec![Token::Literal('1'), Token::Literal('.'), Token::Digits]])
+            Ok(vec![vec![Token::Literal('1'), Token::Literal('.'), Token::Typed("int".to_owned())]])
         }
         (Some(Token::Any { .. }), None) => bad(" is one character of many"),
         (_, None) => {

@@ -175,6 +175,45 @@ fn wollomatic_expressions_become_patterns_that_take_the_same_or_less() {
 }
 
 #[test]
+fn wollomatic_literals_that_mean_something_in_a_pattern_stand_for_themselves() {
+    for (expression, allowed, denied) in [
+        (r"/a/\*", vec!["GET /a/*"], vec!["GET /a/b", "GET /a/", "GET /a/**"]),
+        (r"/a/x\*y/json", vec!["GET /a/x*y/json"], vec!["GET /a/xzy/json", "GET /a/xy/json"]),
+        (r"/a/[*]/b", vec!["GET /a/*/b"], vec!["GET /a/x/b"]),
+        (r"/a/\Q*.*\E", vec!["GET /a/*.*"], vec!["GET /a/x.x", "GET /a/.*"]),
+        (r"/a/:id", vec!["GET /a/:id"], vec!["GET /a/x"]),
+        (r"/a/\{id\}", vec!["GET /a/%7Bid%7D"], vec!["GET /a/x", "GET /a/id"]),
+        (r"/a/\{id\}/[^/]+", vec!["GET /a/%7Bid%7D/x"], vec!["GET /a/x/x"]),
+        (r"/a/\|", vec!["GET /a/%7C"], vec!["GET /a/x"]),
+        ("/a/\u{e9}", vec!["GET /a/%C3%A9"], vec!["GET /a/e"]),
+        (r"/a/\+", vec!["GET /a/+"], vec!["GET /a/x"]),
+    ] {
+        let made = wollomatic::convert(&format!("'-allowGET={expression}'")).unwrap();
+        assert!(made.left.is_empty(), "{expression}: {:?}", made.left);
+        Asking::new(&made).says(&allowed, &denied);
+    }
+}
+
+#[test]
+fn wollomatic_says_which_way_is_left_out_and_why_and_what_is_taken_less_of() {
+    let made = wollomatic::convert(r"'-allowGET=/(version|x\*[a-z]?|\*[^/]+|a;b|[a-z]+)'").unwrap();
+    Asking::new(&made).says(&["GET /version"], &["GET /x*a", "GET /*a", "GET /a", "GET /x*"]);
+    let left = made.left.join("\n");
+    for words in [
+        r"`*` stands beside what varies, and no pattern has it there: `/\*[^/]+`",
+        "`;` begins a path parameter, which is refused unless a capture is let take it: `/a;b`",
+        "`[a-z]` repeated: no capture is as narrow; if more may be taken, write {name}: `/<...>`",
+    ] {
+        assert!(left.contains(words), "{words}: {left}");
+    }
+    let made = wollomatic::convert("'-allowGET=(/v[\\d\\.]+)?/c/[a-zA-Z0-9_.-]+'").unwrap();
+    assert!(made.left.is_empty(), "{:?}", made.left);
+    for words in ["is a `text name` here", "`v1.` and digits alone"] {
+        assert!(made.notes.iter().any(|note| note.contains(words)), "{words}: {:?}", made.notes);
+    }
+}
+
+#[test]
 fn wollomatic_what_no_pattern_says_as_narrowly_is_left_out() {
     for expression in [
         "/containers/[a-z]+/json",
@@ -187,6 +226,10 @@ fn wollomatic_what_no_pattern_says_as_narrowly_is_left_out() {
         "/a\\b",
         "/x{3}",
         "(?i:/version)",
+        "/a/50%",
+        "/a/x\\?",
+        "/a;b",
+        "/a/../b",
     ] {
         let made = wollomatic::convert(&format!("-allowGET={expression}")).unwrap();
         assert_eq!((made.left.len(), made.routes.len()), (1, 0), "{expression}: {made:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use super::made::{Made, Route};
-use super::regex::{alternatives, paths};
+use super::regex::{alternatives, narrowed, paths, shown};
 use super::words::{settings, words};
 use crate::model::method::Method;
 use crate::policy::Pattern;
@@ -132,9 +132,16 @@ fn route(method: &str, values: &[String], made: &mut Made) {
                 continue;
             }
         };
-        for why in ways.iter().filter_map(|way| say(method, way, &mut matches).err()).collect::<BTreeSet<_>>()
-        {
-            made.left(left(why));
+        let mut whys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for way in &ways {
+            match say(method, way, &mut matches) {
+                Ok(()) => narrowed(way).into_iter().for_each(|less| made.note(left(less.to_owned()))),
+                Err(why) => whys.entry(why).or_default().push(shown(way)),
+            }
+        }
+        for (why, of) in whys {
+            // Which of several ways it is.
+            made.left(if ways.len() == 1 { left(why) } else { left(format!("{why}: {}", some(&of))) });
         }
         if value.contains(".*") || value.contains(".+") {
             made.note(format!(
@@ -164,6 +171,16 @@ fn route(method: &str, values: &[String], made: &mut Made) {
     });
 }
 
+/// The first of them, and how many there are besides.
+fn some(ways: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = ways.iter().take(SHOWN).map(|way| format!("`{way}`")).collect::<Vec<_>>().join(", ");
+    match ways.len().saturating_sub(SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 /// Adds the patterns of one way.
 fn say(method: &str, way: &[super::regex::Token], matches: &mut BTreeSet<String>) -> Result<(), String> {
     for path in paths(way)? {
@@ -180,6 +197,11 @@ fn example(pattern: &str) -> String {
     let mut example = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (inside, behind) = piece.split_once('}').unwrap_or((piece, ""));
+        if let Some((_, only)) = inside.split_once(":one_of ") {
+            example.push_str(only);
+            example.push_str(behind);
+            continue;
+        }
         let digits = inside.rsplit_once(":hex ").and_then(|(_, count)| count.parse().ok()).unwrap_or(1);
         example.push_str(&"4".repeat(digits));
         example.push_str(behind);

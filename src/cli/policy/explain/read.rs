@@ -39,8 +39,8 @@ pub(super) enum Read {
     Taken(Option<String>),
     /// What is still to be judged, in words.
     Open(&'static str),
-    /// A value is to be judged of which there is a hash alone.
-    Secret,
+    /// The value of this name is to be judged, and there is a hash of it alone.
+    Secret(String),
     Refused(Box<Denial>),
 }
 
@@ -93,8 +93,9 @@ impl Sent {
             return Read::Open("its body is");
         }
         let is_command = matches!(backend, Some(BackendKind::Command(_)));
-        if self.recorded && is_command && asked.target.query_pairs().any(|(_, value)| is_hash(value)) {
-            return Read::Secret;
+        let hashed = asked.target.query_pairs().find(|(_, value)| is_hash(value));
+        if let Some((name, _)) = hashed.filter(|_| self.recorded && is_command) {
+            return Read::Secret(name.to_owned());
         }
         let body = self.body.as_ref().map_or([].as_slice(), |body| &body.bytes);
         match judge_values(policy, permit.route_id(), asked, body) {

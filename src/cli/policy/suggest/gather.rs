@@ -10,6 +10,7 @@ use crate::cli::policy::past::{Judge, Said, Unjudged};
 use crate::cli::recall::{Request, hangs_on_message};
 use crate::model::caller::{Caller, Credentials};
 use crate::model::ids::{ConnectionId, ListenerId};
+use crate::model::refusal::Refusal;
 use crate::policy::{Hindsight, Lacks, Policy};
 
 /// Different requests that are kept.
@@ -88,6 +89,9 @@ impl Gathered {
         if refusal.is_some_and(hangs_on_message) {
             return Err("it was denied for its header lines or its body, which are not on record");
         }
+        if refusal == Some(Refusal::Parameter.code()) {
+            return Err("it was denied for a value that its command does not take");
+        }
         if !is_name(&request.on) {
             return Err("its listener has no name that a policy could have");
         }
@@ -158,7 +162,8 @@ impl Gathered {
             Said::NoListener => return Err("the policy at hand has no listener of that name"),
             Said::Rules(
                 listener,
-                Hindsight::Allow { route, by, .. } | Hindsight::Unclear(Lacks::Request { route, by, .. }),
+                Hindsight::Allow { route, by, .. }
+                | Hindsight::Unclear(Lacks::Request { route, by, .. } | Lacks::Value { route, by, .. }),
             ) => {
                 like = by.strip_prefix("who.").map(str::to_owned);
                 (Some(route), None, listener)

@@ -32,6 +32,15 @@ pub(in crate::cli::policy::convert) fn paths(tokens: &[Token]) -> Read<Vec<Strin
     Ok(so_far.into_iter().map(|path| path.text).collect())
 }
 
+/// As it stands in a canonical target: there the expression saw the path decoded.
+fn canonical(c: char) -> String {
+    if c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c) {
+        return c.to_string();
+    }
+    let mut bytes = [0; 4];
+    c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// A path that is being written.
 #[derive(Debug, Clone, Default)]
 struct Path {
@@ -46,14 +55,14 @@ impl Path {
         let text = |tokens: &[Token]| -> String {
             tokens
                 .iter()
-                .filter_map(|token| if let Token::Literal(c) = token { Some(*c) } else { None })
+                .filter_map(|token| if let Token::Literal(c) = token { Some(canonical(*c)) } else { None })
                 .collect()
         };
         let Some(at) = segment.iter().position(free) else {
             if segment.is_empty() && !last {
                 return Err("it holds `//`, which is refused anyway".to_owned());
             }
-            return Ok(vec![self.add(&text(segment))]);
+            return self.literal(&text(segment)).map(|path| vec![path]);
         };
         let (before, behind) = segment.split_at(at);
         let Some((token, behind)) = behind.split_first() else { return Err("it is empty".to_owned()) };
@@ -61,6 +70,11 @@ impl Path {
             return Err("a segment would need two captures".to_owned());
         }
         let (before, behind) = (text(before), text(behind));
+        if let Some(c) =
+            [&before, &behind].iter().find_map(|part| part.chars().find(|c| matches!(c, '*' | ';')))
+        {
+            return Err(format!("`{c}` stands beside what varies, and no pattern has it there"));
+        }
         match token {
             Token::Any { empty } if last && behind.is_empty() => Ok(self.prefix(&before, *empty)),
             Token::Any { .. } if before.is_empty() && behind.is_empty() && literal_behind && !self.rest => {
@@ -105,6 +119,22 @@ impl Path {
             ways.push(self.add(before).add("{rest...}"));
         }
         ways
+    }
+
+    /// A segment without anything free. One with `*`, or with `:` in front, stands for itself only in a `one_of`.
+    fn literal(&self, segment: &str) -> Read<Path> {
+        if segment.contains(';') {
+            return Err(
+                "`;` begins a path parameter, which is refused unless a capture is let take it".to_owned()
+            );
+        }
+        if matches!(segment, "." | "..") {
+            return Err(format!("`{segment}` is a segment that no request can have here"));
+        }
+        if segment.contains('*') || segment.starts_with(':') {
+            return self.capture("", &format!(":one_of {segment}"), "");
+        }
+        Ok(self.add(segment))
     }
 
     fn add(&self, segment: &str) -> Path {
