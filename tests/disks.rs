@@ -19,11 +19,23 @@ use support::client::{self, Client};
 use support::daemon::{self, Daemon, Place};
 use support::disk::Disk;
 use support::heads;
+use support::people::person;
 use support::records;
 use support::strace::{self, Strace};
 use support::upstream::{Upstream, guarded_in};
 
 const POLICY: &str = include_str!("policies/up.toml");
+const METRICS: &str = r#"
+[backend.metrics]
+builtin = "metrics"
+[who.monitor]
+user = ["pg-bob"]
+[[route]]
+id = "metrics"
+match = ["GET /metrics"]
+to = "metrics"
+allow = ["monitor"]
+"#;
 
 fn started_in(place: Place) -> (Daemon, Upstream) {
     guarded_in(place, POLICY)
@@ -141,6 +153,64 @@ fn write_that_fails_is_refused_and_the_next_goes_to_another_segment() {
             assert_eq!(client.ask("GET", "/allowed/more").answer().status(), 200);
         }
     }
+    daemon.stop();
+}
+
+#[test]
+fn writes_that_all_fail_are_told_as_long_as_they_do() {
+    need_root!();
+    need_programs!("strace", "curl");
+    let place = daemon::place();
+    let _upstream = Upstream::start(&place.path().join("up.sock"));
+    let daemon = Daemon::start_to_be_failed(place, &format!("{POLICY}{METRICS}"));
+    // An answer is a write too.
+    let served = || {
+        let answer = Client::connect(&daemon.socket()).ask("GET", "/allowed/x").answer_or_end();
+        answer.is_some_and(|answer| answer.status() == 200)
+    };
+    assert!(served());
+    let gate = strace::process(&daemon, "gate");
+    // Of a gate that nothing fails for.
+    let metrics = || person("pg-bob").curl(&daemon.socket(), "/metrics", &[]).1;
+    assert!(metrics().contains("\npeergate_recordable 1\n"));
+    let (audit, control) = (daemon.path("audit"), daemon.path("run/control.sock"));
+    let told = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peergate"));
+        let output = command.args(arguments).arg("--control").arg(&control).output().unwrap();
+        (output.status.code(), support::said(&output))
+    };
+    let commands: [&[&str]; 3] =
+        [&["status"], &["doctor"], &["audit", "status", "--dir", audit.to_str().unwrap()]];
+    let of = |writer: &str| {
+        let names = fs::read_dir(&audit).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().contains(writer)).count()
+    };
+    // Until its writer was given so many more that take nothing either.
+    let watch = |writer: &str| {
+        let before = of(writer);
+        while of(writer) < before + 3 {
+            assert!(!served());
+            for command in commands {
+                let (code, said) = told(command);
+                assert!(code == Some(1) && said.contains("requests are refused"), "{command:?}: {said}");
+            }
+        }
+    };
+    const EIO: &[&str] = &["-f", "-e", "trace=write", "-e", "inject=write:error=EIO"];
+    let gate = Strace::attach(gate, EIO);
+    assert!(!served());
+    // Counters are written out once a second.
+    let tells = |word: &str| metrics().contains(word).then_some(());
+    heads::until("the metrics to tell", || tells("\npeergate_recordable 0\n"));
+    watch("-gate-0-");
+    assert!(metrics().contains("\npeergate_recordable 0\n"));
+    let warden = Strace::attach(daemon.pid(), EIO);
+    assert!(!served());
+    watch("-warden-");
+    drop((gate, warden));
+    heads::until("the record to be written", || (told(commands[0]).0 == Some(0)).then_some(()));
+    ask_until_served(&daemon, "/allowed/again");
+    heads::until("the metrics to tell", || tells("\npeergate_recordable 1\n"));
     daemon.stop();
 }
 

@@ -116,7 +116,7 @@ impl Warden {
 
     /// Whether what the warden notes can be trusted to be found.
     fn can_record(&self) -> bool {
-        self.record.is_whole() && self.scribe.is_alive() && !self.homeless
+        self.record.goes_on() && self.scribe.is_alive() && !self.homeless
     }
 
     /// The outcome of what the journal knows of; nothing waits for it.

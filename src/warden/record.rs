@@ -6,9 +6,11 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 
+use super::allowance::Spares;
 use super::commands::Start;
 use super::grant::Grant;
 use super::segments::Writer;
@@ -28,12 +30,26 @@ enum Effect {
     Run { number: u32, noted: Noted<Box<Start>> },
 }
 
+/// What became of the latest writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failing {
+    /// The last one succeeded.
+    Not,
+    /// The last one failed, and the one before had not: another segment may do.
+    Once,
+    /// The last ones failed: another segment does not help at once.
+    Again,
+}
+
 /// The warden's log.
 pub(super) struct Record {
     log: Log,
     segment: String,
     effects: Vec<Effect>,
     unwritten: bool,
+    failing: Failing,
+    /// Segments that it may have in place of ones that failed as soon as they were there.
+    spares: Spares,
     /// A better segment, or space, could not be had; a timer runs.
     wanting: bool,
     /// Nothing more is noted: the scribe closes the segment.
@@ -44,7 +60,16 @@ impl Record {
     /// A record that is written to a fresh segment.
     pub(super) fn new(segment: String, file: OwnedFd, reserved: u64) -> Record {
         let log = Log::new(file, reserved);
-        Record { log, segment, effects: Vec::new(), unwritten: false, wanting: false, closed: false }
+        Record {
+            log,
+            segment,
+            effects: Vec::new(),
+            unwritten: false,
+            failing: Failing::Not,
+            spares: Spares::new(Instant::now()),
+            wanting: false,
+            closed: false,
+        }
     }
 
     /// The present segment's name.
@@ -55,6 +80,11 @@ impl Record {
     /// Whether it can be written now.
     pub(super) fn is_whole(&self) -> bool {
         self.log.broken().is_none()
+    }
+
+    /// Whether what is noted can be taken to be written: the last write was. A fresh segment alone does not say that.
+    pub(super) fn goes_on(&self) -> bool {
+        self.is_whole() && self.failing == Failing::Not
     }
 
     /// Notes what is only to be known; its loss is told by the diagnostics and holds up nothing.
@@ -126,8 +156,13 @@ impl Record {
         if !std::mem::take(&mut self.unwritten) {
             return None;
         }
-        if let Err(error) = self.log.flush() {
-            tracing::error!(%error, segment = self.segment, "the warden's record can't be written");
+        match self.log.flush() {
+            Ok(()) if self.log.written_bytes() > 0 => self.failing = Failing::Not,
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(%error, segment = self.segment, "the warden's record can't be written");
+                self.failing = if self.failing == Failing::Not { Failing::Once } else { Failing::Again };
+            }
         }
         Some(std::mem::take(&mut self.effects))
     }
@@ -168,6 +203,9 @@ impl Warden {
         if self.record.closed || self.record.wanting || !broken && used.is_none() {
             return;
         }
+        if broken && self.record.failing == Failing::Again {
+            return self.want_own_segment();
+        }
         self.renew_own_segment(broken, used.unwrap_or_default());
     }
 
@@ -187,6 +225,10 @@ impl Warden {
                 Ok(upto) => return self.record.log.reserve(upto),
                 Err(error) => tracing::warn!(%error, "no disk space can be reserved for the warden's record"),
             }
+            return self.want_own_segment();
+        }
+        // A disk that takes names and no bytes must not fill with empty files.
+        if self.record.failing == Failing::Again && !self.record.spares.take(Instant::now()) {
             return self.want_own_segment();
         }
         match self.segments.create(Writer::Warden) {
@@ -273,7 +315,25 @@ mod tests {
         assert_eq!(files[0].metadata().unwrap().len(), 0);
         record.log.replace(second, 1 << 20);
         assert!(record.is_whole() && record.note_if_it_can(&entry));
+        assert!(!record.goes_on(), "nothing is known of it yet");
         record.write();
         assert!(files[1].metadata().unwrap().len() > 0);
+        assert!(record.goes_on());
+    }
+
+    #[test]
+    fn segment_that_takes_nothing_is_no_record_that_goes_on() {
+        let now = Timestamp::now();
+        let entry = Entry::Journal(Journalled { count: 1, first: now, last: now });
+        // Each write fails (EBADF), as on a disk that takes names and no bytes.
+        let deaf = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let mut record = Record::new("first".to_owned(), deaf(), 1 << 20);
+        for failing in [Failing::Once, Failing::Again, Failing::Again] {
+            record.note(&entry);
+            record.write();
+            assert_eq!((record.failing, record.is_whole()), (failing, false));
+            record.log.replace(deaf(), 1 << 20);
+            assert!(record.is_whole() && !record.goes_on());
+        }
     }
 }

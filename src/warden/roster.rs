@@ -71,6 +71,8 @@ pub(super) struct Lane {
     pub(super) spares: Spares,
     /// When it last said that its segment failed.
     pub(super) failed: Option<Instant>,
+    /// Its last write failed, and it is not known to have written since.
+    pub(super) unproven: bool,
     /// What its channel is watched for.
     pub(super) interest: Interest,
     /// It said that all is settled.
@@ -102,6 +104,7 @@ impl Lane {
             wanting: Wanting::Nothing,
             spares: Spares::new(Instant::now()),
             failed: None,
+            unproven: false,
             interest: Interest::Read,
             drained: false,
         }

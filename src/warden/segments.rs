@@ -213,6 +213,11 @@ impl Segments {
         self.live.get(name).is_none_or(|segment| segment.reserved >= self.size)
     }
 
+    /// Whether its writer has written anything to it.
+    pub(super) fn holds_some(&self, name: &str) -> bool {
+        self.live.get(name).is_some_and(|segment| fstat(&segment.file).is_ok_and(|found| found.st_size > 0))
+    }
+
     /// Whether its writer has used so much that it may ask for more: half of what was reserved last, or what it
     /// can't have written yet.
     pub(super) fn is_used(&self, name: &str) -> bool {

@@ -55,6 +55,7 @@ impl Warden {
         let now = Instant::now();
         let soon = lane.failed.replace(now).is_some_and(|before| now.duration_since(before) < RETRY);
         let failed = if errno == 0 { None } else { lane.segments.pop() };
+        lane.unproven |= errno != 0;
         tracing::info!(?id, errno, "a lane needs another segment");
         if let Some(name) = failed {
             // Nothing more goes into one that failed.
@@ -97,6 +98,10 @@ impl Warden {
         let Some(whose) = self.roster.gate(id.gate).map(|gate| gate.whose) else { return };
         if let Some(wait) = self.must_wait(id) {
             return self.lane_waits(id, Wanting::Segment, wait);
+        }
+        // What it wrote to the one before says nothing of the next, but that it could.
+        if let Some(lane) = self.roster.lane_mut(id) {
+            lane.unproven &= !lane.segments.last().is_some_and(|name| self.segments.holds_some(name));
         }
         if !self.may_have_another(id) {
             return self.lane_wants(id, Wanting::Segment);
@@ -181,10 +186,18 @@ impl Warden {
         Terms { rate, lanes: self.force.lanes() }
     }
 
-    /// Whether what everybody asks can be recorded: there is a scribe, a directory, and room. Where a disk is full, what
-    /// is reserved may serve for a while yet.
+    /// Whether what everybody asks can be recorded: there is a scribe, a directory, and room, and nobody's last write
+    /// failed. Where a disk is full, what is reserved may serve for a while yet.
     pub(super) fn is_recordable(&self) -> bool {
-        self.scribe.is_alive() && self.record.is_whole() && !self.homeless && !self.segments.is_scarce()
+        let goes_on = self.scribe.is_alive() && self.record.goes_on() && !self.homeless;
+        goes_on && !self.segments.is_scarce() && !self.lane_fails()
+    }
+
+    /// Whether a lane could not write its segment and has written nothing to another one since: on a disk that takes
+    /// names and no bytes there is always another.
+    fn lane_fails(&self) -> bool {
+        let mut lanes = self.roster.gates().flat_map(|(_, gate)| &gate.lanes).filter(|lane| lane.unproven);
+        lanes.any(|lane| !lane.segments.last().is_some_and(|name| self.segments.holds_some(name)))
     }
 
     /// Tells a lane whether its requests can be recorded, where that is news to it. Scarce space alone is not

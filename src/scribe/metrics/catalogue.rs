@@ -110,7 +110,7 @@ families! {
         };
 
     // --- the record ------------------------------------------------------------------------------------
-    "recordable" Gauge "" "1 while there is room for records and a scribe that seals them; else requests are refused, at once or when what is reserved is used."
+    "recordable" Gauge "" "1 while there is room for records, none fails to be written, and a scribe seals them; else requests are refused, at once or when what is reserved is used."
         |view, samples| samples.one(&[], u8::from(view.told.recordable));
     "records" Counter "" "Records that the scribe has read."
         |view, samples| samples.one(&[], view.counters.records);
