@@ -312,3 +312,13 @@ fn manual_probe_table_is_current() {
         assert_eq!(there, table, "`PEERGATE_WRITE=1 cargo test --test probes manual` writes it");
     }
 }
+
+#[test]
+fn probe_without_a_daemon_says_so_and_prints_no_table() {
+    let place = tempfile::tempdir().unwrap();
+    let mut probe = Command::new(support::program("peergate"));
+    let probe = probe.args(["probe", "--control"]).arg(place.path().join("control.sock")).output().unwrap();
+    assert!(!probe.status.success());
+    assert_eq!(String::from_utf8(probe.stdout).unwrap(), "");
+    assert!(String::from_utf8(probe.stderr).unwrap().contains("can't ask the daemon at "));
+}

@@ -76,9 +76,6 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
     let socket = arguments.daemon.socket();
     let threads: usize = subjects.iter().map(|subject| subject.places().len()).sum();
     let (mut made, mut bad) = (0, 0);
-    if arguments.daemon.format == Format::Text {
-        head(&subjects, term)?;
-    }
     let for_these = |probe: &&Probe| subjects.iter().all(|subject| probe.is_for(*subject));
     let probes: Vec<&Probe> = PROBES.iter().filter(for_these).collect();
     for probe in &probes {
@@ -99,7 +96,13 @@ pub fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Failure> {
         }
         bad += tries.iter().filter(|tried| !tried.is_good()).count();
         match arguments.daemon.format {
-            Format::Text => show(probe, &subjects, &tries, term)?,
+            Format::Text => {
+                // Not before there is a daemon that answers.
+                if made == threads {
+                    head(&subjects, term)?;
+                }
+                show(probe, &subjects, &tries, term)?;
+            }
             Format::Json => tries.iter().try_for_each(|tried| term.line(json(probe, tried)))?,
         }
         term.flush()?;
