@@ -5,6 +5,7 @@
 //! first, but nobody's records push out those of others beyond half of all ([`shares`]). A scribe's segment seals what was written in its time, so it goes only after all of that has gone, and
 //! never before an older one of the scribe's.
 
+mod pace;
 mod shares;
 mod shipped;
 
@@ -14,6 +15,7 @@ use super::entry::Pruned;
 use crate::model::keeping::Keep;
 use crate::model::time::Timestamp;
 
+pub use pace::Pace;
 use shares::{Shares, Turns};
 pub use shipped::shipped;
 
@@ -89,6 +91,15 @@ pub struct Terms<'a> {
     pub whole: u64,
     /// The segments that are shipped, by name; `None` where nobody ships.
     pub shipped: Option<&'a BTreeSet<String>>,
+    /// What ended later does not go by its age yet ([`Pace`]); `None`: whatever is old goes.
+    pub ripe: Option<Timestamp>,
+}
+
+impl Keep {
+    /// What ended before is older than it says.
+    pub fn due(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_micros(now.micros().saturating_sub(u64::from(self.days) * DAY))
+    }
 }
 
 const DAY: u64 = 86_400_000_000;
@@ -139,6 +150,10 @@ impl<'a> Planning<'a> {
 
     /// A scribe's goes only after all that it seals, and never before an older one: the chain is kept from its end.
     fn scribes(&mut self, seals: &[&'a Stored], stays: &Stays) {
+        let seals_nothing = |segment: &&&Stored| {
+            segment.settled && !self.terms.is_unshipped(segment) && !stays.needs(segment)
+        };
+        self.shares.all.count(seals.iter().take_while(seals_nothing).count() as u64);
         let mut older_stays = false;
         for segment in seals {
             let old = self.terms.is_old(segment).then_some(Pruned::Age);
@@ -174,8 +189,8 @@ impl<'a> Planning<'a> {
 
 impl Terms<'_> {
     fn is_old(&self, segment: &Stored) -> bool {
-        let age = self.now.micros().saturating_sub(segment.ended.micros());
-        age > u64::from(self.keep.days) * DAY
+        let ripe = self.ripe.is_none_or(|ripe| segment.ended <= ripe);
+        ripe && segment.ended < self.keep.due(self.now)
     }
 
     fn is_unshipped(&self, segment: &Stored) -> bool {

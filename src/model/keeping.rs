@@ -29,7 +29,7 @@ pub struct Keep {
     pub days: u32,
     /// Bytes that closed segments take on the disk.
     pub bytes: u64,
-    /// Closed segments; `None`: any number.
+    /// Closed segments, not counting a scribe's that seals one of them; `None`: any number.
     pub count: Option<u32>,
     /// Bytes that are to stay free on the file system, but never more than a tenth of it.
     pub free: u64,

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::segments::Kept;
 use super::{Due, Warden};
-use crate::audit::retention::{self, Held, Terms};
+use crate::audit::retention::{self, Held, Pace, Terms};
 use crate::model::time::Timestamp;
 use crate::wire::message::ToScribe;
 
@@ -38,6 +38,10 @@ pub(super) struct Keeping {
     unremovable: BTreeSet<String>,
     /// What was last said of a segment that should go and may not.
     said: BTreeMap<String, Held>,
+    /// How far age has come.
+    pace: Pace,
+    /// It was said that more is old than goes at this pace.
+    said_old: bool,
 }
 
 impl Warden {
@@ -112,7 +116,19 @@ impl Warden {
         }
         let audit = &self.force.policy.audit;
         let Ok((free, whole)) = self.segments.space() else { return };
-        let terms = Terms { keep: &audit.keep, now: Timestamp::now(), free, whole, shipped };
+        let now = Timestamp::now();
+        let due = audit.keep.due(now);
+        let ended = || kept.iter().filter(|kept| kept.stored.settled).map(|kept| kept.stored.ended);
+        let ripe = ended().min().map(|oldest| self.keeping.pace.ripe(oldest, due, Instant::now()));
+        let waits = ended().any(|ended| ended < due && ripe.is_some_and(|ripe| ended > ripe));
+        if waits && !std::mem::replace(&mut self.keeping.said_old, waits) {
+            tracing::warn!(
+                "much of the record is older than `days` at once: if the clock is wrong, set it right; a day's worth of \
+                 the record goes each hour"
+            );
+        }
+        self.keeping.said_old = waits;
+        let terms = Terms { keep: &audit.keep, now, free, whole, shipped, ripe };
         let stored: Vec<_> = kept.iter().map(|kept| kept.stored.clone()).collect();
         let plan = retention::plan(&stored, &terms);
         let held: BTreeMap<String, Held> = plan.held.into_iter().collect();

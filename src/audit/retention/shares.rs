@@ -21,7 +21,8 @@ pub(super) struct Share {
 impl Share {
     fn with(&mut self, segment: &Stored) {
         self.bytes = self.bytes.saturating_add(segment.bytes);
-        self.count += 1;
+        // Those of scribes once it is known which of them may go.
+        self.count += u64::from(!segment.seals);
     }
 
     fn without(&mut self, segment: &Stored) {
@@ -42,6 +43,11 @@ pub(super) struct All {
 }
 
 impl All {
+    /// So many of the scribes' count too, which seal nothing that is kept.
+    pub(super) fn count(&mut self, more: u64) {
+        self.share.count = self.share.count.saturating_add(more);
+    }
+
     /// What is exceeded, beside age.
     pub(super) fn exceeds(&self, terms: &Terms<'_>) -> Option<Pruned> {
         let Keep { bytes, count, free, .. } = *terms.keep;
@@ -162,7 +168,7 @@ mod tests {
     fn left(stored: &[Stored], bytes: u64, count: Option<u32>) -> BTreeMap<String, u64> {
         let keep = Keep { days: 36_500, bytes, count, free: 0 };
         let now = Timestamp::from_micros(1_000_000_000_000);
-        let terms = Terms { keep: &keep, now, free: 0, whole: 0, shipped: None };
+        let terms = Terms { keep: &keep, now, free: 0, whole: 0, shipped: None, ripe: None };
         let plan = plan(stored, &terms);
         let going: BTreeSet<&str> = plan.going.iter().map(|going| going.name.as_str()).collect();
         let mut left = BTreeMap::new();

@@ -17,7 +17,7 @@ fn segment(writer: &str, made: u64, ended: u64, bytes: u64) -> Stored {
 
 fn going(stored: &[Stored], keep: &Keep, now: u64, free: u64) -> Vec<(String, Pruned)> {
     let now = Timestamp::from_micros(now * HOUR);
-    let terms = Terms { keep, now, free, whole: 1 << 40, shipped: None };
+    let terms = Terms { keep, now, free, whole: 1 << 40, shipped: None, ripe: None };
     plan(stored, &terms).going.into_iter().map(|going| (going.name, going.why)).collect()
 }
 
@@ -61,7 +61,7 @@ fn scarce_space_takes_the_oldest_and_never_asks_for_more_than_a_tenth() {
         names(&[("00001-a", Pruned::Space), ("00002-a", Pruned::Space)])
     );
     let now = Timestamp::from_micros(9 * HOUR);
-    let terms = Terms { keep: &keep, now, free: 100, whole: 900, shipped: None };
+    let terms = Terms { keep: &keep, now, free: 100, whole: 900, shipped: None, ripe: None };
     assert_eq!(plan(&stored, &terms), Plan::default());
 }
 
@@ -72,10 +72,40 @@ fn unsettled_and_unshipped_stay_and_say_why() {
     let shipped = BTreeSet::from(["00003-c".to_owned()]);
     let keep = Keep { count: Some(0), ..all() };
     let now = Timestamp::from_micros(9 * HOUR);
-    let plan = plan(&stored, &Terms { keep: &keep, now, free: 0, whole: 0, shipped: Some(&shipped) });
+    let plan =
+        plan(&stored, &Terms { keep: &keep, now, free: 0, whole: 0, shipped: Some(&shipped), ripe: None });
     assert_eq!(plan.going.iter().map(|going| going.name.as_str()).collect::<Vec<_>>(), ["00003-c"]);
     let held = [("00001-a".to_owned(), Held::Unsettled), ("00002-b".to_owned(), Held::Unshipped)];
     assert_eq!(plan.held, held);
+}
+
+#[test]
+fn count_spares_writers_for_what_scribes_seal_of_them() {
+    // Four starts, each with a scribe's; each seals what was written in its time.
+    let mut stored: Vec<Stored> =
+        (0..4).map(|start| segment("scribe", start * 10, start * 10 + 5, 1)).collect();
+    stored.extend((0..4).map(|start| segment("gate", start * 10 + 1, start * 10 + 4, 10)));
+    let keep = |count| Keep { count: Some(count), ..all() };
+    assert_eq!(going(&stored, &keep(4), 90, 0), [], "four are kept, and what seals them");
+    let first = [("00001-gate", Pruned::Count), ("00000-scribe", Pruned::Count)];
+    assert_eq!(going(&stored, &keep(3), 90, 0), names(&first), "one's scribe goes with it");
+    assert_eq!(going(&stored, &keep(0), 90, 0).len(), 8);
+    // Nothing that was sealed is left: they are all there is to count.
+    let alone = [("00000-scribe", Pruned::Count), ("00010-scribe", Pruned::Count)];
+    assert_eq!(going(&stored[..4], &keep(2), 90, 0), names(&alone));
+}
+
+#[test]
+fn old_ones_wait_until_they_are_ripe() {
+    let stored = [segment("a", 1, 2, 1), segment("b", 1, 40, 1)];
+    let keep = Keep { days: 1, bytes: 1, ..all() };
+    let (now, ripe) = (Timestamp::from_micros(900 * HOUR), Some(Timestamp::from_micros(2 * HOUR)));
+    let terms = |keep| Terms { keep, now, free: 0, whole: 0, shipped: None, ripe };
+    let roomy = Keep { bytes: 9, ..keep.clone() };
+    let going = plan(&stored, &terms(&roomy)).going;
+    assert_eq!(going.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["00001-a"]);
+    let keep = Keep { bytes: 0, ..keep };
+    assert_eq!(plan(&stored, &terms(&keep)).going[1].why, Pruned::Bytes, "other reasons wait for nothing");
 }
 
 #[test]
@@ -113,7 +143,7 @@ proptest! {
             .collect();
         let keep = Keep { days, bytes, count: None, free: 0 };
         let now = Timestamp::from_micros(260 * HOUR);
-        let plan = plan(&stored, &Terms { keep: &keep, now, free: 0, whole: 0, shipped: None });
+        let plan = plan(&stored, &Terms { keep: &keep, now, free: 0, whole: 0, shipped: None, ripe: None });
         let goes = |name: &str| plan.going.iter().any(|going| going.name == name);
         for going in &plan.going {
             let one = stored.iter().find(|one| one.name == going.name).unwrap();

@@ -87,3 +87,71 @@ pub(super) fn pruned(directory: &Path, threads: usize, pins: &[Public]) -> io::R
     let gone = facts.filter(|fact| !fact.doubtful && matches!(fact.what, What::Prune(_)));
     Ok(gone.map(|fact| fact.segment.to_string()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::audit::chain::store::{Origin, Slot};
+    use crate::audit::chain::{Digest, Handover, Secret};
+    use crate::model::time::Timestamp;
+
+    const NAMES: [&str; 3] = ["1", "2", "3"];
+
+    fn name(number: &str) -> String {
+        format!("20261123T034628.000000Z-7k3qzd-scribe-{number}.ndjson")
+    }
+
+    /// A scribe's segment with one seal, over which a witness is asked for.
+    fn sealed() -> Vec<u8> {
+        let mut bytes =
+            br#"{"v":1,"t":"open","n":0,"ts":"2026-11-23T03:46:29.123456Z","role":"scribe"}"#.to_vec();
+        bytes.push(b'\n');
+        let secret = |fill| Secret::from_bytes(&mut [fill; 32]);
+        let ts = Timestamp::from_micros(1_795_405_589_123_456);
+        let slot = Slot { epoch: 0, secret: secret(1), origin: Origin::Genesis };
+        let mut signer = Handover::new(slot, secret(2)).begin(secret(3), None, 1, ts, &mut bytes);
+        let (to, hash) = (bytes.len() as u64, Digest::of(&bytes));
+        signer.seal(to, hash, secret(4), 2, ts, &mut bytes);
+        bytes
+    }
+
+    /// Looks at the first two, while `meanwhile` happens each time that the first one is read.
+    fn looked(meanwhile: impl Fn(&Path) + Sync) -> Look {
+        let directory = tempfile::tempdir().unwrap();
+        for number in &NAMES[..2] {
+            fs::write(directory.path().join(name(number)), sealed()).unwrap();
+        }
+        let asked = |_, _| {
+            meanwhile(directory.path());
+            false
+        };
+        look(directory.path(), 1, &asked, &AtomicU64::new(0), &mut |_, _| {}).unwrap()
+    }
+
+    fn read(look: &Look) -> Vec<&str> {
+        look.told.iter().map(|told| told.segment.as_str()).collect()
+    }
+
+    #[test]
+    fn segment_that_went_between_listing_and_reading_is_no_damage() {
+        let look = looked(|directory| {
+            fs::remove_file(directory.join(name("2"))).ok();
+        });
+        assert!(look.damages.is_empty(), "{:?}", look.damages);
+        assert_eq!(read(&look), [name("1")]);
+        assert_eq!(look.survey.segments.len(), 1, "nor is it looked for later");
+    }
+
+    #[test]
+    fn segment_that_came_in_place_of_one_that_went_is_read() {
+        let look = looked(|directory| {
+            if fs::remove_file(directory.join(name("2"))).is_ok() {
+                fs::write(directory.join(name("3")), sealed()).unwrap();
+            }
+        });
+        assert!(look.damages.is_empty(), "{:?}", look.damages);
+        assert_eq!(read(&look), [name("1"), name("3")]);
+    }
+}

@@ -71,6 +71,7 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
         free: system.blocks_available() * system.fragment_size(),
         whole: system.blocks() * system.fragment_size(),
         shipped: shipped.as_ref(),
+        ripe: None,
     };
     let plan = retention::plan(&stock.segments, &terms);
     match arguments.how.format {
