@@ -53,6 +53,9 @@ fn pattern() -> impl Strategy<Value = String> {
         "/a/{r...}",
         "/{r...}/b",
         "/v1/a",
+        "/A/{x}",
+        "/{x}/B",
+        "/A/{r...}",
         "/v{x}/a",
     ]);
     (method, path).prop_map(|(method, path)| format!("{method} {path}"))
@@ -97,8 +100,9 @@ fn policy() -> impl Strategy<Value = String> {
 }
 
 fn target() -> impl Strategy<Value = String> {
-    let segment =
-        any_of(&["a", "A", "b", "B", "ab", "1", "v1", "v1.4", "a;b", "a%2Fb", "A%2fB", "%61", "b;"]);
+    let segment = any_of(&[
+        "a", "a", "b", "b", "a", "A", "b", "B", "ab", "1", "v1", "v1.4", "a;b", "a%2Fb", "A%2fB", "%61", "b;",
+    ]);
     let end = prop_oneof![Just(""), Just("/"), Just("?q=1")];
     (prop::collection::vec(segment, 1..4), end)
         .prop_map(|(segments, end)| format!("/{}{end}", segments.join("/")))
