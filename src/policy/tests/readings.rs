@@ -1,6 +1,21 @@
 //! Paths and methods that a backend may read otherwise.
 
-use super::{HEAD, asking, house};
+use super::{Asking, HEAD, asking, caller, house};
+use crate::model::ids::ListenerId;
+use crate::model::method::Method;
+use crate::model::target::{Asked, Target};
+use crate::model::time::Timestamp;
+use crate::policy::steps;
+
+/// The forbids that bind `bob`, as `explain` tells them.
+fn told(asking: &Asking, request: &str) -> Vec<String> {
+    let (method, target) = request.split_once(' ').unwrap();
+    let method = Method::parse(method.as_bytes()).unwrap();
+    let target = Target::parse(target.as_bytes()).unwrap();
+    let asked = Asked { method: &method, target: &target, upgrade: None };
+    let told = steps(asking.decider.policy(), ListenerId(0), &caller("bob"), &asked, Timestamp::now());
+    told.forbids.into_iter().filter(|step| step.binds).map(|step| step.id).collect()
+}
 
 #[test]
 fn forbid_holds_in_any_case_and_a_route_in_its_own() {
@@ -37,7 +52,9 @@ fn forbid_holds_in_any_case_and_a_route_in_its_own() {
             "{request}: {}",
             asking.says("bob", request)
         );
+        assert_eq!(told(&asking, request), ["no-exec"], "{request}");
     }
+    assert!(told(&asking, "POST /admin/redo").is_empty());
     assert_eq!(asking.says("bob", "POST /admin/redo"), "allow all by who.users");
     assert_eq!(asking.says("bob", "GET /Own"), "allow own by who.users");
     assert_eq!(asking.says("bob", "GET /own"), "allow all by who.users");
