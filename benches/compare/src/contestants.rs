@@ -125,7 +125,7 @@ impl Field {
     /// Starts everybody in a new directory on disk, so that logs cost what logs cost.
     pub fn start(peergated: &str, unguarded: &str) -> Field {
         let place = std::env::current_dir().expect("a directory").join("target/side-by-side");
-        let _ = fs::remove_dir_all(&place);
+        clear(&place);
         fs::create_dir_all(place.join("nginx-tmp")).expect("a directory for the sockets");
         let dir = place.to_str().expect("a plain path").to_owned();
         let configured = |name: &str, text: &str| {
@@ -264,7 +264,18 @@ impl Drop for Field {
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
         }
-        let _ = fs::remove_dir_all(&self.place);
+        clear(&self.place);
+    }
+}
+
+/// Takes away what was left there. A daemon that was killed leaves segments that are append-only.
+fn clear(place: &Path) {
+    let _ = Command::new("chattr").args(["-R", "-f", "-a"]).arg(place).status();
+    match fs::remove_dir_all(place) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            eprintln!("{} can't be removed, and the next run wants it empty: {why}", place.display());
+        }
+        _ => {}
     }
 }
 

@@ -61,7 +61,9 @@ fn main() {
 }
 
 fn usage() {
-    eprintln!("usage: commands ROUNDS [SOCKET [SOCKET-IN-MEMORY]] [-- NAME PROGRAM ARGUMENT… [++ BEFORE ARGUMENT…]]…");
+    eprintln!(
+        "usage: commands ROUNDS [SOCKET [SOCKET-IN-MEMORY]] [-- NAME PROGRAM ARGUMENT… [++ BEFORE ARGUMENT…]]…"
+    );
     std::process::exit(2);
 }
 
