@@ -208,8 +208,8 @@ fn writes_that_all_fail_are_told_as_long_as_they_do() {
     assert!(!served());
     watch("-warden-");
     drop((gate, warden));
-    heads::until("the record to be written", || (told(commands[0]).0 == Some(0)).then_some(()));
     ask_until_served(&daemon, "/allowed/again");
+    heads::until("the record to be written", || (told(commands[0]).0 == Some(0)).then_some(()));
     heads::until("the metrics to tell", || tells("\npeergate_recordable 1\n"));
     daemon.stop();
 }
