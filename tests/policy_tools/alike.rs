@@ -100,3 +100,23 @@ fn explain_of_a_record_leaves_open_what_the_route_would_judge_of_a_hash_or_of_an
     let (out, code) = bench.ask(&words);
     assert!(code == Some(4) && out.contains("something of the caller that is not on record"), "{out}");
 }
+
+#[test]
+fn explain_of_a_record_whose_target_is_cut_short_gives_no_verdict() {
+    let asked = |more: &str| {
+        let bench = Bench::new();
+        bench.file(
+            "p.toml",
+            "version = 1\n[listen.docker]\npath = \"/run/d.sock\"\n[backend.docker]\nproxy = \"unix:/run/docker.sock\"\n\
+             [who.bob]\nuid = [1001]\n[[route]]\nid = \"a\"\nmatch = \"GET /a\"\nto = \"docker\"\nallow = \"bob\"\n",
+        );
+        let decision = format!(
+            r#""id":"7k3qzd-1-1","uid":1001,"pid":9,"method":"GET","target":"/a",{more}"decision":"allow","route":"a","policy":"9f2c1e77""#
+        );
+        record(&bench, &decision);
+        bench.ask(&["explain", "p.toml", "--record", "7k3qzd-1-1", "--dir", "audit"])
+    };
+    assert_eq!(asked("").1, Some(0));
+    let (out, code) = asked(r#""target_len":9000,"#);
+    assert!(code == Some(3) && out.contains("its target is cut short on record"), "{out}");
+}

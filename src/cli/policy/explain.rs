@@ -97,12 +97,21 @@ struct Question {
 /// Exit code where it hangs on what was not given.
 const OPEN: u8 = 4;
 
+/// Why a verdict is open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// What is judged was not given.
+    NotGiven,
+    /// The record does not hold it.
+    NotOnRecord,
+}
+
 /// What came of it.
 struct Outcome {
     /// Why it is refused before or after the rules were asked.
     refusal: Option<Refusal>,
-    /// Whether the rest of it is still to be judged.
-    open: bool,
+    /// That the rest of it is still to be judged, and whether it can be.
+    open: Option<Open>,
     /// That in words.
     why: String,
     steps: Option<Steps>,
@@ -123,8 +132,8 @@ pub(super) fn run(arguments: &Arguments, term: &mut Term) -> Result<Answer, Fail
     }
     Ok(match (outcome.refusal, outcome.open) {
         (Some(_), _) => Answer::No,
-        (None, true) => Answer::NoBecause(OPEN),
-        (None, false) => Answer::Yes,
+        (None, Some(_)) => Answer::NoBecause(OPEN),
+        (None, None) => Answer::Yes,
     })
 }
 
@@ -181,7 +190,7 @@ impl Question {
     fn answer(&self, arguments: &Arguments) -> Result<Outcome, Failure> {
         let refused = |refusal: Refusal, steps| Outcome {
             refusal: Some(refusal),
-            open: false,
+            open: None,
             why: refusal.text().to_owned(),
             steps,
         };
@@ -206,7 +215,7 @@ impl Question {
                 steps.explained = Explained { refusal: None, misses: Vec::new() };
             }
             let why = format!("can't be told from the record: {why}");
-            return Ok(Outcome { refusal: None, open: true, why, steps: Some(steps) });
+            return Ok(Outcome { refusal: None, open: Some(Open::NotOnRecord), why, steps: Some(steps) });
         }
         if let Some(refusal) = steps.explained.refusal {
             return Ok(refused(refusal, Some(steps)));
@@ -231,15 +240,15 @@ impl Question {
         Ok(match sent.judge(&self.draft.policy, (self.on, &self.caller), &asked, self.at) {
             Read::Taken(shadow) => {
                 steps.shadow = steps.shadow.or(shadow);
-                Outcome { refusal: None, open: false, why: String::new(), steps: Some(steps) }
+                Outcome { refusal: None, open: None, why: String::new(), steps: Some(steps) }
             }
             Read::Open(what) => {
                 let why = format!("{what} still to be judged: give it by --header and --body");
-                Outcome { refusal: None, open: true, why, steps: Some(steps) }
+                Outcome { refusal: None, open: Some(Open::NotGiven), why, steps: Some(steps) }
             }
             Read::Secret(name) => {
                 let why = format!("can't be told from the record: the value of {name} is kept as a hash");
-                Outcome { refusal: None, open: true, why, steps: Some(steps) }
+                Outcome { refusal: None, open: Some(Open::NotOnRecord), why, steps: Some(steps) }
             }
             Read::Refused(denial) => {
                 let part = denial.part.as_deref().unwrap_or_default();
@@ -295,18 +304,18 @@ impl Question {
             tell_steps(steps, term)?;
         }
         match (outcome.refusal, &outcome.steps) {
-            (None, Some(Steps { by: Some((by, at)), .. })) if outcome.open => {
+            (None, Some(Steps { by: Some((by, at)), .. })) if outcome.open.is_some() => {
                 let why = &outcome.why;
-                let line = format!(
-                    "verdict    open: {by} ({at}) may, {}{why}",
-                    if why.starts_with("can't") { "but it " } else { "and " }
-                );
+                let join = if outcome.open == Some(Open::NotGiven) { "and" } else { "but it" };
+                let line = format!("verdict    open: {by} ({at}) may, {join} {why}");
                 term.coloured(Some(Colour::Yellow), line)?;
             }
             (None, Some(Steps { by: Some((by, at)), .. })) => {
                 term.line(format_args!("verdict    allow, by {by} ({at})"))?;
             }
-            (None, _) if outcome.open => term.line(format_args!("verdict    open: {}", outcome.why))?,
+            (None, _) if outcome.open.is_some() => {
+                term.line(format_args!("verdict    open: {}", outcome.why))?
+            }
             (None, _) => term.line("verdict    allow")?,
             (Some(refusal), steps) => {
                 let before = if steps.is_none() { "; no rule was asked" } else { "" };
@@ -355,8 +364,8 @@ impl Question {
             "target": target,
             "verdict": match (outcome.refusal, outcome.open) {
                 (Some(_), _) => "deny",
-                (None, true) => "open",
-                (None, false) => "allow",
+                (None, Some(_)) => "open",
+                (None, None) => "allow",
             },
             "refusal": outcome.refusal.map(Refusal::code),
             "why": outcome.why,
