@@ -150,9 +150,7 @@ impl<'a> Planning<'a> {
 
     /// A scribe's goes only after all that it seals, and never before an older one: the chain is kept from its end.
     fn scribes(&mut self, seals: &[&'a Stored], stays: &Stays) {
-        let seals_nothing = |segment: &&&Stored| {
-            segment.settled && !self.terms.is_unshipped(segment) && !stays.needs(segment)
-        };
+        let seals_nothing = |segment: &&&Stored| self.terms.holds(segment).is_none() && !stays.needs(segment);
         self.shares.all.count(seals.iter().take_while(seals_nothing).count() as u64);
         let mut older_stays = false;
         for segment in seals {
@@ -161,7 +159,7 @@ impl<'a> Planning<'a> {
                 older_stays = true;
                 continue;
             };
-            if segment.settled && !self.terms.is_unshipped(segment) && (older_stays || stays.needs(segment)) {
+            if self.terms.holds(segment).is_none() && (older_stays || stays.needs(segment)) {
                 self.plan.held.push((segment.name.clone(), Held::Seals));
                 older_stays = true;
             } else {
@@ -172,10 +170,7 @@ impl<'a> Planning<'a> {
 
     /// Whether it goes; else it is told why not.
     fn goes(&mut self, segment: &'a Stored, why: Pruned) -> bool {
-        let held = match segment.settled {
-            false => Some(Held::Unsettled),
-            true => self.terms.is_unshipped(segment).then_some(Held::Unshipped),
-        };
+        let held = self.terms.holds(segment);
         match held {
             Some(held) => self.plan.held.push((segment.name.clone(), held)),
             None => {
@@ -193,8 +188,10 @@ impl Terms<'_> {
         ripe && segment.ended < self.keep.due(self.now)
     }
 
-    fn is_unshipped(&self, segment: &Stored) -> bool {
-        self.shipped.is_some_and(|shipped| !shipped.contains(&segment.name))
+    /// What holds it whatever is exceeded.
+    fn holds(&self, segment: &Stored) -> Option<Held> {
+        let unshipped = || self.shipped.is_some_and(|shipped| !shipped.contains(&segment.name));
+        if segment.settled { unshipped().then_some(Held::Unshipped) } else { Some(Held::Unsettled) }
     }
 }
 

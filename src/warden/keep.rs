@@ -121,7 +121,7 @@ impl Warden {
         let ended = || kept.iter().filter(|kept| kept.stored.settled).map(|kept| kept.stored.ended);
         let ripe = ended().min().map(|oldest| self.keeping.pace.ripe(oldest, due, Instant::now()));
         let waits = ended().any(|ended| ended < due && ripe.is_some_and(|ripe| ended > ripe));
-        if waits && !std::mem::replace(&mut self.keeping.said_old, waits) {
+        if waits && !self.keeping.said_old {
             tracing::warn!(
                 "much of the record is older than `days` at once: if the clock is wrong, set it right; a day's worth of \
                  the record goes each hour"
